@@ -1,0 +1,196 @@
+"""What the JobManager tells about jobs: frozen dataclasses that mirror the REST models field for field."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+__all__ = [
+    "ENDED_STATES",
+    "JOB_STATES",
+    "DaemonInfo",
+    "EdgeMetrics",
+    "FailureInfo",
+    "JobInfo",
+    "JobMetrics",
+    "OperatorMetrics",
+    "Page",
+    "StateChange",
+]
+
+JOB_STATES = (
+    "submitted",
+    "queued",
+    "starting",
+    "running",
+    "restarting",
+    "stopping",
+    "stopped",
+    "completed",
+    "failing",
+    "failed",
+    "cancelling",
+    "cancelled",
+)
+"""All states of a job, in the order of a life."""
+
+ENDED_STATES = frozenset({"stopped", "completed", "failed", "cancelled"})
+"""The states in which nothing of a job runs any more."""
+
+
+class _Model:
+    """JSON in and out; unknown fields of a newer peer are ignored, since fields are only ever added."""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        known = {item.name for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        return cls(**{name: value for name, value in data.items() if name in known})
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)  # type: ignore[call-overload,no-any-return]
+
+
+@dataclass(frozen=True)
+class FailureInfo(_Model):
+    """Why a job failed.
+
+    Attributes:
+        kind: ``user_code`` (an exception in a function), ``process`` (the job's process exited or was killed),
+            ``load`` (the package could not be opened), ``backend`` or ``internal``.
+        message: one line that says what happened.
+        operator, uid, subtask, location: the operator, and the user's source line that added it.
+        record: a bounded ``repr`` of the record that was being processed.
+        error_type: qualified name of the exception's class.
+        traceback: as Python prints it where it happened.
+        exit_status, signal: how the process ended, for ``process``.
+    """
+
+    kind: str
+    message: str
+    operator: str | None = None
+    uid: str | None = None
+    subtask: int | None = None
+    location: str | None = None
+    record: str | None = None
+    error_type: str | None = None
+    traceback: str | None = None
+    exit_status: int | None = None
+    signal: str | None = None
+
+
+@dataclass(frozen=True)
+class JobInfo(_Model):
+    """A job as the JobManager knows it. Times are RFC 3339 in UTC."""
+
+    number: int
+    uuid: str
+    name: str
+    state: str
+    mark: str | None = None
+    reason: str | None = None
+    backend: str = "local"
+    owner: str | None = None
+    attempt: int = 1
+    restarts: int = 0
+    created_at: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    running: bool = False
+    tasks: int = 0
+    services: int = 0
+    records_in: int = 0
+    records_out: int = 0
+    last_checkpoint: int | None = None
+    failure: FailureInfo | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        info = super().from_json(data)
+        if isinstance(info.failure, Mapping):
+            info = dataclasses.replace(info, failure=FailureInfo.from_json(info.failure))
+        return info
+
+    @property
+    def is_ended(self) -> bool:
+        return self.state in ENDED_STATES
+
+
+@dataclass(frozen=True)
+class OperatorMetrics(_Model):
+    """Counts of one operator, summed over its subtasks."""
+
+    uid: str
+    name: str
+    kind: str
+    parallelism: int
+    records_in: int = 0
+    records_out: int = 0
+
+
+@dataclass(frozen=True)
+class EdgeMetrics(_Model):
+    """Counts of one exchange between tasks."""
+
+    source: str
+    target: str
+    exchange: str
+    records: int = 0
+    batches: int = 0
+
+
+@dataclass(frozen=True)
+class JobMetrics(_Model):
+    """What a job's tasks have counted so far; ``at`` is when (RFC 3339)."""
+
+    at: str | None = None
+    tasks: int = 0
+    running_tasks: int = 0
+    services: int = 0
+    operators: tuple[OperatorMetrics, ...] = ()
+    edges: tuple[EdgeMetrics, ...] = ()
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        metrics = super().from_json(data)
+        return dataclasses.replace(
+            metrics,
+            operators=tuple(OperatorMetrics.from_json(item) for item in data.get("operators", ())),
+            edges=tuple(EdgeMetrics.from_json(item) for item in data.get("edges", ())),
+        )
+
+
+@dataclass(frozen=True)
+class StateChange(_Model):
+    """One move of a job, as its history and the event stream tell it."""
+
+    seq: int
+    time: str
+    state: str
+    reason: str | None = None
+    attempt: int = 1
+    epoch: int = 0
+
+
+@dataclass(frozen=True)
+class DaemonInfo(_Model):
+    """What a JobManager says of itself."""
+
+    sage: str
+    api: int
+    python: str
+    implementation: str
+    cloudpickle: str
+    pid: int
+    started_at: str
+    session_log: str
+    backends: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Page(_Model):
+    """One page of jobs."""
+
+    items: tuple[JobInfo, ...]
+    next_cursor: str | None = None

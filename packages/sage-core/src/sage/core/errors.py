@@ -1,0 +1,275 @@
+"""The exceptions of SAGE, sorted by whose fault it is.
+
+::
+
+    SageError
+    ├── PipelineError              your program describes something that cannot run        (exit 9)
+    │   ├── GraphError             one or more problems in the graph, all listed
+    │   ├── PackagingError         something in the graph cannot travel to a job's process
+    │   ├── CapabilityError        the backend does not offer what the graph needs
+    │   └── AlreadySubmittedError  one environment, one job                                (exit 8)
+    ├── ConfigError                a field of the configuration is wrong                   (exit 9)
+    ├── PluginError                a plugin is missing, broken or claims a taken name      (exit 9)
+    │   └── UnknownBackendError    no installed backend has that name
+    ├── JobFailedError             user code (or its process) failed while a job ran       (exit 1)
+    ├── JobManagerError            the JobManager answered with an error
+    │   ├── DaemonUnreachableError nobody, or somebody else, listens there                 (exit 4)
+    │   ├── NotAllowedError        token missing or wrong, host or origin refused          (exit 5)
+    │   ├── NotFoundError          no such job                                             (exit 3)
+    │   ├── AmbiguousRefError      a prefix fits several jobs                              (exit 3)
+    │   ├── WrongStateError        the job's state does not allow that                     (exit 8)
+    │   ├── ConflictError          this uuid was submitted before with other content       (exit 8)
+    │   ├── VersionMismatchError   client and JobManager cannot exchange this job          (exit 9)
+    │   ├── InvalidPackageError    the package is corrupt, truncated or foreign            (exit 9)
+    │   └── LimitExceededError     too large, too many, or no room left                    (exit 9)
+    ├── WaitTimeoutError           the time to wait is over; the job goes on               (exit 6)
+    └── InternalError              a bug in SAGE; please report it                         (exit 70)
+
+Every class carries ``code`` (stable, for machines), ``exit_code`` (of the command that meets it) and an
+optional ``hint`` (what to do). What an error talks about is kept as attributes, so that nobody parses text.
+All of them pickle and come back equal in type, text and attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+__all__ = [
+    "AlreadySubmittedError",
+    "AmbiguousRefError",
+    "CapabilityError",
+    "ConfigError",
+    "ConflictError",
+    "DaemonUnreachableError",
+    "GraphError",
+    "InternalError",
+    "InvalidPackageError",
+    "JobFailedError",
+    "JobManagerError",
+    "LimitExceededError",
+    "NotAllowedError",
+    "NotFoundError",
+    "PackagingError",
+    "PipelineError",
+    "PluginError",
+    "Problem",
+    "SageError",
+    "UnknownBackendError",
+    "VersionMismatchError",
+    "WaitTimeoutError",
+    "WrongStateError",
+]
+
+
+class SageError(Exception):
+    """Base of everything SAGE raises on purpose.
+
+    Args:
+        message: what happened and where.
+        hint: what to do about it.
+        details: further facts, kept as attributes of the error.
+    """
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 70
+
+    def __init__(self, message: str, *, hint: str | None = None, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.__dict__.update(details)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.__dict__.copy()))
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+
+def _rebuild(cls: type[SageError], state: dict[str, Any]) -> SageError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, state["message"])
+    error.__dict__.update(state)
+    return error
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a graph.
+
+    Attributes:
+        message: what is wrong.
+        where: the user's own source line, ``file.py:12``, or None where there is none.
+        operator: the uid of the operator it concerns.
+        hint: what to do.
+        level: ``"error"`` refuses the graph, ``"warning"`` is only shown.
+    """
+
+    message: str
+    where: str | None = None
+    operator: str | None = None
+    hint: str | None = None
+    level: str = "error"
+
+    def __str__(self) -> str:
+        where = f"{self.where}: " if self.where else ""
+        hint = f"\n      hint: {self.hint}" if self.hint else ""
+        return f"{where}{self.message}{hint}"
+
+
+class PipelineError(SageError):
+    """The program describes something that cannot run."""
+
+    code = "pipeline"
+    exit_code = 9
+
+
+class GraphError(PipelineError):
+    """The graph has problems; all of them are in ``problems``."""
+
+    code = "graph"
+    problems: Sequence[Problem]
+
+    def __init__(self, problems: Sequence[Problem], *, hint: str | None = None) -> None:
+        count = len(problems)
+        head = "the pipeline has a problem" if count == 1 else f"the pipeline has {count} problems"
+        lines = [f"  {number}. {problem}" for number, problem in enumerate(problems, 1)]
+        super().__init__("\n".join([f"{head}:", *lines]), hint=hint, problems=tuple(problems))
+
+
+class PackagingError(PipelineError):
+    """Something in the graph cannot travel to a job's process; ``path`` leads to it (``Double.lock``)."""
+
+    code = "packaging"
+    path: str | None = None
+
+
+class CapabilityError(PipelineError):
+    """The backend does not offer what the graph needs."""
+
+    code = "capability"
+
+
+class AlreadySubmittedError(PipelineError):
+    """``submit()`` was called twice on one environment; ``job`` is the uuid of the first."""
+
+    code = "already_submitted"
+    exit_code = 8
+    job: str | None = None
+
+
+class ConfigError(SageError):
+    """A field of the configuration is wrong; ``path`` names it (``ssh -> workers[2] -> port``)."""
+
+    code = "config"
+    exit_code = 9
+    path: str | None = None
+
+
+class PluginError(SageError):
+    """A plugin is missing, broken, or claims a name that is taken."""
+
+    code = "plugin"
+    exit_code = 9
+
+
+class UnknownBackendError(PluginError):
+    """No installed backend has that name; ``installed`` lists those there are."""
+
+    code = "unknown_backend"
+    installed: Sequence[str] = ()
+
+
+class JobFailedError(SageError):
+    """A job failed; ``failure`` (a `sage.core.client.models.FailureInfo`) tells operator, record and traceback."""
+
+    code = "job_failed"
+    exit_code = 1
+    job: str | None = None
+    failure: Any = None
+
+
+class JobManagerError(SageError):
+    """The JobManager answered with an error."""
+
+    code = "jobmanager"
+
+
+class DaemonUnreachableError(JobManagerError):
+    """No JobManager listens at that address."""
+
+    code = "unreachable"
+    exit_code = 4
+
+
+class NotAllowedError(JobManagerError):
+    """The token is missing or wrong, or the request's host or origin was refused."""
+
+    code = "not_allowed"
+    exit_code = 5
+
+
+class NotFoundError(JobManagerError):
+    """There is no such job."""
+
+    code = "not_found"
+    exit_code = 3
+
+
+class AmbiguousRefError(JobManagerError):
+    """A prefix fits several jobs."""
+
+    code = "ambiguous"
+    exit_code = 3
+
+
+class WrongStateError(JobManagerError):
+    """The job's state does not allow what was asked."""
+
+    code = "wrong_state"
+    exit_code = 8
+
+
+class ConflictError(JobManagerError):
+    """This uuid was submitted before with other content."""
+
+    code = "conflict"
+    exit_code = 8
+
+
+class VersionMismatchError(JobManagerError):
+    """Client and JobManager differ in a way that makes exchanging this job unsafe."""
+
+    code = "version"
+    exit_code = 9
+
+
+class InvalidPackageError(JobManagerError):
+    """A submission package is corrupt, truncated or foreign."""
+
+    code = "invalid_package"
+    exit_code = 9
+
+
+class LimitExceededError(JobManagerError):
+    """Something is too large, too many, or there is no room left."""
+
+    code = "limit"
+    exit_code = 9
+
+
+class WaitTimeoutError(SageError):
+    """The time to wait is over; the job goes on. ``job`` is its uuid."""
+
+    code = "timeout"
+    exit_code = 6
+    job: str | None = None
+
+
+class InternalError(SageError):
+    """A bug in SAGE. Please report it with the traceback."""
+
+    code = "internal"
+    exit_code = 70

@@ -1,0 +1,1 @@
+"""SAGE runtime: the JobManager daemon, the shim and the job process."""
