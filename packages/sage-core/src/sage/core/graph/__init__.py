@@ -1,0 +1,1 @@
+"""The logical graph: frozen data, its building and its validation."""

@@ -1,0 +1,116 @@
+"""The pipeline as frozen data: what the API records, the planner reads and the job's process receives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+__all__ = ["Edge", "Exchange", "FunctionForm", "FunctionSpec", "LogicalGraph", "Operator", "SourceLocation"]
+
+FunctionForm = Literal["class", "instance", "callable", "data"]
+"""How a user gave a function: a class with constructor arguments, an instance, a plain callable, or records."""
+
+Exchange = Literal["forward", "rebalance", "hash", "broadcast"]
+"""How records of one operator find the subtasks of the next."""
+
+
+@dataclass(frozen=True)
+class SourceLocation:
+    """A line of the user's program."""
+
+    file: str
+    line: int
+    function: str | None = None
+
+    def __str__(self) -> str:
+        return f"{Path(self.file).name}:{self.line}"
+
+
+@dataclass(frozen=True)
+class FunctionSpec:
+    """A function as the user gave it, from which each subtask builds its own.
+
+    Attributes:
+        form: what ``target`` is.
+        target: the class, instance, callable or iterable.
+        args, kwargs: constructor arguments, for the form ``class`` only.
+    """
+
+    form: FunctionForm
+    target: Any
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator of the logical graph.
+
+    Attributes:
+        id: position in declaration order.
+        uid: stable name under which its state is kept.
+        kind: ``batch``, ``source``, ``map``, ``filter``, ``flatmap``, ``keyby``, ``reduce``, ``sink`` …
+        name: what people read.
+        function: what it calls.
+        parallelism: number of subtasks.
+        location: the user's line that added it.
+        options: settings of this kind of operator, plain JSON values.
+    """
+
+    id: int
+    uid: str
+    kind: str
+    name: str
+    function: FunctionSpec
+    parallelism: int
+    location: SourceLocation
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Records of operator ``source`` go to input number ``input`` of operator ``target``."""
+
+    source: int
+    target: int
+    input: int
+    exchange: Exchange
+
+
+@dataclass(frozen=True)
+class LogicalGraph:
+    """An immutable DAG of operators. ``operators`` is in declaration order, which is a topological one."""
+
+    name: str
+    operators: tuple[Operator, ...]
+    edges: tuple[Edge, ...]
+
+    def inputs_of(self, operator: int) -> tuple[Edge, ...]:
+        return tuple(edge for edge in self.edges if edge.target == operator)
+
+    def outputs_of(self, operator: int) -> tuple[Edge, ...]:
+        return tuple(edge for edge in self.edges if edge.source == operator)
+
+    def to_json(self) -> dict[str, Any]:
+        """The graph as the JobManager may see it: names and shape, no code and no records."""
+        return {
+            "name": self.name,
+            "operators": [
+                {
+                    "id": operator.id,
+                    "uid": operator.uid,
+                    "kind": operator.kind,
+                    "name": operator.name,
+                    "parallelism": operator.parallelism,
+                    "location": str(operator.location),
+                    "options": dict(operator.options),
+                }
+                for operator in self.operators
+            ],
+            "edges": [
+                {"source": edge.source, "target": edge.target, "input": edge.input, "exchange": edge.exchange}
+                for edge in self.edges
+            ],
+        }
