@@ -1,0 +1,17 @@
+"""The shim: the small process that owns one job, and what the daemon needs to deal with it.
+
+The shim starts the job process, owns its pipes, keeps its log, writes its truth (``events.jsonl``), cancels it and
+waits for it, so that the daemon may come and go. It runs as ``python -I -S <this folder> <job folder>`` on the
+standard library alone: ``__main__`` registers ``sage`` and ``sage.runtime`` as bare packages that lead here, hence
+the modules below import each other by their full names both in the shim and in the daemon.
+
+Run by the shim (nothing but the standard library, and little of that, since it must start fast and stay small)::
+
+    main → supervisor → child, control, server, log, sweep → events, processes, files, loop
+
+Imported by the daemon only: `start` (start a shim), `client` (talk to it), `log_reader` (read its log).
+Shared: `events`, `processes`, `files`, `sweep`.
+
+Modules of the first group have no `typing`, `dataclasses` or `subprocess` at run time: together they cost as much as
+all the rest.
+"""
