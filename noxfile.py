@@ -32,7 +32,7 @@ def prepare(session: nox.Session, *groups: str) -> None:
     requirements = [item for group in groups for item in nox.project.dependency_groups(PYPROJECT, group)]
     editable = [argument for package in PACKAGES for argument in ("-e", str(ROOT / "packages" / package))]
     inputs = [ROOT / "noxfile.py", ROOT / "pyproject.toml", *sorted(ROOT.glob("packages/*/pyproject.toml"))]
-    digest = hashlib.sha256("\n".join([sys.version, sys.base_prefix, *requirements]).encode())
+    digest = hashlib.sha256("\n".join([str(ROOT), sys.version, sys.base_prefix, *requirements]).encode())
     for path in inputs:
         digest.update(path.read_bytes())
     stamp = Path(session.virtualenv.location, ".inputs.sha256")
