@@ -1,0 +1,66 @@
+"""The configuration: a tree of frozen dataclasses from file, environment and arguments, checked whole.
+
+::
+
+    schema (every setting, once) → kinds (what values may be)
+    loading → documents (YAML in), places (SAGE_HOME), problems (what is wrong, and where)
+    describe → the settings as data, for ``sage config`` and the reference page;   token → the client's token
+"""
+
+from __future__ import annotations
+
+from sage.core.config.describe import SettingInfo, fields, plain_value_at, sections, to_plain
+from sage.core.config.loading import load, validate_value
+from sage.core.config.places import config_path, sage_home
+from sage.core.config.problems import ConfigProblem, parse_path
+from sage.core.config.schema import (
+    Checkpoints,
+    Config,
+    Daemon,
+    Head,
+    Jobs,
+    Limits,
+    Logs,
+    Monitor,
+    Output,
+    Plugins,
+    Remote,
+    Security,
+    Ssh,
+    SshWorker,
+    Tls,
+    Worker,
+)
+from sage.core.config.token import read_token, token_path
+
+__all__ = [
+    "Checkpoints",
+    "Config",
+    "ConfigProblem",
+    "Daemon",
+    "Head",
+    "Jobs",
+    "Limits",
+    "Logs",
+    "Monitor",
+    "Output",
+    "Plugins",
+    "Remote",
+    "Security",
+    "SettingInfo",
+    "Ssh",
+    "SshWorker",
+    "Tls",
+    "Worker",
+    "config_path",
+    "fields",
+    "load",
+    "parse_path",
+    "plain_value_at",
+    "read_token",
+    "sage_home",
+    "sections",
+    "to_plain",
+    "token_path",
+    "validate_value",
+]
