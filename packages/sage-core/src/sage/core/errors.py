@@ -7,6 +7,7 @@
     │   ├── GraphError             one or more problems in the graph, all listed
     │   ├── PackagingError         something in the graph cannot travel to a job's process
     │   ├── CapabilityError        the backend does not offer what the graph needs
+    │   ├── UnsupportedKeyError    a value that cannot be a key
     │   └── AlreadySubmittedError  one environment, one job                                (exit 8)
     ├── ConfigError                a field of the configuration is wrong                   (exit 9)
     ├── PluginError                a plugin is missing, broken or claims a taken name      (exit 9)
@@ -57,6 +58,7 @@ __all__ = [
     "Problem",
     "SageError",
     "UnknownBackendError",
+    "UnsupportedKeyError",
     "VersionMismatchError",
     "WaitTimeoutError",
     "WrongStateError",
@@ -152,6 +154,12 @@ class CapabilityError(PipelineError):
     code = "capability"
 
 
+class UnsupportedKeyError(PipelineError):
+    """A value that cannot be a key: NaN, or a type without a canonical encoding."""
+
+    code = "key"
+
+
 class AlreadySubmittedError(PipelineError):
     """``submit()`` was called twice on one environment; ``job`` is the uuid of the first."""
 
@@ -161,18 +169,27 @@ class AlreadySubmittedError(PipelineError):
 
 
 class ConfigError(SageError):
-    """A field of the configuration is wrong; ``path`` names it (``ssh -> workers[2] -> port``)."""
+    """A field of the configuration is wrong; ``path`` names it (``ssh -> workers[2] -> port``).
+
+    ``problems`` has everything that is wrong (`sage.core.config.ConfigProblem`), the first one included.
+    """
 
     code = "config"
     exit_code = 9
     path: str | None = None
+    problems: Sequence[Any] = ()
 
 
 class PluginError(SageError):
-    """A plugin is missing, broken, or claims a name that is taken."""
+    """A plugin is missing, broken, or claims a name that is taken.
+
+    ``plugin`` is its entry point (``sage.backends: ray``), ``distribution`` the culprit's name and version.
+    """
 
     code = "plugin"
     exit_code = 9
+    plugin: str | None = None
+    distribution: str | None = None
 
 
 class UnknownBackendError(PluginError):
