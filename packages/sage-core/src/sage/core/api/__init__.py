@@ -1,0 +1,36 @@
+"""What a user writes against: environments, streams and function classes."""
+
+from __future__ import annotations
+
+from sage.core.api.datastream import DataStream
+from sage.core.api.environment import Environment
+from sage.core.api.function.base_function import BaseFunction
+from sage.core.api.function.batch_function import BatchFunction
+from sage.core.api.function.filter_function import FilterFunction
+from sage.core.api.function.flatmap_function import FlatMapFunction
+from sage.core.api.function.keyby_function import KeyByFunction
+from sage.core.api.function.map_function import MapFunction
+from sage.core.api.function.reduce_function import ReduceFunction
+from sage.core.api.function.sink_function import SinkFunction
+from sage.core.api.function.source_function import STOP, SourceFunction
+from sage.core.api.job import Job
+from sage.core.api.local_environment import LocalEnvironment
+from sage.core.api.remote_environment import RemoteEnvironment
+
+__all__ = [
+    "STOP",
+    "BaseFunction",
+    "BatchFunction",
+    "DataStream",
+    "Environment",
+    "FilterFunction",
+    "FlatMapFunction",
+    "Job",
+    "KeyByFunction",
+    "LocalEnvironment",
+    "MapFunction",
+    "ReduceFunction",
+    "RemoteEnvironment",
+    "SinkFunction",
+    "SourceFunction",
+]

@@ -1,0 +1,77 @@
+"""A job under a JobManager."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sage.core.api._failed import job_failed
+from sage.core.api._packing import pack
+from sage.core.api.job import Job
+from sage.core.errors import NotFoundError
+from sage.core.client.models import JobInfo
+from sage.core.graph.model import LogicalGraph
+
+if TYPE_CHECKING:
+    from sage.core.api.remote_environment import RemoteEnvironment
+
+__all__ = ["RemoteJob"]
+
+
+class RemoteJob(Job):
+    """Speaks of a job through the client of its environment."""
+
+    @classmethod
+    def start(cls, graph: LogicalGraph, uuid: str, backend: str | None, environment: RemoteEnvironment) -> RemoteJob:
+        """Package the graph and submit it."""
+        with tempfile.TemporaryDirectory(prefix="sage-") as folder:
+            package = Path(folder) / "job.sagepkg"
+            pack(package, graph, uuid, backend)
+            environment.client.submit(package)
+        _report(uuid, environment)
+        return cls(uuid, graph.name, environment)
+
+    def __init__(self, uuid: str, name: str, environment: RemoteEnvironment) -> None:
+        super().__init__(uuid, name)
+        self._environment = environment
+
+    def status(self) -> dict[str, Any]:
+        try:
+            return _as_status(self._environment.client.job(self.uuid))
+        except NotFoundError:
+            return {"status": "deleted", "uuid": self.uuid, "name": self.name}
+
+    def wait(self, timeout: float | None = None) -> dict[str, Any]:
+        info = self._environment.client.wait(self.uuid, timeout)
+        if info.state == "failed":
+            raise job_failed(self.uuid, self.name, info.failure)
+        return _as_status(info)
+
+    def logs(self) -> Iterator[str]:
+        return self._environment.client.follow_logs(self.uuid)
+
+    def stop(self) -> None:
+        self._environment.client.stop(self.uuid)
+
+    def continue_(self) -> None:
+        self._environment.client.continue_(self.uuid)
+
+    def delete(self, *, force: bool = False) -> None:
+        self._environment.client.delete(self.uuid, force=force)
+
+
+def _as_status(info: JobInfo) -> dict[str, Any]:
+    return {"status": info.state, **info.to_json()}
+
+
+def _report(uuid: str, environment: RemoteEnvironment) -> None:
+    """Tell ``sage run``, if it runs this script, which job to follow."""
+    report = os.environ.get("SAGE_RUN_REPORT")
+    if report:
+        client = environment.client
+        with Path(report).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"uuid": uuid, "host": client.host, "port": client.port}) + "\n")

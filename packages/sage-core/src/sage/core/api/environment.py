@@ -1,0 +1,153 @@
+"""What all environments have in common: they record a pipeline and hand it on."""
+
+from __future__ import annotations
+
+import uuid
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Any, Self
+
+from sage.core.api.datastream import DataStream
+from sage.core.api.job import Job
+from sage.core.errors import AlreadySubmittedError, WrongStateError
+from sage.core.graph.builder import GraphBuilder, Upstream
+from sage.core.graph.functions import Given, describe_data, describe_function, function_kind, is_function_class
+from sage.core.graph.location import users_location
+from sage.core.graph.model import LogicalGraph
+
+__all__ = ["Environment"]
+
+
+class Environment(ABC):
+    """Records a pipeline. Nothing is opened, started or imported before `submit`.
+
+    Args:
+        name: of the job, for people.
+
+    Attributes:
+        env_uuid: the uuid that the job has, or will have.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.env_uuid = str(uuid.uuid4())
+        self._builder = GraphBuilder(name)
+        self._job: Job | None = None
+
+    def from_batch(
+        self, source: Any, *args: Any, name: str | None = None, uid: str | None = None, parallelism: int = 1, **kwargs: Any
+    ) -> DataStream:
+        """A source that ends.
+
+        Args:
+            source: a `BatchFunction` (class with constructor arguments, or instance), which ends with None; or an
+                iterable; or a callable that makes one. An iterable may hold None.
+        """
+        if is_function_class(source) or function_kind(source) or callable(getattr(source, "execute", None)):
+            return self._add_source("batch", describe_function(source, args, kwargs, "batch"), name, uid, parallelism)
+        return self._add_source("collection", describe_data(source, args, kwargs), name, uid, parallelism)
+
+    def from_collection(
+        self, records: Any, *, name: str | None = None, uid: str | None = None, parallelism: int = 1
+    ) -> DataStream:
+        """A source of the records of an iterable, in its order."""
+        return self._add_source("collection", describe_data(records, (), {}), name, uid, parallelism)
+
+    def from_source(
+        self, source: Any, *args: Any, name: str | None = None, uid: str | None = None, parallelism: int = 1, **kwargs: Any
+    ) -> DataStream:
+        """A source that may go on for ever.
+
+        Args:
+            source: a `SourceFunction` (class with constructor arguments, or instance), or a callable; None is
+                "nothing yet", `STOP` ends it.
+        """
+        return self._add_source("source", describe_function(source, args, kwargs, "source"), name, uid, parallelism)
+
+    def explain(self) -> str:
+        """The operators as declared and the tasks they will run as.
+
+        Raises:
+            GraphError: the pipeline cannot run.
+        """
+        from sage.core.plan.explain import explain
+        from sage.core.plan.planner import make_plan
+
+        graph = self._builder.build()
+        return explain(graph, make_plan(graph))
+
+    def submit(self, autostop: bool = False, timeout: float | None = 300) -> Job:
+        """Check the pipeline and run it.
+
+        Args:
+            autostop: wait until the job and its clean-up have ended.
+            timeout: seconds to wait with ``autostop``; None waits for ever.
+
+        Raises:
+            GraphError: the pipeline cannot run; all its problems are listed.
+            PackagingError: something in it cannot travel to where it runs.
+            AlreadySubmittedError: this environment was submitted before.
+            JobFailedError: the job failed while it was waited for.
+            WaitTimeoutError: it did not end in time; it goes on.
+        """
+        from sage.core.api._capture import capture, capture_folder
+
+        if self._job is not None:
+            raise AlreadySubmittedError(
+                f"'{self.name}' was submitted before, as job {self._job.uuid}",
+                hint="one environment is one job: make a new environment for another run",
+                job=self._job.uuid,
+            )
+        graph = self._builder.build()
+        folder = capture_folder()
+        if folder is not None:
+            self._job = capture(folder, graph, self.env_uuid, self._backend_name())
+            return self._job
+        self._job = self._start(graph)
+        if autostop:
+            self._job.wait(timeout)
+        return self._job
+
+    def get_job_status(self) -> dict[str, Any]:
+        """The job's status; ``"status"`` is its state, ``not_submitted`` or ``deleted``."""
+        if self._job is None:
+            return {"status": "not_submitted", "uuid": self.env_uuid, "name": self.name}
+        return self._job.status()
+
+    def stop(self) -> None:
+        """Ask the job to stop.
+
+        Raises:
+            WrongStateError: nothing was submitted.
+        """
+        if self._job is None:
+            raise WrongStateError(f"'{self.name}' was not submitted, so there is no job to stop")
+        self._job.stop()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of what the environment holds. Closing twice does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def _start(self, graph: LogicalGraph) -> Job:
+        """Hand the graph on."""
+
+    @abstractmethod
+    def _backend_name(self) -> str | None:
+        """The backend asked for, None for whatever the JobManager is configured to use."""
+
+    def _add_source(
+        self, kind: str, given: Given, name: str | None, uid: str | None, parallelism: int
+    ) -> DataStream:
+        number = self._builder.add(
+            kind, given, location=users_location(), name=name, uid=uid, parallelism=parallelism
+        )
+        return DataStream(self, (Upstream(number),))

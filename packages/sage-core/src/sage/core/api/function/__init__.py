@@ -1,0 +1,1 @@
+"""Base classes of user functions, one per kind of operator."""

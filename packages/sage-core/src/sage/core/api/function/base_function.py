@@ -1,0 +1,59 @@
+"""What all function classes have in common."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from sage.core.engine.context import RuntimeContext
+
+__all__ = ["BaseFunction"]
+
+
+class _Context:
+    """``self.context`` before the engine has set it. Not a data descriptor, so that the engine's value wins at no cost."""
+
+    def __get__(self, function: object | None, owner: type) -> Any:
+        if function is None:
+            return self
+        raise RuntimeError(f"{owner.__qualname__}.context is there from open() on, while the pipeline runs")
+
+
+class _Logger:
+    def __get__(self, function: object | None, owner: type) -> Any:
+        if function is None:
+            return self
+        return logging.getLogger(f"sage.function.{owner.__qualname__}")
+
+
+class BaseFunction(ABC):
+    """A function that any one-input operator takes.
+
+    Its life: ``__init__`` → ``open(context)`` → ``execute(…)`` for each record → ``close()``. Each subtask has an
+    instance of its own; attributes are its state. ``super().__init__()`` is optional.
+
+    Attributes:
+        context: where this runs and, directly behind ``keyby``, the key of the record in hand. Only while running.
+        logger: the standard logger ``sage.function.<class>``.
+    """
+
+    __sage_function__: ClassVar[str] = "any"
+
+    if TYPE_CHECKING:
+        context: RuntimeContext
+        logger: logging.Logger
+    else:
+        context = _Context()
+        logger = _Logger()
+
+    def open(self, context: RuntimeContext) -> None:
+        """Called once before the first record, where the function runs: connect, load, open."""
+
+    @abstractmethod
+    def execute(self, *args: Any) -> Any:
+        """Called for each record; what it returns depends on the operator."""
+
+    def close(self) -> None:
+        """Called once at the end, however it came: flush, close. What it raises fails the job."""

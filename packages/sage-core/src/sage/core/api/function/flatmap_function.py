@@ -1,0 +1,20 @@
+"""FlatMapFunction: one record in, any number out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from sage.core.api.function.base_function import BaseFunction
+
+__all__ = ["FlatMapFunction"]
+
+
+class FlatMapFunction(BaseFunction):
+    """Turns each record into none, one or several."""
+
+    __sage_function__: ClassVar[str] = "flatmap"
+
+    @abstractmethod
+    def execute(self, value: Any) -> Any:
+        """An iterable of the records to put out, a generator for example; None for none. A str is refused."""

@@ -1,0 +1,54 @@
+"""LocalEnvironment: the pipeline runs in this process."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from sage.core.api.environment import Environment
+from sage.core.api.job import Job
+from sage.core.graph.model import LogicalGraph
+
+__all__ = ["LocalEnvironment"]
+
+
+class LocalEnvironment(Environment):
+    """Runs its pipeline in this process.
+
+    Without ``autostop``, `submit` returns at once on the backend ``local``; a bounded job then keeps the
+    interpreter alive until it is done, an unbounded one is cancelled when the program ends. On ``inline`` the
+    pipeline runs to its end within `submit`.
+
+    Args:
+        name: of the job, for people.
+        backend: ``local`` (a thread per task), ``inline`` (all in the caller's thread, one record at a time), or
+            any other that is installed.
+    """
+
+    def __init__(self, name: str = "local", *, backend: str = "local") -> None:
+        super().__init__(name)
+        self._backend = backend
+
+    def close(self) -> None:
+        """Wait for a bounded job; cancel an unbounded one."""
+        from sage.core.api._local_job import LocalJob
+
+        if isinstance(self._job, LocalJob):
+            self._job.settle()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        from sage.core.api._local_job import LocalJob
+
+        if error is not None and isinstance(self._job, LocalJob):
+            self._job.cancel_and_wait()
+        else:
+            self.close()
+
+    def _start(self, graph: LogicalGraph) -> Job:
+        from sage.core.api._local_job import LocalJob
+
+        return LocalJob.start(graph, self.env_uuid, self._backend)
+
+    def _backend_name(self) -> str | None:
+        return self._backend

@@ -1,0 +1,1 @@
+"""Backends place tasks and move messages between them. Nothing more."""

@@ -1,0 +1,136 @@
+"""The operators of one task, compiled to one loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sage.core.engine.code import Code
+from sage.core.engine.failures import OperatorError
+from sage.core.engine.operators.base import Emit, Flow, RunningOperator
+from sage.core.engine.operators.source import SourceOperator
+from sage.core.engine.output import Output
+
+__all__ = ["Chain", "Hop"]
+
+
+class Hop:
+    """Where an operator's records go: to an operator of the same chain, or to an output."""
+
+    __slots__ = ("keyed", "target")
+
+    def __init__(self, target: RunningOperator | Output, *, keyed: bool) -> None:
+        self.target = target
+        self.keyed = keyed
+
+
+class Chain:
+    """A tree of operators that run on one thread, one record at a time from top to bottom.
+
+    Args:
+        title: for tracebacks.
+        operators: upstream first; the first takes the input.
+        hops: by operator id, where its records go.
+        keyed: whether the input carries keys.
+
+    Attributes:
+        run: ``run(records, keys)`` processes one batch; set by `open` unless the chain starts with a source.
+        turn: ``turn(limit)`` lets the source take a turn; set by `open` if it does.
+        endings: to be called in order at the end of input.
+    """
+
+    run: Callable[[list[Any], list[Any] | None], None]
+    turn: Callable[[int], int]
+
+    def __init__(
+        self, title: str, operators: Sequence[RunningOperator], hops: Mapping[int, Sequence[Hop]], *, keyed: bool
+    ) -> None:
+        self.operators = tuple(operators)
+        self.code = Code(title)
+        self.endings: list[Callable[[], None]] = []
+        self._hops = hops
+        self._keyed = keyed
+        self._counts: list[tuple[RunningOperator, str, str]] = []
+
+    @property
+    def source(self) -> SourceOperator | None:
+        """The source this chain starts with, if it does."""
+        first = self.operators[0]
+        return first if isinstance(first, SourceOperator) else None
+
+    def open(self) -> None:
+        """Open the operators, last one first, so that each is ready before anything can reach it."""
+        for operator in reversed(self.operators):
+            with OperatorError.boundary(operator, "open"):
+                operator.open()
+        self._compile()
+
+    def close(self) -> None:
+        """Close all operators that were opened. The first error is raised after all were tried."""
+        first: OperatorError | None = None
+        for operator in self.operators:
+            try:
+                with OperatorError.boundary(operator, "close"):
+                    operator.close()
+            except OperatorError as error:
+                if first is None:
+                    first = error
+                else:
+                    first.add_note(f"and {error}")
+        self.code.forget()
+        if first is not None:
+            raise first
+
+    def _compile(self) -> None:
+        code, first = self.code, self.operators[0]
+        if isinstance(first, SourceOperator):
+            with code.function("def turn(limit):", self._write_counts):
+                first.generate_turn(code, "limit", code.counter("taken"), self._emit_from(first))
+        else:
+            with code.function("def run(records, keys):", self._write_counts):
+                # Read off the iterator, the count is right also where a record fails, and costs nothing.
+                ahead, record = code.local("ahead", "iter(records)"), code.name("record")
+                count = f"len(records) - {ahead}.__length_hint__()"
+                key = code.name("key") if self._keyed else None
+                header = f"for {record}, {key} in zip({ahead}, keys):" if key else f"for {record} in {ahead}:"
+                with code.block(header):
+                    self._generate(first, Flow(record, count, key))
+        endings = []
+        for number, operator in enumerate(self.operators):
+            with code.function(f"def ending_{number}():", self._write_counts):
+                if operator.generate_end(code, self._emit_from(operator)):
+                    endings.append(f"ending_{number}")
+        functions = code.compile()
+        if isinstance(first, SourceOperator):
+            self.turn = functions["turn"]
+        else:
+            self.run = functions["run"]
+        self.endings = [functions[name] for name in endings]
+
+    def _generate(self, operator: RunningOperator, flow: Flow) -> None:
+        """Write what an operator, and all that follows it, does with the record of ``flow``."""
+        self._counts.append((operator, "records_in", flow.count))
+        operator.generate(self.code, flow, self._emit_from(operator))
+
+    def _emit_from(self, operator: RunningOperator) -> Emit:
+        def emit(flow: Flow) -> None:
+            self._counts.append((operator, "records_out", flow.count))
+            for hop in self._hops.get(operator.spec.id, ()):
+                if isinstance(hop.target, Output):
+                    self._append(hop, flow)
+                else:
+                    self._generate(hop.target, flow if hop.keyed else Flow(flow.value, flow.count))
+
+        return emit
+
+    def _append(self, hop: Hop, flow: Flow) -> None:
+        """Records gather in the output's lists, which are new ones after each flush: bound at every start."""
+        output = self.code.bind("output", hop.target)
+        self.code.line(f"{self.code.local('append', f'{output}.records.append')}({flow.value})")
+        if hop.keyed:
+            self.code.line(f"{self.code.local('append_key', f'{output}.keys.append')}({flow.key})")
+
+    def _write_counts(self) -> None:
+        for operator, counter, count in self._counts:
+            self.code.line(f"{self.code.bind('operator', operator)}.{counter} += {count}")
+        self._counts.clear()

@@ -1,0 +1,39 @@
+"""What a running function may know about where it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["RuntimeContext"]
+
+
+class RuntimeContext:
+    """Handed to ``open(context)`` and kept as ``self.context`` while a function runs.
+
+    Attributes:
+        job: uuid of the job.
+        job_name: name of its environment.
+        operator: name of the operator.
+        uid: its stable identity.
+        subtask: which of the operator's subtasks this is, from 0.
+        parallelism: how many there are.
+        attempt: how often the job was continued, from 1.
+        key: the key of the record in hand, directly behind ``keyby``; elsewhere None.
+    """
+
+    __slots__ = ("attempt", "job", "job_name", "key", "operator", "parallelism", "subtask", "uid")
+
+    def __init__(
+        self, *, job: str, job_name: str, operator: str, uid: str, subtask: int, parallelism: int, attempt: int
+    ) -> None:
+        self.job = job
+        self.job_name = job_name
+        self.operator = operator
+        self.uid = uid
+        self.subtask = subtask
+        self.parallelism = parallelism
+        self.attempt = attempt
+        self.key: Any = None
+
+    def __repr__(self) -> str:
+        return f"<RuntimeContext {self.uid} {self.subtask + 1}/{self.parallelism} of job {self.job}>"

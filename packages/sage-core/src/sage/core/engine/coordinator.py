@@ -1,0 +1,197 @@
+"""The coordinator: one per job, in the job's process. Deploys, watches, and decides how the job ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sage.core.client.models import EdgeMetrics, FailureInfo, JobMetrics, OperatorMetrics
+from sage.core.engine.events import Attempt, Command, HostInfo, TaskCounts, TaskEvent
+from sage.core.errors import GraphError
+from sage.core.graph.model import LogicalGraph
+from sage.core.plan.model import TaskId
+from sage.core.plan.planner import make_plan
+
+if TYPE_CHECKING:
+    from sage.core.backends.api import Backend, Deployment
+
+__all__ = ["Coordinator", "StateListener"]
+
+StateListener = Callable[[str, str | None, FailureInfo | None], None]
+"""``listener(state, reason, failure)``, called in order, from any thread, once for each move."""
+
+_ENDS = {"running": "completed", "starting": "completed", "failing": "failed", "cancelling": "cancelled"}
+
+_log = logging.getLogger(__name__)
+
+
+class Coordinator:
+    """Runs one deployment of a job.
+
+    Args:
+        graph: what to run.
+        backend: where.
+        attempt: which deployment this is.
+        on_state: told of each move; it must not block and must not call back.
+
+    Attributes:
+        state: ``created``, ``starting``, ``running``, ``completed``, ``failing``, ``failed``, ``cancelling`` or
+            ``cancelled``.
+        failure: why the job failed.
+        error: the user's own exception, where it happened in this process.
+    """
+
+    def __init__(
+        self, graph: LogicalGraph, backend: Backend, attempt: Attempt, *, on_state: StateListener | None = None
+    ) -> None:
+        self.plan = make_plan(graph)
+        self.attempt = attempt
+        self.state = "created"
+        self.failure: FailureInfo | None = None
+        self.error: BaseException | None = None
+        self._backend = backend
+        self._on_state = on_state
+        self._deployment: Deployment | None = None
+        self._lock = threading.RLock()
+        self._ended = threading.Event()
+        self._waiting = set(self.plan.tasks)  # not yet reported running
+        self._left = set(self.plan.tasks)  # not yet ended
+        self._counts: dict[TaskId, TaskCounts] = {}
+        self._abandoned: list[str] = []
+        self._grace: float | None = None
+        self._released = False
+
+    def start(self) -> None:
+        """Check the plan and deploy it.
+
+        Raises:
+            GraphError: the backend cannot run this plan; nothing was started.
+        """
+        problems = [item for item in self._backend.check(self.plan) if item.level == "error"]
+        if problems:
+            raise GraphError(problems)
+        self._move("starting")
+        deployment = self._backend.deploy(self.plan, self.attempt, self._on_event)
+        with self._lock:
+            self._deployment = deployment
+        self._proceed()
+
+    def cancel(self, grace: float = 10.0) -> None:
+        """End the job without finishing its work. Tasks in user code get ``grace`` seconds. Never blocks."""
+        with self._lock:
+            if self.state in ("starting", "running"):
+                self._move("cancelling")
+                self._grace = grace
+        self._proceed()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait, at most ``timeout`` seconds, until the job has ended. Returns whether it has."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if self._deployment is not None and not self._ended.is_set():
+            self._deployment.join(timeout)
+        return self._ended.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+
+    @property
+    def is_ended(self) -> bool:
+        return self._ended.is_set()
+
+    def placement(self) -> Mapping[TaskId, HostInfo]:
+        """Where each task runs."""
+        return {} if self._deployment is None else self._deployment.placement()
+
+    def metrics(self) -> JobMetrics:
+        """What the tasks have counted so far."""
+        deployment = self._deployment
+        if deployment is not None:
+            for task in sorted(self._left):
+                deployment.send(task, Command("report"))
+        with self._lock:
+            counts, running = dict(self._counts), len(self._left - self._waiting)
+        operators = []
+        for operator in self.plan.graph.operators:
+            found = [item.operators[operator.uid] for item in counts.values() if operator.uid in item.operators]
+            operators.append(
+                OperatorMetrics(
+                    uid=operator.uid,
+                    name=operator.name,
+                    kind=operator.kind,
+                    parallelism=operator.parallelism,
+                    records_in=sum(item[0] for item in found),
+                    records_out=sum(item[1] for item in found),
+                )
+            )
+        edges = []
+        for edge in self.plan.edges:
+            sent = [item.edges[edge.id] for item in counts.values() if edge.id in item.edges]
+            edges.append(
+                EdgeMetrics(
+                    source=self.plan.operators[edge.source].uid,
+                    target=self.plan.operators[edge.target].uid,
+                    exchange=edge.exchange,
+                    records=sum(item[0] for item in sent),
+                    batches=sum(item[1] for item in sent),
+                )
+            )
+        return JobMetrics(
+            at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            tasks=len(self.plan.tasks),
+            running_tasks=running,
+            operators=tuple(operators),
+            edges=tuple(edges),
+        )
+
+    def _on_event(self, event: TaskEvent) -> None:
+        with self._lock:
+            if event.counts is not None:
+                self._counts[event.task] = event.counts
+            if event.kind == "running":
+                self._waiting.discard(event.task)
+            elif event.kind == "failed":
+                self._left.discard(event.task)
+                self._note_failure(event)
+            elif event.kind in ("finished", "cancelled", "abandoned"):
+                self._left.discard(event.task)
+                if event.kind == "abandoned":
+                    self._abandoned.append(f"task {event.task} did not stop and was abandoned in {event.where}")
+                elif event.failure is not None:
+                    _log.error("while cancelling: %s\n%s", event.failure.message, event.failure.traceback)
+        self._proceed()
+
+    def _note_failure(self, event: TaskEvent) -> None:
+        if self.failure is None and self.state in ("starting", "running"):
+            self.failure, self.error = event.failure, event.error
+            self._grace = 10.0
+            self._move("failing", event.failure.message if event.failure else None)
+        elif event.failure is not None:
+            _log.error("after the job began to end: %s\n%s", event.failure.message, event.failure.traceback)
+
+    def _proceed(self) -> None:
+        """Do what the state asks for; called after every change."""
+        with self._lock:
+            deployment = self._deployment
+            if deployment is None or self._ended.is_set():
+                return
+            if self.state == "starting" and not self._waiting:
+                self._move("running")
+            release = not self._released and self.state == "running"
+            self._released = self._released or release
+            grace, self._grace = self._grace, None
+            if not self._left:
+                self._move(_ENDS[self.state], "; ".join(self._abandoned) or None)
+                self._ended.set()
+                return
+        if release:
+            for task in self.plan.tasks:
+                deployment.send(task, Command("start"))
+        if grace is not None:
+            deployment.cancel(grace)
+
+    def _move(self, state: str, reason: str | None = None) -> None:
+        with self._lock:
+            self.state = state
+            if self._on_state is not None:
+                self._on_state(state, reason, self.failure if state in ("failing", "failed") else None)

@@ -1,0 +1,77 @@
+"""What a coordinator and the tasks of a job say to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from sage.core.client.models import FailureInfo
+from sage.core.plan.model import TaskId
+
+__all__ = ["Attempt", "Command", "HostInfo", "TaskCounts", "TaskEvent"]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One deployment of a job.
+
+    Attributes:
+        job: uuid of the job.
+        name: name of its environment.
+        attempt: rises with each continue, from 1.
+        epoch: rises with every deployment, from 1.
+        package: where other processes find the job's package; None if it never leaves this one.
+    """
+
+    job: str
+    name: str = "job"
+    attempt: int = 1
+    epoch: int = 1
+    package: Path | None = None
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a coordinator asks of a task: ``start`` (let records flow) or ``report`` (send counts now)."""
+
+    kind: Literal["start", "report"]
+
+
+@dataclass(frozen=True)
+class HostInfo:
+    """Where a task runs."""
+
+    name: str
+    pid: int
+
+
+@dataclass(frozen=True)
+class TaskCounts:
+    """What one task has counted: by operator uid (in, out), by edge of the plan (records, batches)."""
+
+    operators: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    edges: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TaskEvent:
+    """What a task tells its coordinator.
+
+    Attributes:
+        task: who.
+        kind: ``running`` (opened, waits for ``start``), ``counts``, or how it ended: ``finished``, ``failed``,
+            ``cancelled``, ``abandoned`` (did not stop within the grace; it may still run).
+        counts: with ``counts`` and all endings but the last.
+        failure: with ``failed``; with ``cancelled`` if closing failed.
+        error: the exception itself, where the task runs in the coordinator's process.
+        where: with ``abandoned``, what the task was doing.
+    """
+
+    task: TaskId
+    kind: Literal["running", "counts", "finished", "failed", "cancelled", "abandoned"]
+    counts: TaskCounts | None = None
+    failure: FailureInfo | None = None
+    error: BaseException | None = None
+    where: str | None = None

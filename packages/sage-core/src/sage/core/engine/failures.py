@@ -1,0 +1,126 @@
+"""From an exception of the user's code to a description that can leave the process."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from sage.core.client.models import FailureInfo
+
+if TYPE_CHECKING:
+    from sage.core.engine.operators.base import RunningOperator
+
+__all__ = ["OperatorError", "describe_failure", "safe_repr"]
+
+_MAX_RECORD = 500
+_MAX_MESSAGE = 2_000
+_MAX_TRACEBACK = 64_000
+
+
+class OperatorError(Exception):
+    """User code of one operator raised ``cause``. Never leaves the engine.
+
+    Attributes:
+        operator: whose code it was.
+        phase: ``open``, ``execute``, ``end`` or ``close``.
+        cause: what it raised.
+        record: the record in hand, if ``has_record``.
+        trace: the traceback from the user's own first frame on.
+    """
+
+    def __init__(
+        self,
+        operator: RunningOperator,
+        phase: str,
+        cause: BaseException,
+        trace: TracebackType | None,
+        *,
+        record: Any = None,
+        has_record: bool = False,
+    ) -> None:
+        super().__init__(f"{phase} of {operator.spec.uid}: {_headline(cause)}")
+        self.operator = operator
+        self.phase = phase
+        self.cause = cause
+        self.trace = trace
+        self.record = record
+        self.has_record = has_record
+
+    @classmethod
+    @contextmanager
+    def boundary(cls, operator: RunningOperator, phase: str) -> Iterator[None]:
+        """Whatever user code raises inside, `SystemExit` and the like included, comes out as an `OperatorError`."""
+        try:
+            yield
+        except BaseException as error:
+            raise cls(operator, phase, error, _users_frames(error.__traceback__)) from error
+
+
+def describe_failure(error: BaseException, *, subtask: int | None = None) -> FailureInfo:
+    """What happened, in words and bounded in size. Survives exceptions and records whose ``repr`` raises."""
+    if not isinstance(error, OperatorError):
+        return FailureInfo(
+            kind="internal",
+            message=_bounded(f"SAGE itself failed, please report this: {_headline(error)}", _MAX_MESSAGE),
+            subtask=subtask,
+            error_type=_type_name(error),
+            traceback=_format(error, error.__traceback__),
+        )
+    spec, cause = error.operator.spec, error.cause
+    phase = "" if error.phase == "execute" else f" in {error.phase}()"
+    return FailureInfo(
+        kind="user_code",
+        message=_bounded(f"{spec.kind} '{spec.name}' failed{phase}: {_headline(cause)}", _MAX_MESSAGE),
+        operator=spec.name,
+        uid=spec.uid,
+        subtask=subtask,
+        location=str(spec.location),
+        record=safe_repr(error.record) if error.has_record else None,
+        error_type=_type_name(cause),
+        traceback=_format(cause, error.trace),
+    )
+
+
+def safe_repr(value: Any, limit: int = _MAX_RECORD) -> str:
+    """A bounded ``repr`` that never raises."""
+    try:
+        text = repr(value)
+    except BaseException as error:  # user code may raise anything here
+        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+    return _bounded(text, limit)
+
+
+def _headline(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except BaseException as other:  # user code may raise anything here
+        text = f"<its text raises {type(other).__name__}>"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _type_name(error: BaseException) -> str:
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _bounded(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
+
+
+def _format(error: BaseException, trace: TracebackType | None) -> str:
+    shown = traceback.TracebackException(type(error), error, trace, limit=-60, compact=True)
+    text = "".join(shown.format())
+    if len(text) <= _MAX_TRACEBACK:
+        return text
+    half = _MAX_TRACEBACK // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
+
+
+def _users_frames(trace: TracebackType | None) -> TracebackType | None:
+    """Skip the engine's own frames at the top of a traceback."""
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("sage.core.engine"):
+        trace = trace.tb_next
+    return trace

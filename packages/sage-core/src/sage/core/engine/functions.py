@@ -1,0 +1,67 @@
+"""From what the user gave to what a subtask calls: every subtask builds its own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sage.core.engine.context import RuntimeContext
+from sage.core.graph.model import FunctionSpec
+
+__all__ = ["build_function", "close_function", "entry_point", "iterate", "open_function", "wants_context"]
+
+
+def build_function(spec: FunctionSpec) -> Any:
+    """The object whose method a subtask calls.
+
+    Classes are instantiated, instances copied, so that no two subtasks share one; the same on every backend.
+    Plain callables and data are used as they are.
+    """
+    if spec.form == "class":
+        return spec.target(*copy.deepcopy(spec.args), **copy.deepcopy(dict(spec.kwargs)))
+    if spec.form == "instance":
+        return copy.deepcopy(spec.target)
+    return spec.target
+
+
+def entry_point(function: Any, spec: FunctionSpec) -> Callable[..., Any]:
+    """What is called for each record: ``execute``, or the callable itself."""
+    if spec.form in ("class", "instance"):
+        execute: Callable[..., Any] = function.execute
+        return execute
+    call: Callable[..., Any] = function
+    return call
+
+
+def wants_context(function: Any, spec: FunctionSpec) -> bool:
+    """Whether ``self.context`` must be kept up to date for this function."""
+    return spec.form in ("class", "instance") and (
+        hasattr(type(function), "__sage_function__") or hasattr(function, "open")
+    )
+
+
+def open_function(function: Any, spec: FunctionSpec, context: RuntimeContext) -> None:
+    """Give the function its context and call its ``open``."""
+    if spec.form not in ("class", "instance"):
+        return
+    if hasattr(type(function), "__sage_function__"):
+        function.context = context
+    hook = getattr(function, "open", None)
+    if callable(hook):
+        hook(context)
+
+
+def close_function(function: Any, spec: FunctionSpec) -> None:
+    """Call the function's ``close``, if it has one."""
+    if spec.form not in ("class", "instance"):
+        return
+    hook = getattr(function, "close", None)
+    if callable(hook):
+        hook()
+
+
+def iterate(spec: FunctionSpec) -> Iterator[Any]:
+    """An iterator over the records given to ``from_batch``: an iterable, or a callable that makes one."""
+    data = spec.target() if callable(spec.target) else spec.target
+    return iter(data)

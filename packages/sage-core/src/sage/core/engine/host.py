@@ -1,0 +1,120 @@
+"""A host: runs several tasks, each on a thread of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+
+from sage.core.engine.events import Attempt, Command, HostInfo, TaskEvent
+from sage.core.engine.life import TaskLife
+from sage.core.engine.links import Link
+from sage.core.engine.messages import Message
+from sage.core.engine.wiring import TaskSet, wire
+from sage.core.plan.model import ChannelId, TaskId
+
+__all__ = ["TaskHost"]
+
+
+class TaskHost:
+    """Runs the tasks of one process. It is a `Deployment` of its own where a job has only one host.
+
+    Args:
+        tasks: which tasks.
+        attempt: of which deployment.
+        links: the sending end of every channel that leads to another host.
+        events: where to report; called from the tasks' threads.
+        name: of this host, for people.
+    """
+
+    def __init__(
+        self,
+        tasks: TaskSet,
+        attempt: Attempt,
+        links: Mapping[ChannelId, Link],
+        events: Callable[[TaskEvent], None],
+        *,
+        name: str = "local",
+    ) -> None:
+        wiring = wire(tasks, attempt, links)
+        self._inboxes = wiring.inboxes
+        self._events = events
+        self._info = HostInfo(name, os.getpid())
+        self._lives = {task.id: TaskLife(task, events) for task in wiring.tasks}
+        self._threads = {
+            id: threading.Thread(
+                target=self._run, args=(life,), name=f"sage-task-{id}-{attempt.job[:8]}", daemon=True
+            )
+            for id, life in self._lives.items()
+        }
+        self._reaper: threading.Thread | None = None
+        self._cancelled = threading.Event()
+
+    def deploy(self) -> None:
+        """Start the threads: each opens its task, reports ``running`` and waits for the command ``start``."""
+        for thread in self._threads.values():
+            thread.start()
+
+    def receive(self, channel: ChannelId, message: Message) -> None:
+        """A message from another host has arrived. Never blocks."""
+        self._inboxes[channel].put(message)
+
+    def on_take(self, channel: ChannelId, granted: Callable[[int], None]) -> None:
+        """Call ``granted(1)`` whenever a message of a channel from another host was taken: its credit goes back."""
+        self._inboxes[channel].on_take(granted)
+
+    def send(self, task: TaskId, command: Command) -> None:
+        life = self._lives[task]
+        if command.kind == "start":
+            life.start()
+        else:
+            life.report()
+
+    def placement(self) -> Mapping[TaskId, HostInfo]:
+        return dict.fromkeys(self._lives, self._info)
+
+    def cancel(self, grace: float) -> None:
+        """End all tasks at their next step. After ``grace`` seconds those still in user code are abandoned."""
+        for life in self._lives.values():
+            life.task.cancel()
+        if not self._cancelled.is_set():
+            self._cancelled.set()
+            self._reaper = threading.Thread(
+                target=self._reap, args=(grace,), name="sage-host-reaper", daemon=True
+            )
+            self._reaper.start()
+
+    def join(self, timeout: float | None) -> bool:
+        """Wait for the tasks' threads. Returns whether all have ended."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for thread in self._threads.values():
+            if thread is not threading.current_thread():
+                thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads.values())
+
+    def _run(self, life: TaskLife) -> None:
+        if not life.open():
+            return
+        while not life.ended:
+            if life.step() == "wait":
+                life.idle()
+
+    def _reap(self, grace: float) -> None:
+        if self.join(grace):
+            return
+        for id, life in self._lives.items():
+            if not life.ended:
+                where = _where(self._threads[id])
+                self._events(TaskEvent(id, "abandoned", counts=life.task.counts(), where=where))
+
+
+def _where(thread: threading.Thread) -> str | None:
+    """What a thread is doing: the innermost frame."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    if frame is None:
+        return None
+    line = traceback.extract_stack(frame, limit=1)[0]
+    return f"{line.name} ({line.filename}:{line.lineno})"

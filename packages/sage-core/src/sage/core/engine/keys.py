@@ -1,0 +1,177 @@
+"""Keys: which values may be keys, and which subtask looks after one.
+
+Hash v1 (``crc32-v1`` in checkpoints) is CRC-32 over a canonical encoding in which equal keys encode equal,
+whatever their type: ``1``, ``True``, ``1.0`` and NumPy's ``1`` are one key. It depends neither on
+``PYTHONHASHSEED`` nor on the process. A key's hash modulo `MAX_PARALLELISM` is its *key group*; contiguous
+ranges of groups go to subtasks, so that state can move when the parallelism changes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+import math
+import uuid
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+from sage.core.errors import UnsupportedKeyError
+
+__all__ = ["MAX_PARALLELISM", "PLAIN_KEY_TYPES", "admit_key", "key_group", "key_router", "subtask_of_group"]
+
+MAX_PARALLELISM = 128
+"""Number of key groups; the highest parallelism of a keyed operator."""
+
+PLAIN_KEY_TYPES = frozenset({int, str, bytes, bool, type(None)})
+"""Types whose every value may be a key: no look inside is needed."""
+
+_MEMO_LIMIT = 1 << 16
+
+
+def key_group(key: Any) -> int:
+    """The key group of ``key``, in ``range(MAX_PARALLELISM)``.
+
+    Raises:
+        UnsupportedKeyError: for NaN and for types without a canonical encoding.
+    """
+    return zlib.crc32(_encode(key)) % MAX_PARALLELISM
+
+
+def subtask_of_group(group: int, parallelism: int) -> int:
+    """The subtask that looks after ``group`` when there are ``parallelism`` of them."""
+    return group * parallelism // MAX_PARALLELISM
+
+
+def admit_key(key: Any) -> Any:
+    """Check a key at the place where it enters the engine.
+
+    Returns:
+        the key itself, or what its ``__sage_key__()`` gives.
+
+    Raises:
+        UnsupportedKeyError: if it cannot be a key.
+    """
+    own = getattr(type(key), "__sage_key__", None)
+    if own is not None:
+        key = own(key)
+    _encode(key)
+    return key
+
+
+def key_router(parallelism: int) -> Callable[[Any], int]:
+    """A function from key to subtask; it remembers a bounded number of answers."""
+    memo: dict[Any, int] = {}
+
+    def route(key: Any) -> int:
+        subtask = memo.get(key)
+        if subtask is None:
+            if len(memo) >= _MEMO_LIMIT:
+                memo.clear()
+            subtask = memo[key] = subtask_of_group(key_group(key), parallelism)
+        return subtask
+
+    return route
+
+
+def _framed(tag: bytes, body: bytes) -> bytes:
+    return tag + len(body).to_bytes(4, "big") + body
+
+
+def _encode(key: Any) -> bytes:
+    encoder = _ENCODERS.get(type(key))
+    return encoder(key) if encoder else _encode_by_kind(key)
+
+
+def _encode_int(key: int) -> bytes:
+    return _framed(b"i", str(int(key)).encode())
+
+
+def _encode_float(key: float) -> bytes:
+    if math.isnan(key):
+        raise UnsupportedKeyError(
+            "NaN cannot be a key: it does not equal itself", hint="filter such records out, or map NaN to a value"
+        )
+    if key.is_integer():  # 1.0 == 1, and -0.0 == 0
+        return _encode_int(int(key))
+    return _framed(b"f", float(key).hex().encode())
+
+
+def _encode_str(key: str) -> bytes:
+    return _framed(b"s", str.__str__(key).encode("utf-8", "surrogatepass"))
+
+
+def _encode_bytes(key: bytes) -> bytes:
+    return _framed(b"b", bytes(key))
+
+
+def _encode_none(key: None) -> bytes:
+    return _framed(b"n", b"")
+
+
+def _encode_tuple(key: tuple[Any, ...]) -> bytes:
+    return _framed(b"t", b"".join(map(_encode, key)))
+
+
+def _encode_uuid(key: uuid.UUID) -> bytes:
+    return _framed(b"u", key.bytes)
+
+
+def _encode_datetime(key: datetime.datetime) -> bytes:
+    if key.utcoffset() is None:
+        return _framed(b"d", key.replace(fold=0).isoformat().encode())
+    return _framed(b"z", key.astimezone(datetime.UTC).isoformat().encode())
+
+
+def _encode_date(key: datetime.date) -> bytes:
+    return _framed(b"D", key.isoformat().encode())
+
+
+_ENCODERS: dict[type, Callable[[Any], bytes]] = {
+    int: _encode_int,
+    bool: _encode_int,
+    float: _encode_float,
+    str: _encode_str,
+    bytes: _encode_bytes,
+    type(None): _encode_none,
+    tuple: _encode_tuple,
+    uuid.UUID: _encode_uuid,
+    datetime.datetime: _encode_datetime,
+    datetime.date: _encode_date,
+}
+
+
+def _encode_by_kind(key: Any) -> bytes:
+    """Subclasses, enums, dataclasses and NumPy scalars: what equals a plain key encodes as that plain key."""
+    kind = type(key)
+    for base in (str, bytes, int, float):  # before enums: a StrEnum member equals its string
+        if isinstance(key, base) and not _compares_anew(kind, base):
+            return _ENCODERS[base](key)
+    if kind.__module__ == "numpy" and callable(getattr(key, "item", None)):
+        plain = key.item()
+        if type(plain) in (int, float, bool):
+            return _encode(plain)
+    if isinstance(key, tuple) and not _compares_anew(kind, tuple):
+        return _encode_tuple(key)
+    if isinstance(key, enum.Enum):
+        return _framed(b"e", f"{kind.__module__}.{kind.__qualname__}.{key.name}".encode())
+    if isinstance(key, datetime.datetime):
+        return _encode_datetime(key)
+    if isinstance(key, uuid.UUID):
+        return _encode_uuid(key)
+    parameters = getattr(kind, "__dataclass_params__", None)
+    if parameters is not None and parameters.frozen and parameters.eq:
+        name = f"{kind.__module__}.{kind.__qualname__}".encode()
+        values = tuple(getattr(key, item.name) for item in dataclasses.fields(key) if item.compare)
+        return _framed(b"c", _framed(b"s", name) + _encode(values))
+    raise UnsupportedKeyError(
+        f"a value of type {kind.__module__}.{kind.__qualname__} cannot be a key",
+        hint="use str, bytes, numbers, None, tuples of those, enums, frozen dataclasses, UUID or dates,"
+        " or give the class a method __sage_key__() that returns one of them",
+    )
+
+
+def _compares_anew(kind: type, base: type) -> bool:
+    """Whether a subclass has its own idea of equality, so that its base's encoding says nothing."""
+    return kind.__eq__ is not base.__eq__ and not issubclass(kind, enum.Enum) and kind.__module__ != "numpy"

@@ -1,0 +1,99 @@
+"""The life of a task on any host: opened, started, stepped to its end, and every turn of it reported."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from sage.core.engine.events import TaskEvent
+from sage.core.engine.failures import OperatorError, describe_failure
+from sage.core.engine.task import Step, Task
+
+__all__ = ["TaskLife"]
+
+
+class TaskLife:
+    """Runs one task for a host, on the thread that calls it, and tells how it goes.
+
+    Args:
+        task: the task.
+        events: where to report.
+
+    Attributes:
+        started: whether records may flow.
+        ended: whether the last event was sent.
+    """
+
+    def __init__(self, task: Task, events: Callable[[TaskEvent], None]) -> None:
+        self.task = task
+        self.started = False
+        self.ended = False
+        self._events = events
+
+    def open(self) -> bool:
+        """Open the task. Returns whether it is ready to start."""
+        try:
+            self.task.open()
+        except BaseException as error:  # reported as the job's failure
+            self._fail(error)
+            return False
+        self._events(TaskEvent(self.task.id, "running"))
+        return True
+
+    def start(self) -> None:
+        """Let records flow; any thread may call it."""
+        self.started = True
+        self.task.signal.set()
+
+    def report(self) -> None:
+        """Send the counts so far; any thread may call it."""
+        if not self.ended:
+            self._events(TaskEvent(self.task.id, "counts", counts=self.task.counts()))
+
+    def step(self) -> Step:
+        """Step the task; what it raises, and its end, are reported."""
+        if self.task.cancelled:
+            self._end_cancelled()
+            return "done"
+        if not self.started:
+            return "wait"
+        try:
+            step = self.task.step()
+        except BaseException as error:  # reported as the job's failure
+            self._fail(error)
+            return "done"
+        if step == "done":
+            if self.task.cancelled:
+                self._end_cancelled()
+            else:
+                self._end(TaskEvent(self.task.id, "finished", counts=self.task.counts()))
+        return step
+
+    def idle(self) -> None:
+        """Wait until there may be something to do. What a source's own ``wait`` raises fails the task."""
+        try:
+            self.task.idle()
+        except BaseException as error:  # reported as the job's failure
+            self._fail(error)
+
+    def _end_cancelled(self) -> None:
+        failure = None
+        try:
+            self.task.close()
+        except OperatorError as error:
+            failure = describe_failure(error, subtask=self.task.id.subtask)
+        self._end(TaskEvent(self.task.id, "cancelled", counts=self.task.counts(), failure=failure))
+
+    def _fail(self, error: BaseException) -> None:
+        failure = describe_failure(error, subtask=self.task.id.subtask)
+        try:
+            self.task.close()
+        except OperatorError as second:
+            text = f"{failure.traceback}\nThen, while closing after that failure: {second}\n"
+            failure = dataclasses.replace(failure, traceback=text)
+        cause = error.cause if isinstance(error, OperatorError) else error
+        self._end(TaskEvent(self.task.id, "failed", counts=self.task.counts(), failure=failure, error=cause))
+
+    def _end(self, event: TaskEvent) -> None:
+        self.ended = True
+        self._events(event)

@@ -1,0 +1,20 @@
+"""``filter``: a record goes on if the function says so."""
+
+from __future__ import annotations
+
+from sage.core.engine.code import Code
+from sage.core.engine.operators.base import Emit, Flow, RunningOperator
+
+__all__ = ["FilterOperator"]
+
+
+class FilterOperator(RunningOperator):
+    """Any truthy answer keeps the record."""
+
+    def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
+        self._set_key(code, flow)
+        kept = code.counter("kept")
+        code.call(f"if {code.bind('filter', self.execute)}({flow.value}):", self, flow.value)
+        with code.indented():
+            code.line(f"{kept} += 1")
+            emit(Flow(flow.value, kept))

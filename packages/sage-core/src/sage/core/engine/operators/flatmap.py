@@ -1,0 +1,37 @@
+"""``flatmap``: one record in, any number out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sage.core.engine.code import Code
+from sage.core.engine.operators.base import Emit, Flow, RunningOperator
+
+__all__ = ["FlatMapOperator"]
+
+
+class FlatMapOperator(RunningOperator):
+    """The outputs of one call are released together, after it has succeeded: a generator is run to its end first."""
+
+    def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
+        self._set_key(code, flow)
+        results, item, count = code.name("results"), code.name("item"), code.counter("flattened")
+        call = f"{code.bind('expand', _expand)}({code.bind('flatmap', self.execute)}({flow.value}))"
+        code.call(f"{results} = {call}", self, flow.value)
+        code.line(f"{count} += len({results})")
+        with code.block(f"for {item} in {results}:"):
+            emit(Flow(item, count))
+
+
+def _expand(result: Any) -> Sequence[Any]:
+    if type(result) is list or type(result) is tuple:
+        return result
+    if result is None:
+        return ()
+    if isinstance(result, str | bytes | bytearray) or not isinstance(result, Iterable):
+        raise TypeError(
+            f"flatmap must return an iterable of records or None, not {type(result).__name__}:"
+            " return a list, or yield the records"
+        )
+    return list(result)

@@ -1,0 +1,16 @@
+"""``sink``: where records leave the pipeline."""
+
+from __future__ import annotations
+
+from sage.core.engine.code import Code
+from sage.core.engine.operators.base import Emit, Flow, RunningOperator
+
+__all__ = ["SinkOperator"]
+
+
+class SinkOperator(RunningOperator):
+    """What the function returns is not looked at."""
+
+    def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
+        self._set_key(code, flow)
+        code.call(f"{code.bind('sink', self.execute)}({flow.value})", self, flow.value)

@@ -1,0 +1,82 @@
+"""Sources: where records enter the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sage.core.engine.code import Code
+from sage.core.engine.functions import iterate
+from sage.core.engine.operators.base import Emit, Flow, RunningOperator
+from sage.core.engine.stop import STOP
+
+__all__ = ["ENDED", "IDLE", "MORE", "CollectionOperator", "BatchOperator", "SourceOperator", "StreamSourceOperator"]
+
+MORE, IDLE, ENDED = 0, 1, 2
+"""What a turn of a source answers: there may be more at once, there is nothing yet, there is nothing any more."""
+
+
+class SourceOperator(RunningOperator):
+    """A source takes turns of a bounded number of records; a turn answers `MORE`, `IDLE` or `ENDED`."""
+
+    wait: Callable[[float], None] | None = None
+    """A source's own way of waiting for news, at most so many seconds; None for the task's."""
+
+    def generate_turn(self, code: Code, limit: str, count: str, emit: Emit) -> None:
+        """Write the lines of a turn: a loop over at most ``limit`` records that leaves by ``return``."""
+        value = code.name("record")
+        with code.block(f"for {count} in range({limit}):"):
+            code.call(f"{value} = {code.bind('source', self.execute)}()", self, None)
+            self._generate_checks(code, value)
+            emit(Flow(value, count))
+        with code.block("else:"):
+            code.line(f"{count} = {limit}")
+        code.line(f"return {MORE}")
+
+    def _generate_checks(self, code: Code, value: str) -> None:
+        """Write the lines that leave the turn when ``value`` is no record."""
+        raise TypeError("a kind of source says what ends it")
+
+
+class BatchOperator(SourceOperator):
+    """``BatchFunction``: None ends it."""
+
+    def _generate_checks(self, code: Code, value: str) -> None:
+        with code.block(f"if {value} is None:"):
+            code.line(f"return {ENDED}")
+
+
+class StreamSourceOperator(SourceOperator):
+    """``SourceFunction``: None is "nothing yet", `STOP` ends it."""
+
+    def open(self) -> None:
+        super().open()
+        own = getattr(self.function, "wait", None)
+        self.wait = own if callable(own) else None
+
+    def _generate_checks(self, code: Code, value: str) -> None:
+        with code.block(f"if {value} is None:"):
+            code.line(f"return {IDLE}")
+        with code.block(f"if {value} is {code.bind('STOP', STOP)}:"):
+            code.line(f"return {ENDED}")
+
+
+class CollectionOperator(SourceOperator):
+    """Records given as an iterable, or as a callable that makes one; None is a record like any other."""
+
+    _records: Iterator[Any]
+
+    def open(self) -> None:
+        self._records = iterate(self.spec.function)
+
+    def generate_turn(self, code: Code, limit: str, count: str, emit: Emit) -> None:
+        value, following = code.name("record"), code.bind("next", self._records.__next__)
+        with code.block(f"for {count} in range({limit}):"):
+            with code.block("try:"):
+                code.call(f"{value} = {following}()", self, None)
+            with code.block("except StopIteration:"):
+                code.line(f"return {ENDED}")
+            emit(Flow(value, count))
+        with code.block("else:"):
+            code.line(f"{count} = {limit}")
+        code.line(f"return {MORE}")

@@ -1,0 +1,153 @@
+"""The outgoing side of a task: gathers records into batches and shares them out over the channels of an edge."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from sage.core.engine.keys import key_router
+from sage.core.engine.links import Link
+from sage.core.engine.messages import Batch, EndOfInput
+from sage.core.graph.model import Exchange
+
+__all__ = ["BATCH_SIZE", "Output"]
+
+BATCH_SIZE = 1024
+"""Records in a full batch."""
+
+
+class Output:
+    """One edge of the plan as seen from one upstream subtask.
+
+    The compiled chain appends to ``records`` (and ``keys``) between two calls of `flush`; no other thread
+    touches them.
+
+    Args:
+        exchange: how records find their channel.
+        links: the channels, one per downstream subtask (exactly one for ``forward``).
+        keyed: whether each record travels with its key.
+        batch_size: records in a full batch.
+
+    Attributes:
+        sent, sent_batches: what has been handed over so far.
+    """
+
+    __slots__ = ("_channels", "_exchange", "_keyed", "_next", "_route", "keys", "records")
+
+    def __init__(
+        self, exchange: Exchange, links: Sequence[Link], *, keyed: bool = False, batch_size: int = BATCH_SIZE
+    ) -> None:
+        self.records: list[Any] = []
+        self.keys: list[Any] = []
+        self._exchange = exchange
+        self._keyed = keyed
+        self._channels = [_Channel(link, batch_size) for link in links]
+        self._next = 0
+        self._route = key_router(len(links)) if exchange == "hash" and len(links) > 1 else None
+
+    @property
+    def sent(self) -> int:
+        return sum(channel.sent for channel in self._channels)
+
+    @property
+    def sent_batches(self) -> int:
+        return sum(channel.sent_batches for channel in self._channels)
+
+    def flush(self, *, partial: bool) -> bool:
+        """Send what is full, and with ``partial`` also what is not, as far as credits allow.
+
+        Returns:
+            False if a full batch is still waiting for a credit: the task must not produce more.
+        """
+        if self.records:
+            self._share_out()
+        free = True
+        for channel in self._channels:
+            free = channel.send(partial) and free
+        return free
+
+    def end(self) -> bool:
+        """Send what is left, then the end of input. Returns whether all of it has gone out."""
+        if self.records:
+            self._share_out()
+        done = True
+        for channel in self._channels:
+            done = channel.end() and done
+        return done
+
+    def _share_out(self) -> None:
+        records, self.records = self.records, []
+        keys: list[Any] | None = None
+        if self._keyed:
+            keys, self.keys = self.keys, []
+        channels = self._channels
+        count = len(channels)
+        if count == 1:
+            channels[0].add(records, keys)
+        elif self._exchange == "broadcast":
+            for channel in channels:
+                channel.add(list(records), None if keys is None else list(keys))
+        elif self._route is not None and keys is not None:
+            route = self._route
+            parts: list[tuple[list[Any], list[Any]]] = [([], []) for _ in channels]
+            for record, key in zip(records, keys, strict=True):
+                part_records, part_keys = parts[route(key)]
+                part_records.append(record)
+                part_keys.append(key)
+            for channel, (part_records, part_keys) in zip(channels, parts, strict=True):
+                channel.add(part_records, part_keys)
+        else:  # in turn
+            for offset in range(min(count, len(records))):
+                part = None if keys is None else keys[offset::count]
+                channels[(self._next + offset) % count].add(records[offset::count], part)
+            self._next = (self._next + len(records)) % count
+
+
+class _Channel:
+    """Batches of one edge that wait for a credit. All but the last are closed; the last may still grow."""
+
+    __slots__ = ("_ended", "_link", "_size", "_waiting", "sent", "sent_batches")
+
+    def __init__(self, link: Link, size: int) -> None:
+        self._link = link
+        self._size = size
+        self._waiting: deque[Batch] = deque()  # the task stops producing while a closed batch waits
+        self._ended = False
+        self.sent = 0
+        self.sent_batches = 0
+
+    def add(self, records: list[Any], keys: list[Any] | None) -> None:
+        size = self._size
+        if self._waiting and len(self._waiting[-1].records) + len(records) <= size:
+            last = self._waiting[-1]
+            last.records.extend(records)
+            if last.keys is not None and keys is not None:
+                last.keys.extend(keys)
+        elif len(records) <= size:
+            if records:
+                self._waiting.append(Batch(records, keys))
+        else:
+            for start in range(0, len(records), size):
+                part = None if keys is None else keys[start : start + size]
+                self._waiting.append(Batch(records[start : start + size], part))
+
+    def send(self, partial: bool) -> bool:
+        waiting = self._waiting
+        while waiting:
+            count = len(waiting[0].records)
+            closed = count >= self._size or len(waiting) > 1
+            if not (closed or partial):
+                return True
+            if not self._link.offer(waiting[0]):
+                return not closed
+            waiting.popleft()
+            self.sent += count
+            self.sent_batches += 1
+        return True
+
+    def end(self) -> bool:
+        self.send(partial=True)
+        if not self._waiting and not self._ended:
+            self._ended = self._link.offer(EndOfInput())
+        return self._ended

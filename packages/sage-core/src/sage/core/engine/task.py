@@ -1,0 +1,212 @@
+"""A task: one subtask of a stage, as a machine that is stepped and never blocks.
+
+It knows neither threads nor transports. Whoever runs it calls `step` until it says ``done`` and waits, when
+it says ``wait``, for the task's signal. On threads each task has its own; the deterministic scheduler of the
+``inline`` backend steps all of them in turn.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from sage.core.engine.chain import Chain
+from sage.core.engine.events import TaskCounts
+from sage.core.engine.failures import OperatorError
+from sage.core.engine.links import Inbox, Signal
+from sage.core.engine.messages import Batch, EndOfInput
+from sage.core.engine.operators.source import ENDED, IDLE
+from sage.core.engine.output import Output
+from sage.core.engine.pace import Pace
+from sage.core.plan.model import TaskId
+
+__all__ = ["Step", "Task"]
+
+Step = Literal["again", "wait", "done"]
+
+_FIRST_WAIT = 0.0001
+_LONGEST_WAIT = 0.01
+
+
+class Task:
+    """One subtask.
+
+    Args:
+        id: which.
+        chain: its operators.
+        inputs: one inbox per upstream channel.
+        outputs: by id of the plan's edge, one per edge that leaves the stage.
+        signal: woken by messages and credits.
+        pace: how many records a step may take.
+
+    Attributes:
+        cancelled: whether the task is to end at its next step.
+        patience: after ``wait``: seconds after which to step again even without a signal; infinite for never.
+    """
+
+    def __init__(
+        self,
+        id: TaskId,
+        chain: Chain,
+        inputs: Sequence[Inbox],
+        outputs: Mapping[int, Output],
+        signal: Signal,
+        pace: Pace,
+    ) -> None:
+        self.id = id
+        self.chain = chain
+        self._outputs = dict(outputs)
+        self.signal = signal
+        self.cancelled = False
+        self.patience = math.inf
+        self._inputs = tuple(inputs)
+        self._pace = pace
+        self._open_inputs = len(self._inputs)
+        self._next_input = 0
+        self._batch: Batch | None = None
+        self._position = 0
+        self._free = True
+        self._ending = False
+        self._idle_for = _FIRST_WAIT
+
+    def open(self) -> None:
+        """Open the chain's operators. Raises `OperatorError`."""
+        self.chain.open()
+
+    def close(self) -> None:
+        """Close the chain's operators. Raises `OperatorError`. Closing twice does nothing."""
+        self.chain.close()
+
+    def counts(self) -> TaskCounts:
+        """What has been counted so far; any thread may ask."""
+        return TaskCounts(
+            operators={item.spec.uid: (item.records_in, item.records_out) for item in self.chain.operators},
+            edges={edge: (output.sent, output.sent_batches) for edge, output in self._outputs.items()},
+        )
+
+    def cancel(self) -> None:
+        """End the task at its next step; any thread may ask."""
+        self.cancelled = True
+        self.signal.set()
+
+    def step(self) -> Step:
+        """Do a bounded amount of work.
+
+        Returns:
+            ``again`` if there may be more to do at once, ``wait`` if not, ``done`` if there never will be.
+
+        Raises:
+            OperatorError: user code raised.
+        """
+        if self.cancelled:
+            return "done"
+        if self._ending:
+            return self._deliver_end()
+        if not self._free:
+            self._free = self._flush(partial=False)
+            if not self._free:
+                return self._wait(math.inf)
+        return self._consume() if self.chain.source is None else self._produce()
+
+    def idle(self) -> None:
+        """Wait for news, at most `patience` seconds: in the source's own way if it has one."""
+        source = self.chain.source
+        if source is not None and source.wait is not None and self.patience < math.inf:
+            with OperatorError.boundary(source, "wait"):
+                source.wait(self.patience)
+        else:
+            self.signal.wait(None if self.patience == math.inf else self.patience)
+
+    def _produce(self) -> Step:
+        source = self.chain.source
+        assert source is not None
+        before, started = source.records_out, time.perf_counter()
+        try:
+            answer = self.chain.turn(self._pace.limit)
+        except BaseException as error:
+            raise self._failure(error, "execute") from error
+        self._pace.after(time.perf_counter() - started)
+        self._free = self._flush(partial=True)
+        if answer == ENDED:
+            return self._finish()
+        if answer != IDLE:
+            return "again"
+        if source.records_out > before:
+            self._idle_for = _FIRST_WAIT
+        patience, self._idle_for = self._idle_for, min(self._idle_for * 2, _LONGEST_WAIT)
+        return self._wait(patience)
+
+    def _consume(self) -> Step:
+        batch = self._batch
+        if batch is None:
+            message = self._next_message()
+            if message is None:
+                self._flush(partial=True)  # nothing more at hand: what there is may leave
+                return self._wait(math.inf)
+            if isinstance(message, EndOfInput):
+                self._open_inputs -= 1
+                return "again" if self._open_inputs else self._finish()
+            batch = self._batch = message
+            self._position = 0
+        records, keys = batch.records, batch.keys
+        start, end = self._position, self._position + self._pace.limit
+        if start or end < len(records):
+            records, keys = records[start:end], keys and keys[start:end]
+        self._position = end
+        if end >= len(batch.records):
+            self._batch = None
+        started = time.perf_counter()
+        try:
+            self.chain.run(records, keys)
+        except BaseException as error:
+            raise self._failure(error, "execute") from error
+        slow = self._pace.after(time.perf_counter() - started)
+        self._free = self._flush(partial=slow)
+        return "again"
+
+    def _next_message(self) -> Batch | EndOfInput | None:
+        """The oldest message of the next input that has one: inputs take turns."""
+        count = len(self._inputs)
+        for offset in range(count):
+            index = (self._next_input + offset) % count
+            message = self._inputs[index].take()
+            if message is not None:
+                self._next_input = (index + 1) % count
+                return message
+        return None
+
+    def _finish(self) -> Step:
+        """All input has been processed: emit what was held back, close, and say so downstream."""
+        for ending in self.chain.endings:
+            try:
+                ending()
+            except BaseException as error:
+                raise self._failure(error, "end") from error
+        self.close()
+        self._ending = True
+        return "again"
+
+    def _deliver_end(self) -> Step:
+        done = True
+        for output in self._outputs.values():
+            done = output.end() and done
+        return "done" if done else self._wait(math.inf)
+
+    def _flush(self, *, partial: bool) -> bool:
+        free = True
+        for output in self._outputs.values():
+            free = output.flush(partial=partial) and free
+        return free
+
+    def _wait(self, patience: float) -> Step:
+        self.patience = patience
+        return "wait"
+
+    def _failure(self, error: BaseException, phase: str) -> BaseException:
+        """Name the operator and the record; an error that no user code raised stays what it is."""
+        site, record, trace = self.chain.code.locate(error)
+        if site is None:
+            return error
+        return OperatorError(site.operator, phase, error, trace, record=record, has_record=site.record is not None)

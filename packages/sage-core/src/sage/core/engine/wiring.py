@@ -1,0 +1,137 @@
+"""From a plan to tasks whose channels are connected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from sage.core.engine.chain import Chain, Hop
+from sage.core.engine.context import RuntimeContext
+from sage.core.engine.events import Attempt
+from sage.core.engine.links import CREDITS, Inbox, Link, LocalLink, Signal
+from sage.core.engine.operators.base import RunningOperator
+from sage.core.engine.operators.filter import FilterOperator
+from sage.core.engine.operators.flatmap import FlatMapOperator
+from sage.core.engine.operators.keyby import KeyByOperator
+from sage.core.engine.operators.map import MapOperator
+from sage.core.engine.operators.reduce import ReduceOperator
+from sage.core.engine.operators.sink import SinkOperator
+from sage.core.engine.operators.source import BatchOperator, CollectionOperator, StreamSourceOperator
+from sage.core.engine.output import BATCH_SIZE, Output
+from sage.core.engine.pace import Pace
+from sage.core.engine.task import Task
+from sage.core.plan.model import ChannelId, ExecutionPlan, TaskId
+
+__all__ = ["TaskSet", "Wiring", "wire"]
+
+_KINDS: Mapping[str, type[RunningOperator]] = {
+    "batch": BatchOperator,
+    "collection": CollectionOperator,
+    "source": StreamSourceOperator,
+    "map": MapOperator,
+    "filter": FilterOperator,
+    "flatmap": FlatMapOperator,
+    "keyby": KeyByOperator,
+    "reduce": ReduceOperator,
+    "sink": SinkOperator,
+}
+
+
+@dataclass(frozen=True)
+class TaskSet:
+    """The tasks of a plan that one host runs."""
+
+    plan: ExecutionPlan
+    ids: tuple[TaskId, ...]
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Tasks, and the inboxes of the channels that lead into them."""
+
+    tasks: tuple[Task, ...]
+    inboxes: Mapping[ChannelId, Inbox]
+
+
+def wire(
+    tasks: TaskSet,
+    attempt: Attempt,
+    links: Mapping[ChannelId, Link],
+    *,
+    signal: Callable[[], Signal] = Signal,
+    batch_size: int = BATCH_SIZE,
+    credits: int | None = CREDITS,
+) -> Wiring:
+    """Build the tasks and connect them: within this set directly, beyond it through ``links``.
+
+    Args:
+        tasks: which.
+        attempt: of which deployment.
+        links: the sending end of every channel that leaves this set.
+        signal: gives each task its signal.
+        batch_size: records in a full batch, and in one step of a task.
+        credits: batches a channel within this set may hold; None for no limit.
+    """
+    plan = tasks.plan
+    signals = {task: signal() for task in tasks.ids}
+    inboxes = {channel: Inbox(signals[task].set) for task in tasks.ids for channel in plan.channels_into(task)}
+
+    def link(channel: ChannelId) -> Link:
+        inbox = inboxes.get(channel)
+        return links[channel] if inbox is None else LocalLink(inbox, credits)
+
+    built = []
+    for task in tasks.ids:
+        built.append(
+            _build_task(
+                plan,
+                task,
+                attempt,
+                signals[task],
+                [inboxes[channel] for channel in plan.channels_into(task)],
+                link,
+                batch_size,
+            )
+        )
+    return Wiring(tuple(built), inboxes)
+
+
+def _build_task(
+    plan: ExecutionPlan,
+    task: TaskId,
+    attempt: Attempt,
+    signal: Signal,
+    inputs: list[Inbox],
+    link: Callable[[ChannelId], Link],
+    batch_size: int,
+) -> Task:
+    stage = plan.stages[task.stage]
+    operators = {}
+    for number in stage.operators:
+        spec = plan.operators[number]
+        context = RuntimeContext(
+            job=attempt.job,
+            job_name=attempt.name,
+            operator=spec.name,
+            uid=spec.uid,
+            subtask=task.subtask,
+            parallelism=stage.parallelism,
+            attempt=attempt.attempt,
+        )
+        operators[number] = _KINDS[spec.kind](spec, context)
+    hops: dict[int, list[Hop]] = {number: [] for number in stage.operators}
+    for edge in plan.graph.edges:
+        if edge.source in operators and edge.target in operators:
+            hops[edge.source].append(Hop(operators[edge.target], keyed=edge.exchange == "hash"))
+    outputs: dict[int, Output] = {}
+    for crossing in plan.edges:
+        if crossing.source_stage == stage.id:
+            sending = [link(channel) for channel in plan.channels_out_of(crossing, task.subtask)]
+            for end in sending:
+                end.on_credit(signal.set)
+            output = Output(crossing.exchange, sending, keyed=crossing.keyed, batch_size=batch_size)
+            outputs[crossing.id] = output
+            hops[crossing.source].append(Hop(output, keyed=crossing.keyed))
+    keyed = any(edge.keyed for edge in plan.edges if edge.target_stage == stage.id)
+    chain = Chain(f"task {task} of {attempt.job}", list(operators.values()), hops, keyed=keyed)
+    return Task(task, chain, inputs, outputs, signal, Pace(batch_size))

@@ -1,0 +1,110 @@
+"""Records operators as the API declares them and turns them into a validated graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sage.core.errors import GraphError, Problem
+from sage.core.graph.functions import Given
+from sage.core.graph.model import Edge, Exchange, LogicalGraph, Operator, SourceLocation
+from sage.core.graph.validate import validate
+
+__all__ = ["GraphBuilder", "Upstream"]
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Where an operator's records come from: an operator, and how its records travel."""
+
+    operator: int
+    exchange: Exchange = "forward"
+
+
+@dataclass
+class _Declared:
+    kind: str
+    given: Given
+    name: str | None
+    uid: str | None
+    parallelism: int
+    location: SourceLocation
+    upstream: Sequence[Upstream]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class GraphBuilder:
+    """Collects declarations. Nothing is judged before `build`, so that all problems come out together."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._declared: list[_Declared] = []
+
+    def __len__(self) -> int:
+        return len(self._declared)
+
+    def add(
+        self,
+        kind: str,
+        given: Given,
+        *,
+        location: SourceLocation,
+        upstream: Sequence[Upstream] = (),
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        options: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Declare an operator. Returns its id."""
+        self._declared.append(_Declared(kind, given, name, uid, parallelism, location, upstream, options or {}))
+        return len(self._declared) - 1
+
+    def parallelism_of(self, operator: int) -> int:
+        return self._declared[operator].parallelism
+
+    def kind_of(self, operator: int) -> str:
+        return self._declared[operator].kind
+
+    def build(self) -> LogicalGraph:
+        """The graph.
+
+        Raises:
+            GraphError: with all problems there are.
+        """
+        graph, problems = self.draft()
+        if problems:
+            raise GraphError(problems)
+        return graph
+
+    def draft(self) -> tuple[LogicalGraph, list[Problem]]:
+        """The graph as it stands, and what is wrong with it."""
+        problems: list[Problem] = []
+        operators: list[Operator] = []
+        edges: list[Edge] = []
+        seen: dict[str, int] = {}
+        for number, item in enumerate(self._declared):
+            uid = item.uid
+            if uid is None:
+                stem = f"{item.kind}:{item.name or item.given.name}"
+                seen[stem] = seen.get(stem, 0) + 1
+                uid = stem if seen[stem] == 1 else f"{stem}#{seen[stem]}"
+            problems += [
+                Problem(f"{item.kind} '{item.name or item.given.name}': {slip.message}", str(item.location), uid, slip.hint)
+                for slip in item.given.slips
+            ]
+            operators.append(
+                Operator(
+                    id=number,
+                    uid=uid,
+                    kind=item.kind,
+                    name=item.name or item.given.name,
+                    function=item.given.spec,
+                    parallelism=item.parallelism,
+                    location=item.location,
+                    options=dict(item.options),
+                )
+            )
+            edges += [Edge(up.operator, number, 0, up.exchange) for up in item.upstream]
+        graph = LogicalGraph(self._name, tuple(operators), tuple(edges))
+        return graph, problems + validate(graph)

@@ -1,0 +1,146 @@
+"""Judges what a user gave as a function, without calling any of it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sage.core.graph.model import FunctionSpec
+
+__all__ = ["Given", "Slip", "describe_data", "describe_function", "function_kind", "is_function_class"]
+
+_ARGUMENTS = {"batch": 0, "source": 0, "reduce": 2}
+"""How many records each kind's function is called with; 1 for the others."""
+
+
+@dataclass(frozen=True)
+class Slip:
+    """Something wrong with what was given, and what to do about it."""
+
+    message: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """A function as given: what to build, its name for people, and what is wrong with it."""
+
+    spec: FunctionSpec
+    name: str
+    slips: tuple[Slip, ...] = ()
+
+
+def function_kind(given: Any) -> str | None:
+    """The kind a function class was written for (``any`` for `BaseFunction`), None for what is not one of ours."""
+    kind = given if isinstance(given, type) else type(given)
+    marker = getattr(kind, "__sage_function__", None)
+    return marker if isinstance(marker, str) else None
+
+
+def is_function_class(given: Any) -> bool:
+    """Whether a class is to be instantiated by SAGE, rather than called for each record as ``str`` or ``int`` are."""
+    return isinstance(given, type) and (function_kind(given) is not None or callable(getattr(given, "execute", None)))
+
+
+def describe_function(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], kind: str) -> Given:
+    """Describe a class with constructor arguments, an instance, or a plain callable for an operator of ``kind``."""
+    name = _name(given)
+    if is_function_class(given):
+        slips = _wrong_kind(given, kind) or [*_constructor(given, args, kwargs), *_method(given, kind)]
+        return Given(FunctionSpec("class", given, args, dict(kwargs)), name, tuple(slips))
+    extra = []
+    if args or kwargs:
+        extra.append(Slip("constructor arguments only go with a function class", f"bind them, or pass the class of {name}"))
+    if not isinstance(given, type) and callable(getattr(given, "execute", None)):
+        slips = _wrong_kind(given, kind) or _method(given, kind)
+        return Given(FunctionSpec("instance", given), name, (*extra, *slips))
+    if not isinstance(given, type) and function_kind(given) is not None:
+        return Given(FunctionSpec("instance", given), name, (*extra, *_method(given, kind)))
+    if callable(given):
+        return Given(FunctionSpec("callable", given), name, (*extra, *_callable(given, kind)))
+    slip = Slip(
+        f"expects a function class, an instance of one, or a callable, not {type(given).__name__}",
+        f"for example a class derived from {kind.capitalize()}Function, or a lambda",
+    )
+    return Given(FunctionSpec("callable", given), name, (slip,))
+
+
+def describe_data(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Given:
+    """Describe records: an iterable, or a callable that makes one."""
+    name = _name(given) if callable(given) else type(given).__name__
+    spec = FunctionSpec("data", functools.partial(given, *args, **kwargs) if args or kwargs else given)
+    if isinstance(given, str | bytes):
+        return Given(spec, name, (Slip(f"a {name} is one value, not a collection of records", "put it into a list"),))
+    if not callable(given) and not isinstance(given, Iterable):
+        message = f"expects a BatchFunction, an iterable, or a callable that makes one, not {type(given).__name__}"
+        return Given(spec, name, (Slip(message),))
+    if (args or kwargs) and not callable(given):
+        return Given(spec, name, (Slip("arguments only go with a class or a callable"),))
+    if callable(given) and (problem := _refuses(given, args, kwargs)):
+        return Given(spec, name, (Slip(f"cannot be called with these arguments: {problem}"),))
+    return Given(spec, name)
+
+
+def _name(given: Any) -> str:
+    while isinstance(given, functools.partial):
+        given = given.func
+    name = getattr(given, "__qualname__", None)
+    if not isinstance(name, str):
+        return type(given).__qualname__
+    return name.rpartition("<locals>.")[2]
+
+
+def _wrong_kind(given: Any, kind: str) -> list[Slip]:
+    marker = function_kind(given)
+    if marker in (None, "any", kind):
+        return []
+    return [Slip(f"is a {marker} function, but this is a {kind} operator", f"derive it from {_base(kind)}, or call .{marker}(…)")]
+
+
+def _base(kind: str) -> str:
+    return {"keyby": "KeyByFunction", "flatmap": "FlatMapFunction"}.get(kind, f"{kind.capitalize()}Function")
+
+
+def _constructor(given: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Slip]:
+    problem = _refuses(given, args, kwargs)
+    return [Slip(f"its constructor does not take these arguments: {problem}")] if problem else []
+
+
+def _method(given: Any, kind: str) -> list[Slip]:
+    execute = getattr(given, "execute", None)
+    if not callable(execute) or getattr(execute, "__isabstractmethod__", False):
+        return [Slip("does not define execute", "execute is the one method every function class has")]
+    arguments: list[Any] = [None] * _ARGUMENTS.get(kind, 1)
+    if isinstance(given, type) and not isinstance(inspect.getattr_static(given, "execute"), staticmethod | classmethod):
+        arguments.append(None)  # self
+    return _called(execute, arguments, kind, "its execute")
+
+
+def _callable(given: Callable[..., Any], kind: str) -> list[Slip]:
+    return _called(given, [None] * _ARGUMENTS.get(kind, 1), kind, "it")
+
+
+def _called(function: Callable[..., Any], arguments: list[Any], kind: str, what: str) -> list[Slip]:
+    if inspect.iscoroutinefunction(function):
+        return [Slip(f"{what} is a coroutine function, which {kind} would call and never await")]
+    problem = _refuses(function, tuple(arguments), {})
+    if problem is None:
+        return []
+    count = _ARGUMENTS.get(kind, 1)
+    return [Slip(f"{what} cannot be called with {count} argument{'' if count == 1 else 's'}, as {kind} does: {problem}")]
+
+
+def _refuses(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+    """Why a callable would refuse these arguments; None if it takes them or does not say what it takes."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # many built-ins have none
+        return None
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        return f"{error} (it takes {signature})"
+    return None

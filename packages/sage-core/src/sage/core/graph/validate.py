@@ -1,0 +1,57 @@
+"""What makes a graph one that can run."""
+
+from __future__ import annotations
+
+from sage.core.errors import Problem
+from sage.core.graph.model import LogicalGraph, Operator
+
+__all__ = ["SOURCE_KINDS", "validate"]
+
+SOURCE_KINDS = frozenset({"batch", "collection", "source"})
+"""Kinds of operators without input."""
+
+_MAX_PARALLELISM = 128
+
+
+def validate(graph: LogicalGraph) -> list[Problem]:
+    """All problems of ``graph``, in declaration order."""
+    if not graph.operators:
+        return [Problem("the pipeline is empty: it has no source and no sink", hint="begin with env.from_batch(…)")]
+    problems: list[Problem] = []
+    uids: dict[str, Operator] = {}
+    keyed = {edge.target for edge in graph.edges if edge.exchange == "hash"}
+    feeding = {edge.source for edge in graph.edges}
+    for operator in graph.operators:
+        problems += _check_parallelism(operator, keyed=operator.id in keyed)
+        if operator.id not in feeding and operator.kind != "sink":
+            problems.append(
+                _problem(
+                    operator,
+                    "its records go nowhere: no operator is connected to this stream",
+                    "end it with .sink(…) or .print(), or remove it",
+                )
+            )
+        if operator.uid in uids:
+            other = uids[operator.uid].location
+            problems.append(_problem(operator, f"the uid '{operator.uid}' is taken by the operator at {other}", "uids are unique"))
+        uids.setdefault(operator.uid, operator)
+    if not any(operator.kind == "sink" for operator in graph.operators):
+        problems.append(Problem("the pipeline has no sink", hint="end it with .sink(…) or .print()"))
+    return problems
+
+
+def _check_parallelism(operator: Operator, *, keyed: bool) -> list[Problem]:
+    number = operator.parallelism
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= _MAX_PARALLELISM:
+        return [_problem(operator, f"parallelism must be a whole number from 1 to {_MAX_PARALLELISM}, not {number!r}")]
+    if number == 1:
+        return []
+    if operator.kind in SOURCE_KINDS:
+        return [_problem(operator, f"a source runs as one subtask, not {number}", "raise the parallelism of what follows it")]
+    if operator.kind == "reduce" and not keyed:
+        return [_problem(operator, "reduce without keyby runs as one subtask", "call keyby(…) first, or leave parallelism out")]
+    return []
+
+
+def _problem(operator: Operator, message: str, hint: str | None = None) -> Problem:
+    return Problem(f"{operator.kind} '{operator.name}': {message}", str(operator.location), operator.uid, hint)

@@ -1,0 +1,1 @@
+"""From the logical graph to tasks: chaining and parallelism."""

@@ -1,0 +1,114 @@
+"""The physical plan: stages of chained operators, the edges between them, and the tasks they expand to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from sage.core.graph.model import Exchange, LogicalGraph, Operator
+
+__all__ = ["ChannelId", "ExecutionPlan", "PlanEdge", "Stage", "TaskId"]
+
+
+@dataclass(frozen=True, order=True)
+class TaskId:
+    """One subtask of one stage; its text is ``stage.subtask``."""
+
+    stage: int
+    subtask: int
+
+    def __str__(self) -> str:
+        return f"{self.stage}.{self.subtask}"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Operators that run as one task. The first is the one that takes the stage's input.
+
+    Attributes:
+        id: position in the plan; upstream stages come first.
+        operators: ids of graph operators, upstream first; together they form a tree.
+        parallelism: number of subtasks.
+    """
+
+    id: int
+    operators: tuple[int, ...]
+    parallelism: int
+
+
+@dataclass(frozen=True)
+class PlanEdge:
+    """An edge between two stages; ``exchange`` is how records find their channel."""
+
+    id: int
+    source: int
+    target: int
+    source_stage: int
+    target_stage: int
+    input: int
+    exchange: Exchange
+
+    @property
+    def keyed(self) -> bool:
+        return self.exchange == "hash"
+
+
+@dataclass(frozen=True, order=True)
+class ChannelId:
+    """One edge of the plan between two particular subtasks."""
+
+    edge: int
+    source: int
+    target: int
+
+    def __str__(self) -> str:
+        return f"{self.edge}:{self.source}>{self.target}"
+
+
+@dataclass(frozen=True)
+class ExecutionPlan:
+    """What a backend places: a graph, cut into stages."""
+
+    graph: LogicalGraph
+    stages: tuple[Stage, ...]
+    edges: tuple[PlanEdge, ...]
+
+    @cached_property
+    def operators(self) -> dict[int, Operator]:
+        """The graph's operators by id."""
+        return {operator.id: operator for operator in self.graph.operators}
+
+    @property
+    def tasks(self) -> tuple[TaskId, ...]:
+        """All tasks, upstream first."""
+        return tuple(TaskId(stage.id, subtask) for stage in self.stages for subtask in range(stage.parallelism))
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Capabilities that a backend must have to run this plan."""
+        return frozenset({"unbounded"} if any(item.kind == "source" for item in self.graph.operators) else ())
+
+    def channels_into(self, task: TaskId) -> Iterator[ChannelId]:
+        """The channels a task reads from, in the order of its inputs."""
+        for edge in self.edges:
+            if edge.target_stage == task.stage:
+                if edge.exchange == "forward":
+                    yield ChannelId(edge.id, task.subtask, task.subtask)
+                else:
+                    for source in range(self.stages[edge.source_stage].parallelism):
+                        yield ChannelId(edge.id, source, task.subtask)
+
+    def channels_out_of(self, edge: PlanEdge, subtask: int) -> tuple[ChannelId, ...]:
+        """The channels of one edge that a subtask of its source stage writes to."""
+        if edge.exchange == "forward":
+            return (ChannelId(edge.id, subtask, subtask),)
+        return tuple(
+            ChannelId(edge.id, subtask, target) for target in range(self.stages[edge.target_stage].parallelism)
+        )
+
+    def source_of(self, channel: ChannelId) -> TaskId:
+        return TaskId(self.edges[channel.edge].source_stage, channel.source)
+
+    def target_of(self, channel: ChannelId) -> TaskId:
+        return TaskId(self.edges[channel.edge].target_stage, channel.target)
