@@ -5,7 +5,8 @@ apply, ``failure``, ``tasks`` and ``services``. A line counts once its newline i
 readers and cut off by the next writer.
 """
 
-# ruff: noqa: PTH - pathlib would cost the shim a third of its start
+# pathlib would cost the shim a third of its start.
+# ruff: noqa: PTH110, PTH120
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ A process is named by pid, start time (clock ticks since boot) and the boot's id
 agree is ever signalled.
 """
 
-# ruff: noqa: PTH - pathlib would cost the shim a third of its start
+# pathlib would cost the shim a third of its start.
+# ruff: noqa: PTH123
 
 from __future__ import annotations
 
