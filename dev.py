@@ -14,6 +14,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -98,9 +99,17 @@ def stamp() -> str:
 
 
 def environment() -> dict[str, str]:
-    """This one, less what would lead pip or Python out of the virtual environment."""
+    """This one, less what would lead pip or Python out of the virtual environment.
+
+    pip trusts the system's certificates, which a network with an inspecting proxy needs; uv has to be told to. Where
+    the system has none, uv's own remain.
+    """
     unwanted = {"PYTHONHOME", "PYTHONPATH", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "VIRTUAL_ENV"}
-    return {name: value for name, value in os.environ.items() if name not in unwanted}
+    result = {name: value for name, value in os.environ.items() if name not in unwanted}
+    certificates = ssl.get_default_verify_paths()
+    if certificates.cafile or (certificates.capath and any(Path(certificates.capath).iterdir())):
+        result.setdefault("UV_SYSTEM_CERTS", "1")
+    return result
 
 
 if __name__ == "__main__":
