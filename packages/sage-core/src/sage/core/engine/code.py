@@ -52,6 +52,10 @@ class Code:
         self._names[name] = value
         return name
 
+    def fast(self, stem: str, value: Any) -> str:
+        """Like `bind`, for what is used for every record: as a local variable it is found faster."""
+        return self.local(stem, self.bind(stem, value))
+
     def line(self, text: str) -> None:
         self._lines.append(" " * self._depth + text)
 

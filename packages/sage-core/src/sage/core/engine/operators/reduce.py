@@ -26,7 +26,7 @@ class ReduceOperator(RunningOperator):
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_key(code, flow)
-        values, result, key = code.bind("values", self.values), code.name("reduced"), flow.key or "None"
+        values, result, key = code.fast("values", self.values), code.name("reduced"), flow.key or "None"
         with code.block("try:"):
             code.line(f"{result} = {values}[{key}]")
         with code.block("except KeyError:"):

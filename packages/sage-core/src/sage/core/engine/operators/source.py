@@ -70,7 +70,7 @@ class CollectionOperator(SourceOperator):
         self._records = iterate(self.spec.function)
 
     def generate_turn(self, code: Code, limit: str, count: str, emit: Emit) -> None:
-        value, following = code.name("record"), code.bind("next", self._records.__next__)
+        value, following = code.name("record"), code.fast("next", self._records.__next__)
         with code.block(f"for {count} in range({limit}):"):
             with code.block("try:"):
                 code.call(f"{value} = {following}()", self, None)
