@@ -14,9 +14,9 @@ SOURCES = sorted(path for package in (ROOT / "packages").glob("*/src") for path 
 
 
 def public(path: Path) -> bool:
-    """Whether a module may be imported by others: no part of its path is private, and it is no program."""
+    """Whether others import from a module: no part of its path is private, and it is no program or command."""
     parts = path.relative_to(ROOT / "packages").parts[2:]
-    return not any(part.startswith("_") and part != "__init__.py" for part in parts)
+    return not any(part.startswith("_") and part != "__init__.py" for part in parts) and "commands" not in parts
 
 
 PUBLIC = [path for path in SOURCES if public(path)]
@@ -96,6 +96,12 @@ def test_importing_the_api_loads_nothing_heavy() -> None:
     code = f"import sys, sage.core.api, sage.core.client; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_folder_is_a_package() -> None:
+    """Below the namespace every folder with modules has an `__init__.py`: tools overlook those that have none."""
+    folders = {path.parent for path in SOURCES if path.parent.name != "src"}
+    assert sorted(str(folder) for folder in folders if not (folder / "__init__.py").exists()) == []
 
 
 def test_the_namespace_has_no_module_of_its_own() -> None:
