@@ -1,0 +1,51 @@
+"""The entry of the ``sage`` command, outside the ``sage`` namespace on purpose.
+
+Any regular module or package named ``sage`` on ``sys.path`` hides the namespace package of this project, and a
+module inside the namespace could not say so any more. This one looks first, without running the stranger.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+__all__ = ["main"]
+
+_OURS = frozenset({"sage-core", "sage-runtime", "sage-cli"})
+
+
+def main() -> int:
+    """Run the ``sage`` command and return its exit code."""
+    stranger = _stranger()
+    if stranger is not None:
+        print(f"error: {stranger}", file=sys.stderr)
+        return 9
+    from sage.cli.main import main as run
+
+    return run()
+
+
+def _stranger() -> str | None:
+    """What hides the namespace, in words; None if nothing does."""
+    spec = find_spec("sage")  # of a top-level name: runs nothing
+    if spec is None:
+        return "no part of SAGE can be found; is this the Python that sage-cli was installed into?"
+    if spec.origin is None or any((Path(place) / "cli" / "main.py").is_file() for place in _places(spec)):
+        return None
+    return (
+        f"{spec.origin}{_owners()} hides SAGE's own 'sage' package\n"
+        "  hint: rename or remove it, take it off PYTHONPATH, or install SAGE into a virtual environment of its own"
+    )
+
+
+def _places(spec: object) -> list[str]:
+    return list(getattr(spec, "submodule_search_locations", None) or ())
+
+
+def _owners() -> str:
+    """The distributions that installed the stranger; slow, so only asked once there is one."""
+    from importlib.metadata import packages_distributions
+
+    owners = sorted(set(packages_distributions().get("sage", [])) - _OURS)
+    return f" (installed by {', '.join(owners)})" if owners else ""

@@ -1,0 +1,22 @@
+"""Arguments and options that several commands share, spelled and explained once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+__all__ = ["Force", "Ref", "ScriptArgs", "Setting", "Yes"]
+
+Ref = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help="The job's number, its uuid, or a unique beginning of at least 4 characters."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Do not ask, and also take a job that has not ended: cancel it first.")
+]
+ScriptArgs = Annotated[
+    list[str] | None, typer.Argument(metavar="[ARGS]...", help="Arguments of the script, options included.")
+]
+Setting = Annotated[str, typer.Argument(metavar="SETTING", help="Its path, such as daemon.port.")]

@@ -1,0 +1,30 @@
+"""`sage job wait`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sage.cli.arguments import Ref
+from sage.cli.context import current
+from sage.cli.following import exit_code_of
+
+app = typer.Typer()
+
+
+@app.command()
+def wait(
+    ref: Ref,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds to wait at most; then the command ends with 6, the job goes on."),
+    ] = None,
+) -> None:
+    """Wait until a job has ended, show it, and tell by the exit code how it ended."""
+    context = current()
+    job = context.client().wait(ref, timeout=timeout)
+    context.emit(job)
+    status = exit_code_of(job)
+    if status:
+        raise typer.Exit(status)

@@ -1,0 +1,41 @@
+"""`sage version`."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import typer
+
+from sage.cli.context import current
+from sage.cli.render.parts import Fields, Part
+from sage.cli.versions import DISTRIBUTIONS, installed
+
+app = typer.Typer()
+
+
+@dataclass(frozen=True)
+class Version:
+    """What runs here. ``distributions`` maps names to versions, None for what is not installed."""
+
+    sage: str
+    distributions: dict[str, str | None]
+    python: str
+    implementation: str
+
+
+@app.command()
+def version() -> None:
+    """Show the versions of SAGE's distributions and of Python."""
+    found = {name: installed(name) for name in DISTRIBUTIONS}
+    current().emit(
+        Version(found["sage-cli"] or "unknown", found, platform.python_version(), sys.implementation.name),
+        view=_view,
+    )
+
+
+def _view(found: Version) -> Sequence[Part]:
+    rows = [(name, at or "not installed") for name, at in found.distributions.items()]
+    return [Fields([*rows, (found.implementation, found.python)])]

@@ -1,0 +1,175 @@
+"""Prints what jobs write, until they have ended, and tells how they did."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sage.cli.context import Context
+from sage.cli.render.text import LogFilter, clean
+from sage.core.client.models import JobInfo
+
+if TYPE_CHECKING:
+    from sage.core.client import JobManagerClient
+
+__all__ = ["exit_code_of", "exit_code_of_all", "follow", "follow_all", "print_log"]
+
+_EXIT_CODES: Mapping[str, int] = {"failed": 1, "stopped": 7, "cancelled": 7}
+_CLOSING = 2.0  # seconds that followers have to notice that the command was interrupted
+
+
+def exit_code_of(job: JobInfo) -> int:
+    """What a command that waited for the job ends with: 1 failed, 7 stopped or cancelled, else 0."""
+    return _EXIT_CODES.get(job.state, 0)
+
+
+def exit_code_of_all(jobs: Sequence[JobInfo]) -> int:
+    """The same for several jobs: 1 if any failed, else 7 if any was stopped or cancelled."""
+    codes = {exit_code_of(job) for job in jobs}
+    return 1 if 1 in codes else max(codes, default=0)
+
+
+def print_log(context: Context, client: JobManagerClient, ref: str, *, offset: int = 0) -> None:
+    """Print what a job has written so far, from `offset` on."""
+    job = client.job(ref)
+    printer = _printer(context, job, prefix="")
+    pieces: list[str] = []
+    start, truncated, ended = offset, False, False
+    while True:
+        chunk = client.logs(job.uuid, offset=offset)
+        truncated = truncated or chunk.truncated
+        ended = chunk.end
+        if context.for_machines:
+            pieces.append(chunk.text)
+        else:
+            printer.feed(chunk.text)
+        if chunk.end or chunk.next_offset <= offset:
+            break
+        offset = chunk.next_offset
+    if context.for_machines:
+        text = "".join(pieces)
+        document = {
+            "text": text,
+            "offset": start,
+            "next_offset": chunk.next_offset,
+            "end": ended,
+            "truncated": truncated,
+        }
+        context.emit(document, kind="Log")
+        return
+    printer.close()
+    if truncated:
+        context.note("the oldest part of the log is no longer kept")
+
+
+def follow(context: Context, client: JobManagerClient, job: JobInfo, *, offset: int = 0, prefix: str = "") -> JobInfo:
+    """Print what a job writes until it has ended; for machines one object a line, the job itself last.
+
+    Returns:
+        the job as it ended.
+    """
+    printer = _printer(context, job, prefix)
+    for text in client.follow_logs(job.uuid, offset=offset):
+        printer.feed(text)
+    printer.close()
+    ended = client.wait(job.uuid)
+    if context.for_machines:
+        context.emit_next(ended)
+    else:
+        _tell_end(context, ended)
+    return ended
+
+
+def follow_all(context: Context, jobs: Sequence[tuple[JobManagerClient, JobInfo]]) -> Sequence[JobInfo]:
+    """Follow several jobs at once, each line under its job's number.
+
+    Returns:
+        the jobs as they ended, in the order given.
+    """
+    if len(jobs) == 1:
+        [(client, job)] = jobs
+        return [follow(context, client, job)]
+    ends: dict[str, JobInfo] = {}
+    errors: list[BaseException] = []
+
+    def work(client: JobManagerClient, job: JobInfo) -> None:
+        try:
+            ends[job.uuid] = follow(context, client, job, prefix=f"job {job.number} | ")
+        except BaseException as error:  # handed to the thread that waits, which raises it
+            errors.append(error)
+
+    threads = [
+        threading.Thread(target=work, args=item, name=f"sage-follow-{item[1].number}", daemon=True) for item in jobs
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:
+        context.close()  # ends their streams
+        for thread in threads:
+            thread.join(_CLOSING)
+        raise
+    if errors:
+        raise errors[0]
+    return [ends[job.uuid] for _, job in jobs]
+
+
+def _tell_end(context: Context, job: JobInfo) -> None:
+    text = f"job {job.number} ({clean(job.name)}): {job.state}"
+    if job.failure is not None:
+        text += f": {clean(job.failure.message)}\n  hint: sage job show {job.number}"
+    context.note(text)
+
+
+class _Printer:
+    """Writes the pieces of one log: filtered for a terminal, and line by line where a prefix tells logs apart."""
+
+    def __init__(self, write: Callable[[str], None], *, terminal: bool, prefix: str) -> None:
+        self._write = write
+        self._filter = LogFilter() if terminal else None
+        self._prefix = prefix
+        self._line = ""
+
+    def feed(self, text: str) -> None:
+        self._put(self._filter.feed(text) if self._filter else text)
+
+    def close(self) -> None:
+        if self._filter:
+            self._put(self._filter.close())
+        if self._line:
+            self._write(f"{self._prefix}{self._line}\n")
+            self._line = ""
+
+    def _put(self, text: str) -> None:
+        if not self._prefix:
+            if text:
+                self._write(text)
+            return
+        *lines, self._line = (self._line + text).split("\n")
+        if lines:
+            self._write("".join(f"{self._prefix}{line}\n" for line in lines))
+
+
+class _Documents:
+    """Writes the pieces of one log for machines."""
+
+    def __init__(self, context: Context, job: JobInfo) -> None:
+        self._context = context
+        self._job = job
+
+    def feed(self, text: str) -> None:
+        piece: dict[str, Any] = {"job": self._job.number, "uuid": self._job.uuid, "text": text}
+        self._context.emit_next(piece, kind="Log")
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+
+def _printer(context: Context, job: JobInfo, prefix: str) -> _Printer | _Documents:
+    if context.for_machines:
+        return _Documents(context, job)
+    return _Printer(context.write, terminal=sys.stdout.isatty(), prefix=prefix)

@@ -1,0 +1,132 @@
+"""The ``sage`` command: from a command line to an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from sage.cli.context import Context, use
+from sage.cli.failures import DECLINED, Failure, failure_of
+from sage.cli.groups import LazyGroup
+from sage.cli.options import wanted_format
+from sage.cli.registry import COMMANDS
+from sage.core.errors import SageError
+
+__all__ = ["main", "root"]
+
+_HELP = "Run dataflow pipelines, and look after the jobs that a JobManager runs."
+_USAGE = 2
+_INTERNAL = 70
+_BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports a program that nobody reads any more
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line (``sys.argv`` by default) and return its exit code."""
+    arguments = list(sys.argv[1:] if args is None else args)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # What a job prints may not fit the terminal's encoding; that must not end the command.
+            stream.reconfigure(errors="backslashreplace")
+    with use(Context()) as context:
+        try:
+            failure = _run(context, arguments)
+            if failure is None:
+                sys.stdout.flush()
+                return 0
+            if failure.message:
+                context.show_failure(failure)
+            return failure.exit_code
+        except BrokenPipeError:
+            _silence_stdout()
+            return _BROKEN_PIPE
+
+
+def root() -> LazyGroup:
+    """The command tree."""
+    group = LazyGroup("sage", _HELP, COMMANDS)
+    group.params.insert(0, _version_option())
+    return group
+
+
+def _run(context: Context, arguments: list[str]) -> Failure | None:
+    """Run the command; what it ends with, or None if all is well. No message: all has been said."""
+    try:
+        group = root()
+        with group.make_context("sage", list(arguments)) as ctx:
+            group.invoke(ctx)
+        return None
+    except typer.Exit as error:
+        return Failure("exit", "", None, error.exit_code) if error.exit_code else None
+    except (KeyboardInterrupt, typer.Abort):
+        return Failure("interrupted", "interrupted", None, DECLINED)
+    except TyperException as error:
+        context.use_format(wanted_format(arguments) or context.format)
+        return _usage_failure(error)
+    except SageError as error:
+        _trace(error)
+        return failure_of(error)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        _trace(error)
+        context.settle_format()
+        return Failure("internal", f"{type(error).__name__}: {error}", _bug_hint(context), _INTERNAL)
+
+
+def _usage_failure(error: TyperException) -> Failure:
+    """A mistake in the command line, in our form."""
+    ctx: Any = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":  # a plugin's group without a command: its message is the help
+        typer.echo(error.format_message(), err=True)
+        return Failure("usage", "", None, _USAGE)
+    hint = f"'{ctx.command_path} --help' shows how it is used" if ctx is not None else None
+    return Failure("usage", error.format_message(), hint, error.exit_code)
+
+
+def _bug_hint(context: Context) -> str:
+    whose = "SAGE"
+    if context.plugin is not None:
+        from sage.cli.plugin_commands import distributions_of
+
+        whose = f"the command '{context.plugin}' of {distributions_of(context.plugin)}"
+    return f"this looks like a bug in {whose}, please report it; SAGE_DEBUG=1 shows where it happened"
+
+
+def _version_option() -> Any:
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command()(_signature)
+    return typer.main.get_command(app).params[0]
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from sage.cli.versions import installed
+
+        typer.echo(f"sage {installed('sage-cli')}")
+        raise typer.Exit
+
+
+def _signature(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, expose_value=False, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Carries the option; never called."""
+
+
+def _trace(error: BaseException) -> None:
+    if os.environ.get("SAGE_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+
+
+def _silence_stdout() -> None:
+    """Let what is still buffered go nowhere, so that the interpreter's last flush raises nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,57 @@
+"""The commands that other distributions bring: listed from metadata, loaded by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import typer
+
+from sage.cli.context import current
+from sage.core.errors import PluginError, SageError
+
+__all__ = ["distributions_of", "load_plugin_command", "plugin_commands"]
+
+
+def plugin_commands(path: tuple[str, ...]) -> Mapping[str, str]:
+    """Names and one-line helps of the plugin commands right under a place in the tree; imports no plugin.
+
+    What keeps plugins from being listed costs a warning, since all other commands work without them.
+    """
+    from sage.core.plugins import installed_commands
+
+    try:
+        found = installed_commands()
+    except SageError as error:
+        current().note(f"warning: commands of plugins are left out: {error.message}")
+        return {}
+    depth = len(path)
+    split = {tuple(name.split(".")): help for name, help in found.items()}
+    return {parts[depth]: help for parts, help in split.items() if len(parts) == depth + 1 and parts[:depth] == path}
+
+
+def load_plugin_command(path: tuple[str, ...]) -> typer.Typer:
+    """Import the plugin command at a place in the tree.
+
+    Raises:
+        PluginError: it is broken, or several distributions claim its name.
+    """
+    from sage.core.plugins import load_command
+
+    name = ".".join(path)
+    app = load_command(name)
+    if not isinstance(app, typer.Typer) or not (app.registered_commands or app.registered_groups):
+        raise PluginError(
+            f"the plugin {name!r} of {distributions_of(name)} is broken: "
+            f"sage_command returned {type(app).__qualname__}, not a typer.Typer with a command",
+            hint="upgrade or uninstall it, or name it in plugins.disable",
+        )
+    current().plugin = name
+    return app
+
+
+def distributions_of(name: str) -> str:
+    """Who brings the command, with versions."""
+    from sage.core.plugins import installed_plugins
+
+    found = [item for item in installed_plugins() if item.group == "sage.commands" and item.name == name]
+    return " and ".join(f"{item.distribution} {item.version}" for item in found)

@@ -1,0 +1,160 @@
+"""How jobs are shown to people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from sage.cli.render.parts import Block, Column, Fields, Part, Table
+from sage.core.client.models import FailureInfo, JobInfo, JobMetrics, StateChange
+
+__all__ = ["details", "duration", "history_table", "metrics_tables", "moment", "table"]
+
+
+def table(jobs: Sequence[JobInfo], *, empty: str | None = "no jobs") -> Sequence[Part]:
+    """One row a job."""
+    columns = [
+        Column("NUMBER", right=True),
+        Column("NAME"),
+        Column("STATE", states=True),
+        Column("BACKEND"),
+        Column("CREATED (UTC)"),
+        Column("DURATION", right=True),
+        Column("UUID"),
+    ]
+    rows = [
+        [str(job.number), job.name, _state(job), job.backend, moment(job.created_at), duration(job), job.uuid[:8]]
+        for job in jobs
+    ]
+    return [Table(columns, rows, empty=empty)]
+
+
+def details(job: JobInfo) -> Sequence[Part]:
+    """One job with all it says of itself, and its failure."""
+    rows = [
+        ("job", str(job.number)),
+        ("name", job.name),
+        ("uuid", job.uuid),
+        ("state", _state(job)),
+        ("reason", job.reason or ""),
+        ("backend", job.backend),
+        ("owner", job.owner or ""),
+        ("attempt", str(job.attempt)),
+        ("restarts", str(job.restarts)),
+        ("created", _utc(job.created_at)),
+        ("started", _utc(job.started_at)),
+        ("ended", _utc(job.ended_at)),
+        ("duration", duration(job)),
+        ("running", "yes" if job.running else "no"),
+        ("tasks", str(job.tasks)),
+        ("services", str(job.services)),
+        ("records in", str(job.records_in)),
+        ("records out", str(job.records_out)),
+        ("checkpoint", "" if job.last_checkpoint is None else str(job.last_checkpoint)),
+    ]
+    parts: list[Part] = [Fields([(name, value) for name, value in rows if value])]
+    if job.failure is not None:
+        parts += _failure(job.failure)
+    return parts
+
+
+def metrics_tables(metrics: JobMetrics) -> Sequence[Part]:
+    """Records per operator and per exchange."""
+    operators = Table(
+        [
+            Column("OPERATOR"),
+            Column("KIND"),
+            Column("PARALLELISM", right=True),
+            Column("RECORDS IN", right=True),
+            Column("RECORDS OUT", right=True),
+            Column("UID"),
+        ],
+        [
+            [item.name, item.kind, str(item.parallelism), str(item.records_in), str(item.records_out), item.uid]
+            for item in metrics.operators
+        ],
+        title="operators",
+    )
+    edges = Table(
+        [
+            Column("FROM"),
+            Column("TO"),
+            Column("EXCHANGE"),
+            Column("RECORDS", right=True),
+            Column("BATCHES", right=True),
+        ],
+        [[item.source, item.target, item.exchange, str(item.records), str(item.batches)] for item in metrics.edges],
+        title="exchanges",
+    )
+    return [operators, edges]
+
+
+def history_table(changes: Sequence[StateChange]) -> Sequence[Part]:
+    """Every move of a job."""
+    columns = [Column("TIME (UTC)"), Column("STATE", states=True), Column("ATTEMPT", right=True), Column("REASON")]
+    rows = [[moment(item.time, millis=True), item.state, str(item.attempt), item.reason or ""] for item in changes]
+    return [Table(columns, rows, title="history")]
+
+
+def moment(time: str | None, *, millis: bool = False) -> str:
+    """An RFC 3339 time as people read it, in UTC; as it came if it is none."""
+    if not time:
+        return "-"
+    at = _parse(time)
+    if at is None:
+        return time
+    return at.strftime("%Y-%m-%d %H:%M:%S") + (f".{at.microsecond // 1000:03d}" if millis else "")
+
+
+def duration(job: JobInfo) -> str:
+    """How long the job ran, or runs by now; ``-`` before its start."""
+    started = _parse(job.started_at)
+    if started is None:
+        return "-"
+    ended = _parse(job.ended_at) or datetime.now(UTC)
+    seconds = max(0.0, (ended - started).total_seconds())
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d{hours:02d}h"
+    if hours:
+        return f"{hours}h{minutes:02d}m"
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+
+
+def _failure(failure: FailureInfo) -> Sequence[Part]:
+    rows = [
+        ("kind", failure.kind),
+        ("message", failure.message),
+        ("operator", failure.operator),
+        ("uid", failure.uid),
+        ("subtask", failure.subtask),
+        ("location", failure.location),
+        ("record", failure.record),
+        ("error", failure.error_type),
+        ("exit status", failure.exit_status),
+        ("signal", failure.signal),
+    ]
+    parts: list[Part] = [Fields([(name, str(value)) for name, value in rows if value is not None], title="failure")]
+    if failure.traceback:
+        parts.append(Block("traceback", failure.traceback))
+    return parts
+
+
+def _state(job: JobInfo) -> str:
+    return f"{job.state} ({job.mark})" if job.mark else job.state
+
+
+def _utc(time: str | None) -> str:
+    return f"{moment(time)} UTC" if time else ""
+
+
+def _parse(time: str | None) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(time or "")
+    except ValueError:
+        return None
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

@@ -1,0 +1,76 @@
+"""Parts on a terminal, through rich: colours, and tables that fit the width. Imported only to write to a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from sage.cli.render.parts import Block, Column, Fields, Line, Part
+from sage.cli.render.text import clean, clean_block
+
+__all__ = ["console", "renderable"]
+
+_STATES = {
+    "running": "green",
+    "completed": "bold green",
+    "failing": "red",
+    "failed": "bold red",
+    "cancelling": "yellow",
+    "cancelled": "yellow",
+    "stopping": "yellow",
+    "stopped": "yellow",
+    "restarting": "magenta",
+    "up": "bold green",
+    "down": "bold red",
+    "unhealthy": "bold yellow",
+}
+
+
+def console(stream: TextIO, *, colors: bool) -> Console:
+    """A console that adds nothing of its own: no markup, no highlighting, no emoji."""
+    return Console(file=stream, no_color=not colors, highlight=False, markup=False, emoji=False)
+
+
+def renderable(parts: Sequence[Part]) -> RenderableType:
+    """All parts as one thing that rich can draw."""
+    return Group(*(item for part in parts for item in _draw(part)))
+
+
+def _draw(part: Part) -> Iterator[RenderableType]:
+    # Text objects, never strings: what a job supplies must not be read as markup.
+    if isinstance(part, Line):
+        yield Text(clean(part.text))
+    elif isinstance(part, Block):
+        yield Text(clean(part.title), style="bold")
+        yield Padding(Text(clean_block(part.text).rstrip("\n")), (0, 0, 0, 2))
+    elif isinstance(part, Fields):
+        yield from _titled(part.title)
+        grid = RichTable.grid(padding=(0, 2, 0, 0))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, value in part.rows:
+            grid.add_row(Text(clean(name)), Text(clean_block(value), style=_STATES.get(value, "")))
+        yield Padding(grid, (0, 0, 0, 2 if part.title else 0))
+    elif part.rows:
+        yield from _titled(part.title)
+        table = RichTable(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+        for column in part.columns:
+            table.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
+        for row in part.rows:
+            table.add_row(*(_cell(cell, column) for cell, column in zip(row, part.columns, strict=True)))
+        yield table
+
+
+def _titled(title: str | None) -> Iterator[RenderableType]:
+    if title:
+        yield Text(clean(title), style="bold")
+
+
+def _cell(text: str, column: Column) -> Text:
+    return Text(clean(text), style=_STATES.get(text, "") if column.states else "")
