@@ -46,9 +46,7 @@ class LocalJob(Job):
         self._reason: str | None = None
         self._deleted = False
         self._waited_for = threading.Event()
-        self._coordinator = Coordinator(
-            graph, self._backend, Attempt(uuid, graph.name), on_state=self._on_state
-        )
+        self._coordinator = Coordinator(graph, self._backend, Attempt(uuid, graph.name), on_state=self._on_state)
 
     def _begin(self) -> None:
         self._times["created_at"] = _now()
@@ -103,9 +101,7 @@ class LocalJob(Job):
         self._coordinator.cancel(_GRACE)
 
     def continue_(self) -> None:
-        raise WrongStateError(
-            "nothing was kept from which this job could continue", hint="submit the pipeline again"
-        )
+        raise WrongStateError("nothing was kept from which this job could continue", hint="submit the pipeline again")
 
     def delete(self, *, force: bool = False) -> None:
         if not self._coordinator.is_ended:

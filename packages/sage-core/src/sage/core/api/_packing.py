@@ -21,6 +21,7 @@ def pack(path: Path, graph: LogicalGraph, uuid: str, backend: str | None) -> str
         PackagingError: the package cannot be made.
     """
     from sage.core.client.code import check_picklable, write_package
+
     from sage.core.client.package import PackageJob
 
     problems = [item for item in check_picklable(graph) if item.level == "error"]

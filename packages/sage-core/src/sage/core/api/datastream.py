@@ -33,25 +33,49 @@ class DataStream:
         self._upstream = upstream
 
     def map(
-        self, function: Any, *args: Any, name: str | None = None, uid: str | None = None, parallelism: int = 1, **kwargs: Any
+        self,
+        function: Any,
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        **kwargs: Any,
     ) -> DataStream:
         """One record in, one record out: ``function(record)``."""
         return self._add("map", function, args, kwargs, name, uid, parallelism)
 
     def filter(
-        self, function: Any, *args: Any, name: str | None = None, uid: str | None = None, parallelism: int = 1, **kwargs: Any
+        self,
+        function: Any,
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        **kwargs: Any,
     ) -> DataStream:
         """Keeps the records for which ``function(record)`` is true."""
         return self._add("filter", function, args, kwargs, name, uid, parallelism)
 
     def flatmap(
-        self, function: Any, *args: Any, name: str | None = None, uid: str | None = None, parallelism: int = 1, **kwargs: Any
+        self,
+        function: Any,
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        **kwargs: Any,
     ) -> DataStream:
         """Puts out every item of ``function(record)``, an iterable or None."""
         return self._add("flatmap", function, args, kwargs, name, uid, parallelism)
 
     def keyby(
-        self, function: Any, *args: Any, name: str | None = None, uid: str | None = None, parallelism: int | None = None, **kwargs: Any
+        self,
+        function: Any,
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+        **kwargs: Any,
     ) -> DataStream:
         """Gives each record the key ``function(record)``; all records of a key meet in one subtask of what follows.
 
@@ -80,7 +104,13 @@ class DataStream:
         return self._add("reduce", function, args, kwargs, name, uid, parallelism, {"final": final})
 
     def sink(
-        self, function: Any, *args: Any, name: str | None = None, uid: str | None = None, parallelism: int = 1, **kwargs: Any
+        self,
+        function: Any,
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        **kwargs: Any,
     ) -> DataStream:
         """Takes each record out of the pipeline: ``function(record)``. Returns this stream, to be used further."""
         self._add("sink", function, args, kwargs, name, uid, parallelism)

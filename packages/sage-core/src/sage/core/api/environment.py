@@ -35,7 +35,13 @@ class Environment(ABC):
         self._job: Job | None = None
 
     def from_batch(
-        self, source: Any, *args: Any, name: str | None = None, uid: str | None = None, parallelism: int = 1, **kwargs: Any
+        self,
+        source: Any,
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        **kwargs: Any,
     ) -> DataStream:
         """A source that ends.
 
@@ -54,7 +60,13 @@ class Environment(ABC):
         return self._add_source("collection", describe_data(records, (), {}), name, uid, parallelism)
 
     def from_source(
-        self, source: Any, *args: Any, name: str | None = None, uid: str | None = None, parallelism: int = 1, **kwargs: Any
+        self,
+        source: Any,
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        **kwargs: Any,
     ) -> DataStream:
         """A source that may go on for ever.
 
@@ -144,10 +156,6 @@ class Environment(ABC):
     def _backend_name(self) -> str | None:
         """The backend asked for, None for whatever the JobManager is configured to use."""
 
-    def _add_source(
-        self, kind: str, given: Given, name: str | None, uid: str | None, parallelism: int
-    ) -> DataStream:
-        number = self._builder.add(
-            kind, given, location=users_location(), name=name, uid=uid, parallelism=parallelism
-        )
+    def _add_source(self, kind: str, given: Given, name: str | None, uid: str | None, parallelism: int) -> DataStream:
+        number = self._builder.add(kind, given, location=users_location(), name=name, uid=uid, parallelism=parallelism)
         return DataStream(self, (Upstream(number),))

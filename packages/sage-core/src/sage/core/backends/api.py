@@ -66,9 +66,7 @@ class Backend(Protocol):
     def check(self, plan: ExecutionPlan) -> list[Problem]:
         """What keeps this backend from running ``plan``, before anything starts. See `missing_capabilities`."""
 
-    def deploy(
-        self, plan: ExecutionPlan, attempt: Attempt, events: Callable[[TaskEvent], None]
-    ) -> Deployment:
+    def deploy(self, plan: ExecutionPlan, attempt: Attempt, events: Callable[[TaskEvent], None]) -> Deployment:
         """Start the tasks. Each reports ``running`` once open and lets records flow at the command ``start``."""
 
 

@@ -39,9 +39,7 @@ class InlineBackend:
     def check(self, plan: ExecutionPlan) -> list[Problem]:
         return missing_capabilities(plan, "inline", self.capabilities)
 
-    def deploy(
-        self, plan: ExecutionPlan, attempt: Attempt, events: Callable[[TaskEvent], None]
-    ) -> Deployment:
+    def deploy(self, plan: ExecutionPlan, attempt: Attempt, events: Callable[[TaskEvent], None]) -> Deployment:
         return _InlineDeployment(plan, attempt, events)
 
 
@@ -51,9 +49,7 @@ class _InlineDeployment:
     def __init__(self, plan: ExecutionPlan, attempt: Attempt, events: Callable[[TaskEvent], None]) -> None:
         self._signal = Signal()
         # A channel holds what one record made of itself: drained before the next is read, it needs no credits.
-        wiring = wire(
-            TaskSet(plan, plan.tasks), attempt, {}, signal=lambda: self._signal, batch_size=1, credits=None
-        )
+        wiring = wire(TaskSet(plan, plan.tasks), attempt, {}, signal=lambda: self._signal, batch_size=1, credits=None)
         self._lives = {task.id: TaskLife(task, events) for task in wiring.tasks}
         self._info = HostInfo("inline", os.getpid())
         self._sources = [life for life in self._lives.values() if life.task.chain.source is not None]

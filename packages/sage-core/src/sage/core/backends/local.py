@@ -22,9 +22,7 @@ class LocalBackend:
     def check(self, plan: ExecutionPlan) -> list[Problem]:
         return missing_capabilities(plan, "local", self.capabilities)
 
-    def deploy(
-        self, plan: ExecutionPlan, attempt: Attempt, events: Callable[[TaskEvent], None]
-    ) -> Deployment:
+    def deploy(self, plan: ExecutionPlan, attempt: Attempt, events: Callable[[TaskEvent], None]) -> Deployment:
         host = TaskHost(TaskSet(plan, plan.tasks), attempt, {}, events)
         host.deploy()
         return host

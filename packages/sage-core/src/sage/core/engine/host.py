@@ -45,9 +45,7 @@ class TaskHost:
         self._info = HostInfo(name, os.getpid())
         self._lives = {task.id: TaskLife(task, events) for task in wiring.tasks}
         self._threads = {
-            id: threading.Thread(
-                target=self._run, args=(life,), name=f"sage-task-{id}-{attempt.job[:8]}", daemon=True
-            )
+            id: threading.Thread(target=self._run, args=(life,), name=f"sage-task-{id}-{attempt.job[:8]}", daemon=True)
             for id, life in self._lives.items()
         }
         self._reaper: threading.Thread | None = None
@@ -82,9 +80,7 @@ class TaskHost:
             life.task.cancel()
         if not self._cancelled.is_set():
             self._cancelled.set()
-            self._reaper = threading.Thread(
-                target=self._reap, args=(grace,), name="sage-host-reaper", daemon=True
-            )
+            self._reaper = threading.Thread(target=self._reap, args=(grace,), name="sage-host-reaper", daemon=True)
             self._reaper.start()
 
     def join(self, timeout: float | None) -> bool:

@@ -90,7 +90,9 @@ class GraphBuilder:
                 seen[stem] = seen.get(stem, 0) + 1
                 uid = stem if seen[stem] == 1 else f"{stem}#{seen[stem]}"
             problems += [
-                Problem(f"{item.kind} '{item.name or item.given.name}': {slip.message}", str(item.location), uid, slip.hint)
+                Problem(
+                    f"{item.kind} '{item.name or item.given.name}': {slip.message}", str(item.location), uid, slip.hint
+                )
                 for slip in item.given.slips
             ]
             operators.append(

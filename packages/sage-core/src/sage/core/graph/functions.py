@@ -53,7 +53,9 @@ def describe_function(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, An
         return Given(FunctionSpec("class", given, args, dict(kwargs)), name, tuple(slips))
     extra = []
     if args or kwargs:
-        extra.append(Slip("constructor arguments only go with a function class", f"bind them, or pass the class of {name}"))
+        extra.append(
+            Slip("constructor arguments only go with a function class", f"bind them, or pass the class of {name}")
+        )
     if not isinstance(given, type) and callable(getattr(given, "execute", None)):
         slips = _wrong_kind(given, kind) or _method(given, kind)
         return Given(FunctionSpec("instance", given), name, (*extra, *slips))
@@ -97,7 +99,12 @@ def _wrong_kind(given: Any, kind: str) -> list[Slip]:
     marker = function_kind(given)
     if marker in (None, "any", kind):
         return []
-    return [Slip(f"is a {marker} function, but this is a {kind} operator", f"derive it from {_base(kind)}, or call .{marker}(…)")]
+    return [
+        Slip(
+            f"is a {marker} function, but this is a {kind} operator",
+            f"derive it from {_base(kind)}, or call .{marker}(…)",
+        )
+    ]
 
 
 def _base(kind: str) -> str:
@@ -130,7 +137,9 @@ def _called(function: Callable[..., Any], arguments: list[Any], kind: str, what:
     if problem is None:
         return []
     count = _ARGUMENTS.get(kind, 1)
-    return [Slip(f"{what} cannot be called with {count} argument{'' if count == 1 else 's'}, as {kind} does: {problem}")]
+    return [
+        Slip(f"{what} cannot be called with {count} argument{'' if count == 1 else 's'}, as {kind} does: {problem}")
+    ]
 
 
 def _refuses(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:

@@ -33,7 +33,9 @@ def validate(graph: LogicalGraph) -> list[Problem]:
             )
         if operator.uid in uids:
             other = uids[operator.uid].location
-            problems.append(_problem(operator, f"the uid '{operator.uid}' is taken by the operator at {other}", "uids are unique"))
+            problems.append(
+                _problem(operator, f"the uid '{operator.uid}' is taken by the operator at {other}", "uids are unique")
+            )
         uids.setdefault(operator.uid, operator)
     if not any(operator.kind == "sink" for operator in graph.operators):
         problems.append(Problem("the pipeline has no sink", hint="end it with .sink(…) or .print()"))
@@ -47,9 +49,17 @@ def _check_parallelism(operator: Operator, *, keyed: bool) -> list[Problem]:
     if number == 1:
         return []
     if operator.kind in SOURCE_KINDS:
-        return [_problem(operator, f"a source runs as one subtask, not {number}", "raise the parallelism of what follows it")]
+        return [
+            _problem(
+                operator, f"a source runs as one subtask, not {number}", "raise the parallelism of what follows it"
+            )
+        ]
     if operator.kind == "reduce" and not keyed:
-        return [_problem(operator, "reduce without keyby runs as one subtask", "call keyby(…) first, or leave parallelism out")]
+        return [
+            _problem(
+                operator, "reduce without keyby runs as one subtask", "call keyby(…) first, or leave parallelism out"
+            )
+        ]
     return []
 
 

@@ -18,11 +18,11 @@ def explain(graph: LogicalGraph, plan: ExecutionPlan) -> str:
             for edge in graph.inputs_of(operator.id)
         )
         source = f" ← {inputs}" if inputs else ""
-        lines.append(f"  {operator.uid} ×{operator.parallelism}{source}   [{operator.location}]")
+        lines.append(f"  {operator.uid} ×{operator.parallelism}{source}   [{operator.location}]")  # noqa: RUF001
     lines += ["", "tasks"]
     for stage in plan.stages:
         chain = " → ".join(names[number] for number in stage.operators)
-        lines.append(f"  stage {stage.id} ×{stage.parallelism}: {chain}")
+        lines.append(f"  stage {stage.id} ×{stage.parallelism}: {chain}")  # noqa: RUF001
     for edge in plan.edges:
         lines.append(
             f"  stage {edge.source_stage} ─{edge.exchange}→ stage {edge.target_stage}"

@@ -39,9 +39,7 @@ def make_plan(graph: LogicalGraph) -> ExecutionPlan:
                 continue
         stage_of[operator.id] = len(members)
         members.append([operator.id])
-    stages = tuple(
-        Stage(number, tuple(chain), operators[chain[0]].parallelism) for number, chain in enumerate(members)
-    )
+    stages = tuple(Stage(number, tuple(chain), operators[chain[0]].parallelism) for number, chain in enumerate(members))
     crossing = [edge for edge in graph.edges if stage_of[edge.source] != stage_of[edge.target]]
     edges = tuple(
         PlanEdge(

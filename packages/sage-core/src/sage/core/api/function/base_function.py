@@ -13,7 +13,7 @@ __all__ = ["BaseFunction"]
 
 
 class _Context:
-    """``self.context`` before the engine has set it. Not a data descriptor, so that the engine's value wins at no cost."""
+    """``self.context`` before the engine has set it. No data descriptor, so that the engine's value wins at no cost."""
 
     def __get__(self, function: object | None, owner: type) -> Any:
         if function is None:
@@ -48,12 +48,12 @@ class BaseFunction(ABC):
         context = _Context()
         logger = _Logger()
 
-    def open(self, context: RuntimeContext) -> None:
+    def open(self, context: RuntimeContext) -> None:  # noqa: B027 - overriding it is optional
         """Called once before the first record, where the function runs: connect, load, open."""
 
     @abstractmethod
     def execute(self, *args: Any) -> Any:
         """Called for each record; what it returns depends on the operator."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - overriding it is optional
         """Called once at the end, however it came: flush, close. What it raises fails the job."""

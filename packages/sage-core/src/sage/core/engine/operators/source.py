@@ -10,7 +10,7 @@ from sage.core.engine.functions import iterate
 from sage.core.engine.operators.base import Emit, Flow, RunningOperator
 from sage.core.engine.stop import STOP
 
-__all__ = ["ENDED", "IDLE", "MORE", "CollectionOperator", "BatchOperator", "SourceOperator", "StreamSourceOperator"]
+__all__ = ["ENDED", "IDLE", "MORE", "BatchOperator", "CollectionOperator", "SourceOperator", "StreamSourceOperator"]
 
 MORE, IDLE, ENDED = 0, 1, 2
 """What a turn of a source answers: there may be more at once, there is nothing yet, there is nothing any more."""
