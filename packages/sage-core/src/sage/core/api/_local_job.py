@@ -72,6 +72,7 @@ class LocalJob(Job):
             "tasks": metrics.tasks,
             "records_in": sum(item.records_out for item in sources),
             "records_out": sum(item.records_in for item in sinks),
+            "blocked": list(metrics.blocked),
             "failure": run.failure.to_json() if run.failure else None,
             **self._times,
         }

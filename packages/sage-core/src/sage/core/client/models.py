@@ -15,6 +15,7 @@ __all__ = [
     "FailureInfo",
     "JobInfo",
     "JobMetrics",
+    "LogChunk",
     "OperatorMetrics",
     "Page",
     "StateChange",
@@ -142,7 +143,10 @@ class EdgeMetrics(_Model):
 
 @dataclass(frozen=True)
 class JobMetrics(_Model):
-    """What a job's tasks have counted so far; ``at`` is when (RFC 3339)."""
+    """What a job's tasks have counted so far; ``at`` is when (RFC 3339).
+
+    ``blocked`` names calls of user code that have not returned for more than a second.
+    """
 
     at: str | None = None
     tasks: int = 0
@@ -150,6 +154,7 @@ class JobMetrics(_Model):
     services: int = 0
     operators: tuple[OperatorMetrics, ...] = ()
     edges: tuple[EdgeMetrics, ...] = ()
+    blocked: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -158,6 +163,7 @@ class JobMetrics(_Model):
             metrics,
             operators=tuple(OperatorMetrics.from_json(item) for item in data.get("operators", ())),
             edges=tuple(EdgeMetrics.from_json(item) for item in data.get("edges", ())),
+            blocked=tuple(data.get("blocked", ())),
         )
 
 
@@ -171,6 +177,24 @@ class StateChange(_Model):
     reason: str | None = None
     attempt: int = 1
     epoch: int = 0
+
+
+@dataclass(frozen=True)
+class LogChunk(_Model):
+    """A piece of what a job has printed.
+
+    Attributes:
+        text: the piece, decoded.
+        offset, next_offset: where it begins and where the next one does, in bytes since the job's first one.
+        end: the job has ended and this piece reaches the end of its log.
+        truncated: what lay between the offset asked for and `offset` is no longer kept.
+    """
+
+    text: str
+    offset: int
+    next_offset: int
+    end: bool = False
+    truncated: bool = False
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ class Coordinator:
         self._waiting = set(self.plan.tasks)  # not yet reported running
         self._left = set(self.plan.tasks)  # not yet ended
         self._counts: dict[TaskId, TaskCounts] = {}
+        self._blocked: dict[TaskId, str] = {}
         self._abandoned: list[str] = []
         self._grace: float | None = None
         self._released = False
@@ -111,6 +112,7 @@ class Coordinator:
                 deployment.send(task, Command("report"))
         with self._lock:
             counts, running = dict(self._counts), len(self._left - self._waiting)
+            blocked = tuple(f"task {task} has not returned from {where}" for task, where in self._blocked.items())
         operators = []
         for operator in self.plan.graph.operators:
             found = [item.operators[operator.uid] for item in counts.values() if operator.uid in item.operators]
@@ -142,12 +144,16 @@ class Coordinator:
             running_tasks=running,
             operators=tuple(operators),
             edges=tuple(edges),
+            blocked=blocked,
         )
 
     def _on_event(self, event: TaskEvent) -> None:
         with self._lock:
             if event.counts is not None:
                 self._counts[event.task] = event.counts
+                self._blocked.pop(event.task, None)
+                if event.kind == "counts" and event.where is not None:
+                    self._blocked[event.task] = event.where
             if event.kind == "running":
                 self._waiting.discard(event.task)
             elif event.kind == "failed":

@@ -66,7 +66,8 @@ class TaskEvent:
         counts: with ``counts`` and all endings but the last.
         failure: with ``failed``; with ``cancelled`` if closing failed.
         error: the exception itself, where the task runs in the coordinator's process.
-        where: with ``abandoned``, what the task was doing.
+        where: with ``abandoned``, what the task was doing; with ``counts``, which call of user code has not
+            returned for more than a second.
     """
 
     task: TaskId

@@ -18,6 +18,9 @@ from sage.core.plan.model import ChannelId, TaskId
 
 __all__ = ["TaskHost"]
 
+_BLOCKED_AFTER = 1.0
+"""Seconds in one call of user code after which it is named: meanwhile the job can neither stop nor move on."""
+
 
 class TaskHost:
     """Runs the tasks of one process. It is a `Deployment` of its own where a job has only one host.
@@ -69,7 +72,9 @@ class TaskHost:
         if command.kind == "start":
             life.start()
         else:
-            life.report()
+            since = life.task.since
+            blocked = since is not None and time.perf_counter() - since > _BLOCKED_AFTER
+            life.report(_where(self._threads[task]) if blocked else None)
 
     def placement(self) -> Mapping[TaskId, HostInfo]:
         return dict.fromkeys(self._lives, self._info)

@@ -45,10 +45,10 @@ class TaskLife:
         self.started = True
         self.task.signal.set()
 
-    def report(self) -> None:
-        """Send the counts so far; any thread may call it."""
+    def report(self, where: str | None = None) -> None:
+        """Send the counts so far, and which user code does not return, if the host knows; any thread may call it."""
         if not self.ended:
-            self._events(TaskEvent(self.task.id, "counts", counts=self.task.counts()))
+            self._events(TaskEvent(self.task.id, "counts", counts=self.task.counts(), where=where))
 
     def step(self) -> Step:
         """Step the task; what it raises, and its end, are reported."""

@@ -43,6 +43,7 @@ class Task:
 
     Attributes:
         cancelled: whether the task is to end at its next step.
+        since: when the user's code was entered that is running now (`time.perf_counter`), None in between.
         patience: after ``wait``: seconds after which to step again even without a signal; infinite for never.
     """
 
@@ -60,6 +61,7 @@ class Task:
         self._outputs = dict(outputs)
         self.signal = signal
         self.cancelled = False
+        self.since: float | None = None
         self.patience = math.inf
         self._inputs = tuple(inputs)
         self._pace = pace
@@ -123,10 +125,12 @@ class Task:
         source = self.chain.source
         assert source is not None
         before, started = source.records_out, time.perf_counter()
+        self.since = started
         try:
             answer = self.chain.turn(self._pace.limit)
         except BaseException as error:
             raise self._failure(error, "execute") from error
+        self.since = None
         self._pace.after(time.perf_counter() - started)
         self._free = self._flush(partial=True)
         if answer == ENDED:
@@ -157,11 +161,12 @@ class Task:
         self._position = end
         if end >= len(batch.records):
             self._batch = None
-        started = time.perf_counter()
+        self.since = started = time.perf_counter()
         try:
             self.chain.run(records, keys)
         except BaseException as error:
             raise self._failure(error, "execute") from error
+        self.since = None
         slow = self._pace.after(time.perf_counter() - started)
         self._free = self._flush(partial=slow)
         return "again"
