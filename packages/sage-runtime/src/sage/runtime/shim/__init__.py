@@ -1,7 +1,7 @@
 """The shim: the small process that owns one job, and what the daemon needs to deal with it.
 
 The shim starts the job process, owns its pipes, keeps its log, writes its truth (``events.jsonl``), cancels it and
-waits for it, so that the daemon may come and go. It runs as ``python -I -S <this folder> <job folder>`` on the
+waits for it, so that the daemon may come and go. It runs as ``python -I -S <its __main__.py> <job folder>`` on the
 standard library alone: ``__main__`` registers ``sage`` and ``sage.runtime`` as bare packages that lead here, hence
 the modules below import each other by their full names both in the shim and in the daemon.
 

@@ -1,4 +1,4 @@
-"""``python -I -S <this folder> [--ready-fd N] <job folder>``: the shim of one job."""
+"""``python -I -S <this file> [--ready-fd N] <job folder>``: the shim of one job."""
 
 import os
 import sys

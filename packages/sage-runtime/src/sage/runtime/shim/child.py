@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["describe_end", "start_process"]
+__all__ = ["start_process"]
 
 _RESET = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
@@ -79,17 +79,3 @@ def _become(
         # Whatever else was raised must not run on in a copy of the shim.
         os.write(report, str(number).encode())
         os._exit(127)
-
-
-def describe_end(status: int, *, killed: bool) -> tuple[str, int | None, str | None]:
-    """How a process ended, from the ``status`` of `os.waitid` and whether a signal did it: words for people, the exit
-    status, and the signal's name."""
-    if not killed:
-        return f"ended with exit status {status}", status, None
-    try:
-        name = signal.Signals(status).name
-    except ValueError:
-        name = f"signal {status}"
-    words = signal.strsignal(status)
-    hint = " (out of memory, or somebody killed it)" if status == signal.SIGKILL else f" ({words})" if words else ""
-    return f"was killed by {name}{hint}", None, name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class ShimClient:
         """
         await self._ask({"op": "cancel", "grace": grace, "reason": reason})
 
-    async def subscribe(self, after: int = 0) -> AsyncIterator[dict[str, Any]]:
+    async def subscribe(self, after: int = 0) -> AsyncGenerator[dict[str, Any], None]:
         """Every event after sequence number ``after``, then new ones as they come; ends when the job has ended.
 
         Raises:
@@ -63,7 +63,7 @@ class ShimClient:
                     return
                 yield event
 
-    async def watch_log(self) -> AsyncIterator[int]:
+    async def watch_log(self) -> AsyncGenerator[int, None]:
         """The number of bytes in the job's log: at once, then whenever it has grown, ten times a second at most.
 
         Ends when the job has ended and its log is complete. Read what is new with `log_reader.read_log`.

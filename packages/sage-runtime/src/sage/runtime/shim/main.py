@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_USAGE = "usage: python -I -S <folder of sage.runtime.shim> [--ready-fd N] <job folder>"
+_USAGE = "usage: python -I -S <__main__.py of sage.runtime.shim> [--ready-fd N] <job folder>"
 
 
 class _RefusedError(Exception):

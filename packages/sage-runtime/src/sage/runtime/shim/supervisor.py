@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 
-from sage.runtime.shim.child import describe_end, start_process
+from sage.runtime.shim.child import start_process
 from sage.runtime.shim.control import Control
 from sage.runtime.shim.environment import JOB_FOLDER, SHIM_FD, allowed
 from sage.runtime.shim.escalation import Escalation
+from sage.runtime.shim.failure import clean_failure, describe_end
 from sage.runtime.shim.files import write_json
 from sage.runtime.shim.log import RotatingLog
 from sage.runtime.shim.loop import Loop
@@ -206,21 +208,31 @@ class Supervisor:
         if event == "running" and self._state == "starting":
             self._record("running", **_counts(message))
         elif event == "metrics" and isinstance(message.get("metrics"), dict):
-            self._metrics.put(message["metrics"])
-        elif event == "ended" and self._outcome is None and self._failure is None:
+            self._take_metrics(message["metrics"])
+        elif event == "failing" and self._outcome is None and self._failure is None:
+            self._fail(clean_failure(message.get("failure")))
+            # It still closes what it opened, and gives user code the time that a cancel would.
+            self._escalation.begin(2 * self._job.grace)
+        elif event == "ended" and self._outcome is None:
             self._job_ended(message)
-        elif event not in ("running", "ended"):
+        elif event not in ("running", "failing", "ended"):
             self._note(f"the job process sent an unknown message: {str(message)[:200]}")
 
+    def _take_metrics(self, metrics: dict[str, Any]) -> None:
+        try:
+            json.dumps(metrics, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            self._note(f"the job process sent metrics that are no text: {error}")
+            return
+        self._metrics.put(metrics)
+
     def _job_ended(self, message: dict[str, Any]) -> None:
-        state, failure = message.get("state"), message.get("failure")
+        state = message.get("state")
         if state not in ("completed", "failed", "cancelled"):
             self._note(f"the job process ended in an unknown state: {str(state)[:200]}")
             return
-        if state == "failed":
-            if not isinstance(failure, dict):
-                failure = {"kind": "internal", "message": "the job failed and did not say why"}
-            self._fail(failure)
+        if state == "failed" and self._failure is None:
+            self._fail(clean_failure(message.get("failure")))
         self._outcome = state
         # What is left to the process is to leave; a thread that hangs must not keep the job.
         self._escalation.begin(self._job.grace)

@@ -1,0 +1,38 @@
+"""What went wrong before or beside the tasks, as the job's failure."""
+
+from __future__ import annotations
+
+import traceback
+
+from sage.core.client.models import FailureInfo
+from sage.core.errors import SageError
+
+__all__ = ["describe_failure"]
+
+
+def describe_failure(kind: str, error: BaseException, *, doing: str) -> FailureInfo:
+    """The failure that ``error`` is.
+
+    Args:
+        kind: as in `FailureInfo`.
+        doing: what was being done, to begin the message with.
+    """
+    name = type(error).__qualname__
+    module = type(error).__module__
+    if isinstance(error, SageError):
+        said = str(error)
+    else:
+        said = f"{name}: {_text(error)}"
+    return FailureInfo(
+        kind=kind,
+        message=f"{doing}: {said}",
+        error_type=name if module == "builtins" else f"{module}.{name}",
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:
+        return f"(its own text cannot be had: {type(broken).__name__})"

@@ -1,0 +1,60 @@
+"""Why a job failed, as its process tells it or as it is seen from outside."""
+
+from __future__ import annotations
+
+import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["clean_failure", "describe_end"]
+
+_TEXTS = ("operator", "uid", "location", "record", "error_type", "traceback", "signal")
+_NUMBERS = ("subtask", "exit_status")
+_KINDS = ("user_code", "process", "load", "backend", "internal")
+_LONGEST = 1 << 16
+_LONGEST_MESSAGE = 1 << 12
+
+
+def clean_failure(told: object) -> dict[str, Any]:
+    """The failure that a job process told (a `sage.core.client.models.FailureInfo` as JSON), made safe to pass on.
+
+    The job may be faulty or worse: kept are the known fields, if of the right type, as encodable text of bounded
+    length.
+    """
+    if not isinstance(told, dict):
+        told = {}
+    kind, message = told.get("kind"), told.get("message")
+    failure: dict[str, Any] = {
+        "kind": kind if kind in _KINDS else "internal",
+        "message": _text(message, _LONGEST_MESSAGE) if isinstance(message, str) else "it did not say why",
+    }
+    for name in _TEXTS:
+        if isinstance(told.get(name), str):
+            failure[name] = _text(told[name], _LONGEST)
+    for name in _NUMBERS:
+        if type(told.get(name)) is int:
+            failure[name] = told[name]
+    return failure
+
+
+def _text(text: str, longest: int) -> str:
+    if len(text) > longest:
+        # A traceback tells the most at its ends.
+        half = longest // 2
+        text = f"{text[:half]}\n[… {len(text) - longest} characters left out …]\n{text[-half:]}"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def describe_end(status: int, *, killed: bool) -> tuple[str, int | None, str | None]:
+    """How a process ended, from the ``status`` of `os.waitid` and whether a signal did it: words for people, the exit
+    status, and the signal's name."""
+    if not killed:
+        return f"ended with exit status {status}", status, None
+    try:
+        name = signal.Signals(status).name
+    except ValueError:
+        name = f"signal {status}"
+    words = "out of memory, or somebody killed it" if status == signal.SIGKILL else signal.strsignal(status)
+    return f"was killed by {name}" + (f" ({words})" if words else ""), None, name
