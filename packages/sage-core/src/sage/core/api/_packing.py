@@ -27,4 +27,4 @@ def pack(path: Path, graph: LogicalGraph, uuid: str, backend: str | None) -> str
     problems = [item for item in check_picklable(graph) if item.level == "error"]
     if problems:
         raise GraphError(problems)
-    return write_package(path, graph, PackageJob(uuid=uuid, name=graph.name, backend=backend or "", options={}))
+    return write_package(path, graph, PackageJob(uuid=uuid, name=graph.name, backend=backend, options={}))

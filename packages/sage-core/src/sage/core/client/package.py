@@ -97,13 +97,13 @@ class PackageJob:
     Attributes:
         uuid: in its canonical form, lower case with dashes.
         name: what people read, 1 to 200 printable characters.
-        backend: name of the backend, ``[a-z0-9][a-z0-9_.-]{0,63}``.
+        backend: name of the backend, ``[a-z0-9][a-z0-9_.-]{0,63}``; None for the JobManager's own choice.
         options: plain JSON values for the JobManager.
     """
 
     uuid: str
     name: str
-    backend: str
+    backend: str | None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def problem(self) -> str | None:
@@ -112,7 +112,7 @@ class PackageJob:
             return f"the job's uuid {self.uuid[:80]!r} is not in its canonical form"
         if not 1 <= len(self.name) <= _NAME_LENGTH or not self.name.isprintable():
             return f"the job's name must be 1 to {_NAME_LENGTH} printable characters, not {self.name[:210]!r}"
-        if not _BACKEND.match(self.backend):
+        if self.backend is not None and not _BACKEND.match(self.backend):
             return f"the backend's name {self.backend[:80]!r} must look like [a-z0-9][a-z0-9_.-]*, at most 64 long"
         return None
 
@@ -384,7 +384,7 @@ def _parse(raw: bytes) -> Manifest:
         job=PackageJob(
             uuid=_get(job, "uuid", str, "job."),
             name=_get(job, "name", str, "job."),
-            backend=_get(job, "backend", str, "job."),
+            backend=None if job.get("backend", "") is None else _get(job, "backend", str, "job."),
             options=_get(job, "options", dict, "job."),
         ),
         python=_match(data, "python", _PYTHON),
