@@ -1,0 +1,37 @@
+"""The reference pages name what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from sage.core import errors
+from sage.core.errors import SageError
+
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
+
+
+def test_every_error_is_in_the_reference_with_its_code_and_exit_code() -> None:
+    """The table of errors is complete and true."""
+    text = (REFERENCE / "errors.md").read_text()
+    rows = {
+        match[1]: (match[2], int(match[3])) for match in re.finditer(r"^\| `(\w+)` \| `(\w+)` \| (\d+) \|", text, re.M)
+    }
+    classes = [getattr(errors, name) for name in errors.__all__]
+    expected = {
+        item.__name__: (item.code, item.exit_code)
+        for item in classes
+        if isinstance(item, type) and issubclass(item, SageError) and item is not SageError
+    }
+    assert rows == expected
+
+
+def test_every_public_name_of_the_api_is_in_the_reference() -> None:
+    """What `sage.core.api` exports is explained."""
+    from sage.core import api
+
+    text = (REFERENCE / "api.md").read_text()
+    missing = [name for name in api.__all__ if name not in {"DataStream", "Environment"} and name not in text]
+    assert missing == []
+    methods = [name for name in vars(api.DataStream) if not name.startswith("_")]
+    assert [name for name in methods if f"`{name}(" not in text] == []
