@@ -1,0 +1,96 @@
+"""Where a JobManager is: checks of what was given, and what is known of the one of this SAGE_HOME."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from sage.core.errors import ConfigError, DaemonUnreachableError
+
+if TYPE_CHECKING:
+    import ssl
+
+    from sage.core.config import Config
+
+__all__ = ["check_address", "refused_hint", "running_port", "tls_context"]
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def check_address(host: str, port: int, token: str | None) -> None:
+    """Return if these can be an address and a token.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    if not host or not host.isprintable() or any(c in " /?#@[]" for c in host):
+        raise ConfigError(f"{host!r} is no host name or address", path="daemon -> host")
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
+        raise ConfigError(f"{port!r} is no port: a whole number from 1 to 65535", path="daemon -> port")
+    if token is not None and (not token or not token.isascii() or not token.isprintable() or " " in token):
+        raise ConfigError(
+            "the token is no token: it must be one word of visible ASCII characters", path="daemon -> token_file"
+        )
+
+
+def tls_context(config: Config) -> ssl.SSLContext | None:
+    """How a client verifies the configured JobManager; None where plain HTTP is configured.
+
+    Raises:
+        ConfigError: the certificate authority's file cannot be used.
+    """
+    tls = config.daemon.tls
+    if tls.ca is None and tls.cert is None:
+        return None
+    import ssl
+
+    try:
+        return ssl.create_default_context(cafile=None if tls.ca is None else str(tls.ca))
+    except OSError as error:  # ssl.SSLError is one, too
+        raise ConfigError(
+            f"daemon -> tls -> ca: {tls.ca} cannot be used: {error.strerror or error}", path="daemon -> tls -> ca"
+        ) from error
+
+
+def _running() -> tuple[str, int] | None:
+    """Where the JobManager of this SAGE_HOME listens, as it says itself; None if none runs."""
+    from sage.core.config import sage_home
+
+    try:
+        found = json.loads((sage_home() / "daemon.json").read_bytes())
+        host, port, pid = str(found["host"]), int(found["port"]), int(found["pid"])
+        os.kill(pid, 0)
+    except PermissionError:
+        return None  # neither the file nor the process is ours
+    except (OSError, ValueError, TypeError, KeyError, ConfigError):
+        return None
+    return host, port
+
+
+def running_port() -> int:
+    """The port of the JobManager of this SAGE_HOME.
+
+    Raises:
+        DaemonUnreachableError: none runs.
+    """
+    found = _running()
+    if found is None:
+        from sage.core.config import sage_home
+
+        raise DaemonUnreachableError(
+            f"no JobManager of {sage_home()} runs, and daemon.port is 0, so only a running one knows its port",
+            hint="start it: sage jobmanager start",
+            reason="refused",
+        )
+    return found[1]
+
+
+def refused_hint(host: str, port: int) -> str:
+    """What to do when nobody listens there."""
+    if host not in _LOOPBACK:
+        return "start it on that host, or check daemon.host and daemon.port (--host, --port)"
+    found = _running()
+    if found is None or found[1] == port:
+        return "start it: sage jobmanager start"
+    return f"the JobManager of this SAGE_HOME listens on port {found[1]}: --port {found[1]}, or set daemon.port"
