@@ -16,12 +16,13 @@ from sage.core.client.models import ENDED_STATES, FailureInfo
 from sage.core.engine.coordinator import Coordinator
 from sage.core.engine.events import Attempt
 from sage.core.errors import GraphError, WaitTimeoutError, WrongStateError
-from sage.core.graph.model import LogicalGraph
+from sage.core.graph.model import FunctionSpec, LogicalGraph
 from sage.core.plugins import backend as resolve_backend
 
 __all__ = ["LocalJob"]
 
 _GRACE = 10.0
+_PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 _log = logging.getLogger("sage.job")
 _unfinished: weakref.WeakSet[LocalJob] = weakref.WeakSet()
 
@@ -143,14 +144,19 @@ class LocalJob(Job):
 
 def _check_templates(graph: LogicalGraph) -> None:
     """Instances and constructor arguments are copied for each subtask, so they must pickle, as they must anywhere."""
-    given = [item for item in graph.operators if item.function.form in ("class", "instance")]
-    if not any(item.function.form == "instance" or item.function.args or item.function.kwargs for item in given):
-        return
+    if not any(_may_refuse_to_pickle(operator.function) for operator in graph.operators):
+        return  # and then the pickling library need not even be imported
     from sage.core.client.code import check_templates
 
     problems = [item for item in check_templates(graph) if item.level == "error"]
     if problems:
         raise GraphError(problems)
+
+
+def _may_refuse_to_pickle(spec: FunctionSpec) -> bool:
+    if spec.form == "class":
+        return any(type(value) not in _PLAIN for value in (*spec.args, *spec.kwargs.values()))
+    return spec.form == "instance"
 
 
 def _now() -> str:
