@@ -18,6 +18,10 @@ from sage.core.plan.model import ChannelId, TaskId
 
 __all__ = ["TaskHost"]
 
+_SLOW_AFTER = 0.002
+_SHORTEST_WATCH = 0.005
+_LONGEST_WATCH = 0.05
+
 _BLOCKED_AFTER = 1.0
 """Seconds in one call of user code after which it is named: meanwhile the job can neither stop nor move on."""
 
@@ -51,6 +55,8 @@ class TaskHost:
             id: threading.Thread(target=self._run, args=(life,), name=f"sage-task-{id}-{attempt.job[:8]}", daemon=True)
             for id, life in self._lives.items()
         }
+        self._monitor = threading.Thread(target=self._watch, name=f"sage-monitor-{attempt.job[:8]}", daemon=True)
+        self._over = threading.Event()
         self._reaper: threading.Thread | None = None
         self._cancelled = threading.Event()
 
@@ -58,6 +64,7 @@ class TaskHost:
         """Start the threads: each opens its task, reports ``running`` and waits for the command ``start``."""
         for thread in self._threads.values():
             thread.start()
+        self._monitor.start()
 
     def receive(self, channel: ChannelId, message: Message) -> None:
         """A message from another host has arrived. Never blocks."""
@@ -97,11 +104,30 @@ class TaskHost:
         return not any(thread.is_alive() for thread in self._threads.values())
 
     def _run(self, life: TaskLife) -> None:
-        if not life.open():
-            return
-        while not life.ended:
-            if life.step() == "wait":
-                life.idle()
+        if life.open():
+            while not life.ended:
+                if life.step() == "wait":
+                    life.idle()
+        if all(other.ended for other in self._lives.values()):
+            self._over.set()
+
+    def _watch(self) -> None:
+        """Let no record wait for user code that does not return.
+
+        A task decides how many records it takes in one go by how quick it has been; the first slow call after
+        many quick ones takes it by surprise, and what it has put out before would wait with it. Nothing but a
+        clock can notice that. While all tasks wait for input, a look every 50 ms is enough.
+        """
+        pause = _SHORTEST_WATCH
+        while not self._over.wait(pause):
+            pause = min(pause * 2, _LONGEST_WATCH)
+            now = time.perf_counter()
+            for life in self._lives.values():
+                since = life.task.since
+                if since is not None:
+                    pause = _SHORTEST_WATCH
+                    if now - since > _SLOW_AFTER:
+                        life.task.rescue()
 
     def _reap(self, grace: float) -> None:
         if self.join(grace):

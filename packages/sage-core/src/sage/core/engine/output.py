@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -20,8 +21,8 @@ BATCH_SIZE = 1024
 class Output:
     """One edge of the plan as seen from one upstream subtask.
 
-    The compiled chain appends to ``records`` (and ``keys``) between two calls of `flush`; no other thread
-    touches them.
+    The compiled chain appends to ``records`` (and ``keys``) between two calls of `flush`. While user code does
+    not return, another thread may take out what has gathered meanwhile, by `rescue`.
 
     Args:
         exchange: how records find their channel.
@@ -33,7 +34,7 @@ class Output:
         sent, sent_batches: what has been handed over so far.
     """
 
-    __slots__ = ("_channels", "_exchange", "_keyed", "_next", "_route", "keys", "records")
+    __slots__ = ("_channels", "_exchange", "_keyed", "_lock", "_next", "_route", "keys", "records")
 
     def __init__(
         self, exchange: Exchange, links: Sequence[Link], *, keyed: bool = False, batch_size: int = BATCH_SIZE
@@ -44,6 +45,7 @@ class Output:
         self._keyed = keyed
         self._channels = [_Channel(link, batch_size) for link in links]
         self._next = 0
+        self._lock = threading.Lock()
         self._route = key_router(len(links)) if exchange == "hash" and len(links) > 1 else None
 
     @property
@@ -60,27 +62,46 @@ class Output:
         Returns:
             False if a full batch is still waiting for a credit: the task must not produce more.
         """
-        if self.records:
-            self._share_out()
+        with self._lock:
+            if self.records:
+                records, self.records = self.records, []
+                keys, self.keys = self.keys, []
+                self._share_out(records, keys if self._keyed else None)
+            return self._send(partial)
+
+    def rescue(self) -> None:
+        """Send what has gathered so far, while the chain is still at work on another thread.
+
+        The chain goes on appending to the same lists meanwhile. Copying the head of a list and cutting it off
+        are single steps to an appending thread, so nothing is lost and the order is kept; a key is appended
+        after its record, so the number of keys says how many pairs are whole.
+        """
+        with self._lock:
+            count = len(self.keys) if self._keyed else len(self.records)
+            if count:
+                records = self.records[:count]
+                del self.records[:count]
+                keys = self.keys[:count] if self._keyed else None
+                del self.keys[:count]
+                self._share_out(records, keys)
+                self._send(True)
+
+    def end(self) -> bool:
+        """Send what is left, then the end of input. Returns whether all of it has gone out."""
+        self.flush(partial=True)
+        with self._lock:
+            done = True
+            for channel in self._channels:
+                done = channel.end() and done
+            return done
+
+    def _send(self, partial: bool) -> bool:
         free = True
         for channel in self._channels:
             free = channel.send(partial) and free
         return free
 
-    def end(self) -> bool:
-        """Send what is left, then the end of input. Returns whether all of it has gone out."""
-        if self.records:
-            self._share_out()
-        done = True
-        for channel in self._channels:
-            done = channel.end() and done
-        return done
-
-    def _share_out(self) -> None:
-        records, self.records = self.records, []
-        keys: list[Any] | None = None
-        if self._keyed:
-            keys, self.keys = self.keys, []
+    def _share_out(self, records: list[Any], keys: list[Any] | None) -> None:
         channels = self._channels
         count = len(channels)
         if count == 1:
@@ -147,7 +168,6 @@ class _Channel:
         return True
 
     def end(self) -> bool:
-        self.send(partial=True)
         if not self._waiting and not self._ended:
             self._ended = self._link.offer(EndOfInput())
         return self._ended

@@ -88,6 +88,11 @@ class Task:
             edges={edge: (output.sent, output.sent_batches) for edge, output in self._outputs.items()},
         )
 
+    def rescue(self) -> None:
+        """Send what has gathered while user code does not return; any thread may ask."""
+        for output in self._outputs.values():
+            output.rescue()
+
     def cancel(self) -> None:
         """End the task at its next step; any thread may ask."""
         self.cancelled = True
