@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from sage.core.engine.code import Code
@@ -70,13 +71,9 @@ class CollectionOperator(SourceOperator):
         self._records = iterate(self.spec.function)
 
     def generate_turn(self, code: Code, limit: str, count: str, emit: Emit) -> None:
-        value, following = code.name("record"), code.fast("next", self._records.__next__)
-        with code.block(f"for {count} in range({limit}):"):
-            with code.block("try:"):
-                code.call(f"{value} = {following}()", self, None)
-            with code.block("except StopIteration:"):
-                code.line(f"return {ENDED}")
+        value, records = code.name("record"), code.bind("records", self._records)
+        code.call(f"for {value} in {code.bind('islice', islice)}({records}, {limit}):", self, None)
+        with code.indented():
+            code.line(f"{count} += 1")
             emit(Flow(value, count))
-        with code.block("else:"):
-            code.line(f"{count} = {limit}")
-        code.line(f"return {MORE}")
+        code.line(f"return {MORE} if {count} == {limit} else {ENDED}")
