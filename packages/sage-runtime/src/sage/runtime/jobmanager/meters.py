@@ -1,0 +1,89 @@
+"""What ``/metrics`` shows, in Prometheus' text format, from a registry of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from sage.core.client.models import JOB_STATES, JobMetrics
+
+__all__ = ["METRICS_MEDIA_TYPE", "JobCounts", "Meters"]
+
+METRICS_MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True)
+class JobCounts:
+    """The counts of one job."""
+
+    number: int
+    name: str
+    metrics: JobMetrics
+
+
+class Meters:
+    """Counts requests and submissions as they come; job figures are taken anew for each scrape."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._requests = Counter(
+            "sage_requests", "Answered requests.", ["method", "route", "status"], registry=self._registry
+        )
+        self._submissions = Counter(
+            "sage_submissions", "Submissions by what became of them.", ["result"], registry=self._registry
+        )
+        self._jobs = _JobCollector()
+        self._registry.register(self._jobs)
+
+    def request(self, method: str, route: str | None, status: int) -> None:
+        """Count an answered request; ``route`` is the pattern it met, so that the label stays bounded."""
+        known = method if method in _METHODS else "other"
+        self._requests.labels(known, route or "none", str(status)).inc()
+
+    def submission(self, result: str) -> None:
+        """Count a submission: ``new``, ``same`` or ``refused``."""
+        self._submissions.labels(result).inc()
+
+    def render(self, by_state: Mapping[str, int], jobs: Sequence[JobCounts]) -> bytes:
+        """The page: ``by_state`` counts all jobs, ``jobs`` are those shown one by one."""
+        self._jobs.take(by_state, jobs)
+        return generate_latest(self._registry)
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class _JobCollector(Collector):
+    def __init__(self) -> None:
+        self._by_state: Mapping[str, int] = {}
+        self._jobs: Sequence[JobCounts] = ()
+
+    def take(self, by_state: Mapping[str, int], jobs: Sequence[JobCounts]) -> None:
+        self._by_state = by_state
+        self._jobs = jobs
+
+    def collect(self) -> Iterable[Metric]:
+        states = GaugeMetricFamily("sage_jobs", "Jobs listed, by state.", labels=["state"])
+        for state in JOB_STATES:
+            states.add_metric([state], self._by_state.get(state, 0))
+        yield states
+        tasks = GaugeMetricFamily("sage_job_running_tasks", "Tasks of a job that run.", labels=["job", "name"])
+        records = CounterMetricFamily(
+            "sage_job_records",
+            "Records of an operator, in and out.",
+            labels=["job", "name", "operator", "direction"],
+        )
+        for job in self._jobs:
+            tasks.add_metric([str(job.number), job.name], job.metrics.running_tasks)
+            for operator in job.metrics.operators:
+                labels = [str(job.number), job.name, operator.uid]
+                records.add_metric([*labels, "in"], operator.records_in)
+                records.add_metric([*labels, "out"], operator.records_out)
+        yield tasks
+        yield records

@@ -1,0 +1,170 @@
+"""What a job's folder tells: its counts, its graph, its history and its failures."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sage.core.client.models import FailureInfo, JobInfo, JobMetrics, StateChange
+from sage.core.client.package import read_manifest
+from sage.core.errors import InternalError
+from sage.runtime.jobmanager.home import Home
+from sage.runtime.jobmanager.offload import Offload
+from sage.runtime.jobmanager.store import Row
+from sage.runtime.shim.events import EventsCorruptError, read_events
+
+__all__ = ["Records", "Totals", "state_change"]
+
+_CACHED = 256
+_LARGEST_METRICS = 8 * 1024 * 1024
+_LARGEST_COUNT = 1 << 63
+_UNSTARTED = frozenset({"submitted", "queued"})
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Records a job has read at its sources and delivered to its sinks."""
+
+    records_in: int = 0
+    records_out: int = 0
+
+
+class Records:
+    """Reads jobs' folders, off the event loop, with a small memory of what does not change.
+
+    Everything in a folder but the package was written by the job's shim from what the job said, so none of it is
+    trusted to be well formed.
+    """
+
+    def __init__(self, home: Home, offload: Offload) -> None:
+        self._home = home
+        self._offload = offload
+        self._ends: OrderedDict[str, _Ends] = OrderedDict()
+
+    async def info(self, row: Row) -> JobInfo:
+        """The job as clients see it; counts of one that runs are as fresh as its last report."""
+        if row.is_ended or row.state in _UNSTARTED:
+            return _info(row, row.tasks, row.services, Totals(row.records_in, row.records_out))
+        metrics = await self.metrics(row)
+        totals = await self.totals(row, metrics)
+        return _info(row, metrics.tasks or row.tasks, metrics.services or row.services, totals)
+
+    async def metrics(self, row: Row) -> JobMetrics:
+        """The newest counts; all zero while there are none."""
+        return await self._offload.read(_read_metrics, self._home.job(row.uuid) / "metrics.json")
+
+    async def totals(self, row: Row, metrics: JobMetrics) -> Totals:
+        """Records in and out of the whole job, from the counts of its operators."""
+        if not metrics.operators:
+            return Totals(row.records_in, row.records_out)
+        ends = self._ends.get(row.uuid)
+        if ends is None:
+            ends = _ends_of(await self.graph(row))
+            self._ends[row.uuid] = ends
+            while len(self._ends) > _CACHED:
+                self._ends.popitem(last=False)
+        return Totals(
+            sum(item.records_out for item in metrics.operators if item.uid in ends.sources),
+            sum(item.records_in for item in metrics.operators if item.uid in ends.sinks),
+        )
+
+    async def graph(self, row: Row) -> Mapping[str, Any]:
+        """The public graph, from the manifest of the job's package."""
+        manifest = await self._offload.read(read_manifest, self._home.job(row.uuid) / "package.zip")
+        return manifest.graph
+
+    async def events(self, row: Row, after: int = 0) -> list[dict[str, Any]]:
+        """The lines of the events file after sequence number ``after``.
+
+        Raises:
+            InternalError: the file was damaged from outside.
+        """
+        try:
+            return await self._offload.read(read_events, self._home.job(row.uuid) / "events.jsonl", after)
+        except EventsCorruptError as error:
+            raise InternalError(
+                f"the history of job {row.number} is damaged: {error}", hint="the job's log and package are still there"
+            ) from error
+
+    async def failures(self, row: Row) -> list[dict[str, Any]]:
+        """Every failure in the job's history, each with its time and attempt."""
+        found = []
+        for event in await self.events(row):
+            if event["state"] == "failed" and isinstance(event.get("failure"), dict):
+                failure = FailureInfo.from_json(event["failure"]).to_json()
+                found.append({**failure, "time": event.get("time"), "attempt": event.get("attempt", 1)})
+        return found
+
+
+@dataclass(frozen=True)
+class _Ends:
+    sources: frozenset[str]
+    sinks: frozenset[str]
+
+
+def state_change(event: Mapping[str, Any]) -> StateChange:
+    """An event as the history shows it."""
+    return StateChange.from_json(event)
+
+
+def _info(row: Row, tasks: int, services: int, totals: Totals) -> JobInfo:
+    return JobInfo(
+        number=row.number,
+        uuid=row.uuid,
+        name=row.name,
+        state=row.state,
+        mark=row.mark,
+        reason=row.reason,
+        backend=row.backend,
+        owner=row.owner,
+        attempt=row.attempt,
+        restarts=row.restarts,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        running=row.state == "running",
+        tasks=tasks,
+        services=services,
+        records_in=totals.records_in,
+        records_out=totals.records_out,
+        failure=row.failure,
+    )
+
+
+def _read_metrics(path: Path) -> JobMetrics:
+    try:
+        with path.open("rb") as file:
+            metrics = JobMetrics.from_json(json.loads(file.read(_LARGEST_METRICS)))
+        counts = [metrics.tasks, metrics.running_tasks, metrics.services]
+        for item in metrics.operators:
+            counts += [item.parallelism, item.records_in, item.records_out]
+        for edge in metrics.edges:
+            counts += [edge.records, edge.batches]
+        if not all(type(count) is int and 0 <= count < _LARGEST_COUNT for count in counts):
+            raise ValueError("a count is no number")
+    except FileNotFoundError:
+        return JobMetrics()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        _log.warning("%s cannot be read: %s", path, error)
+        return JobMetrics()
+    return metrics
+
+
+def _ends_of(graph: Mapping[str, Any]) -> _Ends:
+    try:
+        operators = {operator["id"]: str(operator["uid"]) for operator in graph["operators"]}
+        with_input = {edge["target"] for edge in graph["edges"]}
+        with_output = {edge["source"] for edge in graph["edges"]}
+    except (KeyError, TypeError):
+        # A graph by another hand than ours: the job may run all the same, it just has no totals.
+        return _Ends(frozenset(), frozenset())
+    return _Ends(
+        frozenset(uid for number, uid in operators.items() if number not in with_input),
+        frozenset(uid for number, uid in operators.items() if number not in with_output),
+    )
