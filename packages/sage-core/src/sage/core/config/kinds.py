@@ -180,7 +180,7 @@ class Duration(Leaf[float]):
             count = value / seconds
             if count >= 1 and count == int(count):
                 return f"{int(count)}{unit}"
-        return f"{value:g}s"
+        return f"{value:.6f}".rstrip("0").rstrip(".") + "s"
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,11 @@ def read_token(config: Config) -> str | None:
         return None
     except OSError as error:
         raise NotAllowedError(f"the token file {path} cannot be read: {error.strerror}", path=str(path)) from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         _judge(os.fstat(descriptor), path)
-        raw = file.read(_MAX_BYTES + 1)
+        raw = os.read(descriptor, _MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
     token = raw.decode("ascii", "replace").strip()
     if not token or len(raw) > _MAX_BYTES or not token.isascii() or not token.isprintable() or " " in token:
         raise NotAllowedError(
