@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from sage.cli.failures import DECLINED, Failure, refuse
 from sage.cli.render.text import clean, clean_block
 
 if TYPE_CHECKING:
+    from sage.cli.render.logs import LogPrinter
     from sage.cli.render.views import View
     from sage.core.client import JobManagerClient
+    from sage.core.client.models import LogChunk
     from sage.core.config import Config
 
 __all__ = ["Context", "current", "use"]
@@ -78,7 +81,7 @@ class Context:
             from sage.core.errors import ConfigError
 
             try:
-                self._format = self.config.output.format
+                self._format = self.config.output.format if _sets_format() else "table"
             except ConfigError:
                 # Whoever needs the configuration reports it; how to print must be known for that very report.
                 self._format = "table"
@@ -99,6 +102,8 @@ class Context:
         """
         if self.for_machines:
             self._write(self._document(model, kind, line=False))
+        elif _is_log(model):
+            self._print_log([cast("LogChunk", model)])
         else:
             self._show(model, view)
 
@@ -107,19 +112,28 @@ class Context:
         self._write(self._document(model, kind, line=True))
 
     def follow(self, models: Iterable[object], *, kind: str | None = None, view: View | None = None) -> None:
-        """Print results as they come: on a terminal each in place of the one before, for machines one after the other."""
+        """Print results as they come: on a terminal in place of the one before, for machines one after the other.
+
+        Pieces of a log (`LogChunk`) are text, and follow each other everywhere.
+        """
         if self.for_machines:
             for model in models:
                 self.emit_next(model, kind=kind)
-        elif sys.stdout.isatty():
-            self._live(models, view)
-        else:
-            for model in models:
-                self._show(model, view)
+            return
+        items = iter(models)
+        first = next(items, None)
+        if _is_log(first):
+            self._print_log(cast("Iterable[LogChunk]", chain([first], items)))
+        elif first is not None:
+            with self._live(view) if sys.stdout.isatty() else self._one_by_one(view) as show:
+                for model in chain([first], items):
+                    show(model)
 
-    def write(self, text: str) -> None:
-        """Print raw text to stdout at once."""
-        self._write(text)
+    def log_printer(self, prefix: str = "") -> LogPrinter:
+        """What writes the pieces of one log to stdout, for people."""
+        from sage.cli.render.logs import LogPrinter
+
+        return LogPrinter(self._write, terminal=sys.stdout.isatty(), prefix=prefix)
 
     # People
 
@@ -200,23 +214,32 @@ class Context:
 
     def _parts(self, model: object, view: View | None) -> Any:
         from sage.cli.render import views
+        from sage.cli.render.parts import Table
 
         parts = (view or views.view)(model)
         for part in parts:
-            empty = getattr(part, "empty", None)
-            if empty and not part.rows:
-                self.note(empty)
+            if isinstance(part, Table) and part.empty and not part.rows:
+                self.note(part.empty)
         return parts
 
-    def _live(self, models: Iterable[object], view: View | None) -> None:
+    def _print_log(self, chunks: Iterable[LogChunk]) -> None:
+        printer = self.log_printer()
+        for chunk in chunks:
+            printer.feed(chunk.text)
+        printer.close()
+
+    @contextmanager
+    def _live(self, view: View | None) -> Iterator[Callable[[object], None]]:
         from rich.live import Live
 
         from sage.cli.render import rich_
 
-        console = rich_.console(sys.stdout, colors=self._colors())
-        with Live(console=console, auto_refresh=False) as live:
-            for model in models:
-                live.update(rich_.renderable(self._parts(model, view)), refresh=True)
+        with Live(console=rich_.console(sys.stdout, colors=self._colors()), auto_refresh=False) as live:
+            yield lambda model: live.update(rich_.renderable(self._parts(model, view)), refresh=True)
+
+    @contextmanager
+    def _one_by_one(self, view: View | None) -> Iterator[Callable[[object], None]]:
+        yield lambda model: self._show(model, view)
 
     def _colors(self) -> bool:
         from sage.core.errors import ConfigError
@@ -231,6 +254,23 @@ class Context:
     def _write(self, text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
+
+
+def _sets_format() -> bool:
+    """Whether the configuration can say anything of the format; if not, it need not be loaded for that."""
+    if "SAGE_OUTPUT__FORMAT" in os.environ:
+        return True
+    from sage.core.config.places import config_path
+
+    try:
+        lines = config_path().read_bytes().splitlines()
+    except OSError:
+        return False  # absent; or whoever needs it reports that it cannot be read
+    return any(b"format" in line and not line.lstrip().startswith(b"#") for line in lines)
+
+
+def _is_log(model: object) -> bool:
+    return type(model).__name__ == "LogChunk"
 
 
 def _can_ask() -> bool:

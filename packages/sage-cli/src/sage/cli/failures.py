@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from types import MappingProxyType
+from typing import Any, NamedTuple, NoReturn
 
 from sage.core.errors import SageError
 
@@ -14,8 +14,7 @@ DECLINED = 130
 """Exit code of a command that was interrupted, or whose question was answered with no."""
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """A failure as it is shown.
 
     Attributes:
@@ -30,7 +29,7 @@ class Failure:
     message: str
     hint: str | None
     exit_code: int
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = MappingProxyType({})
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
+import dataclasses
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sage.cli.context import Context
-from sage.cli.render.text import LogFilter, clean
-from sage.core.client.models import JobInfo
+from sage.cli.render.logs import LogPrinter
+from sage.cli.render.text import clean
+from sage.core.client.models import JobInfo, LogChunk
 
 if TYPE_CHECKING:
     from sage.core.client import JobManagerClient
@@ -32,32 +33,24 @@ def exit_code_of_all(jobs: Sequence[JobInfo]) -> int:
 
 
 def print_log(context: Context, client: JobManagerClient, ref: str, *, offset: int = 0) -> None:
-    """Print what a job has written so far, from `offset` on."""
-    job = client.job(ref)
-    printer = _printer(context, job, prefix="")
-    pieces: list[str] = []
-    start, truncated, ended = offset, False, False
+    """Print what a job has written so far, from `offset` on; for machines one object."""
+    uuid = client.job(ref).uuid
+    printer = context.log_printer()
+    pieces: list[LogChunk] = []
+    truncated = False
     while True:
-        chunk = client.logs(job.uuid, offset=offset)
+        chunk = client.logs(uuid, offset=offset)
         truncated = truncated or chunk.truncated
-        ended = chunk.end
         if context.for_machines:
-            pieces.append(chunk.text)
+            pieces.append(chunk)
         else:
             printer.feed(chunk.text)
         if chunk.end or chunk.next_offset <= offset:
             break
         offset = chunk.next_offset
     if context.for_machines:
-        text = "".join(pieces)
-        document = {
-            "text": text,
-            "offset": start,
-            "next_offset": chunk.next_offset,
-            "end": ended,
-            "truncated": truncated,
-        }
-        context.emit(document, kind="Log")
+        text = "".join(piece.text for piece in pieces)
+        context.emit(dataclasses.replace(chunk, text=text, offset=pieces[0].offset, truncated=truncated))
         return
     printer.close()
     if truncated:
@@ -125,35 +118,6 @@ def _tell_end(context: Context, job: JobInfo) -> None:
     context.note(text)
 
 
-class _Printer:
-    """Writes the pieces of one log: filtered for a terminal, and line by line where a prefix tells logs apart."""
-
-    def __init__(self, write: Callable[[str], None], *, terminal: bool, prefix: str) -> None:
-        self._write = write
-        self._filter = LogFilter() if terminal else None
-        self._prefix = prefix
-        self._line = ""
-
-    def feed(self, text: str) -> None:
-        self._put(self._filter.feed(text) if self._filter else text)
-
-    def close(self) -> None:
-        if self._filter:
-            self._put(self._filter.close())
-        if self._line:
-            self._write(f"{self._prefix}{self._line}\n")
-            self._line = ""
-
-    def _put(self, text: str) -> None:
-        if not self._prefix:
-            if text:
-                self._write(text)
-            return
-        *lines, self._line = (self._line + text).split("\n")
-        if lines:
-            self._write("".join(f"{self._prefix}{line}\n" for line in lines))
-
-
 class _Documents:
     """Writes the pieces of one log for machines."""
 
@@ -169,7 +133,5 @@ class _Documents:
         """Nothing is held back."""
 
 
-def _printer(context: Context, job: JobInfo, prefix: str) -> _Printer | _Documents:
-    if context.for_machines:
-        return _Documents(context, job)
-    return _Printer(context.write, terminal=sys.stdout.isatty(), prefix=prefix)
+def _printer(context: Context, job: JobInfo, prefix: str) -> LogPrinter | _Documents:
+    return _Documents(context, job) if context.for_machines else context.log_printer(prefix)

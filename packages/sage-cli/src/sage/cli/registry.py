@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 __all__ = ["COMMANDS", "ELSEWHERE", "Entry"]
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One name in the command tree.
 
     Attributes:
@@ -23,7 +23,7 @@ class Entry:
 
     help: str
     module: str | None = None
-    children: Mapping[str, Entry] = field(default_factory=dict)
+    children: Mapping[str, Entry] = MappingProxyType({})
 
 
 def _command(help: str, module: str) -> Entry:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["VERSION", "envelope"]
+__all__ = ["VERSION", "envelope", "plain_data"]
 
 VERSION = 1
 """Of the document. Fields are only ever added; anything else raises it."""
@@ -22,7 +22,7 @@ def envelope(model: object, kind: str | None = None) -> dict[str, Any]:
         kind: its name; without one it is that of the class (of the first item, and ``List``, for a sequence).
     """
     document: dict[str, Any] = {"sage": VERSION, "kind": kind or _kind(model)}
-    data = _data(model)
+    data = plain_data(model)
     if type(model).__name__ == "Page":
         document["data"] = data["items"]
         document["next_cursor"] = data["next_cursor"]
@@ -40,16 +40,16 @@ def _kind(model: object) -> str:
     return "Value"
 
 
-def _data(value: Any) -> Any:
+def plain_data(value: Any) -> Any:
     """The value as plain mappings, lists, strings, numbers, booleans and None."""
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
     if hasattr(value, "to_json"):
-        return _data(value.to_json())
+        return plain_data(value.to_json())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _data(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: plain_data(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _data(item) for key, item in value.items()}
+        return {str(key): plain_data(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_data(item) for item in value]
+        return [plain_data(item) for item in value]
     return str(value)

@@ -1,15 +1,17 @@
-"""What human output is made of. A view turns a model into parts; a renderer writes them, cleaned, to a stream."""
+"""What human output is made of. A view turns a model into parts; a renderer writes them, cleaned, to a stream.
+
+Named tuples rather than dataclasses, whose making is felt in the start of every command.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["Block", "Column", "Fields", "Line", "Part", "Table"]
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """A column of a table. ``right`` aligns numbers; ``states`` colours the states of jobs."""
 
     title: str
@@ -17,8 +19,7 @@ class Column:
     states: bool = False
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """Rows under headings. ``empty`` is said instead when there is no row, to people only (on stderr)."""
 
     columns: Sequence[Column]
@@ -27,24 +28,21 @@ class Table:
     empty: str | None = None
 
 
-@dataclass(frozen=True)
-class Fields:
+class Fields(NamedTuple):
     """Names and values, one pair a line."""
 
     rows: Sequence[tuple[str, str]]
     title: str | None = None
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """Text of several lines, such as a traceback, indented under its title."""
 
     title: str
     text: str
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line as it is."""
 
     text: str

@@ -12,22 +12,22 @@ __all__ = ["LogFilter", "clean", "clean_block"]
 
 # C0 and C1 controls, DEL, line and paragraph separators, what reorders text, and lone surrogates.
 _UNSAFE = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
-_LINE = re.compile(f"[{_UNSAFE}]")
-_BLOCK = re.compile(f"(?![\n\t])[{_UNSAFE}]")
+_LINE = f"[{_UNSAFE}]"
+_BLOCK = f"(?![\n\t])[{_UNSAFE}]"
 # In logs carriage returns stay (progress bars live on them), and so do colours: the group matches what is kept.
-_LOG = re.compile(f"(\x1b\\[[0-9;:]{{0,64}}m)|(?![\n\t\r])[{_UNSAFE}]")
-_UNFINISHED = re.compile("\x1b(\\[[0-9;:]{0,64})?$")
+_LOG = f"(\x1b\\[[0-9;:]{{0,64}}m)|(?![\n\t\r])[{_UNSAFE}]"
+_UNFINISHED = "\x1b(\\[[0-9;:]{0,64})?$"
 _RESET = "\x1b[0m"
 
 
 def clean(text: str) -> str:
     """The text as one printable line: what a terminal would obey appears as an escape such as ``\\x1b``."""
-    return _LINE.sub(_visible, text)
+    return text if text.isprintable() else re.sub(_LINE, _visible, text)
 
 
 def clean_block(text: str) -> str:
     """The same for text of several lines: line ends and tabs stay."""
-    return _BLOCK.sub(_visible, text)
+    return text if text.isprintable() else re.sub(_BLOCK, _visible, text)
 
 
 class LogFilter:
@@ -43,9 +43,9 @@ class LogFilter:
     def feed(self, text: str) -> str:
         """What may be printed of this piece now."""
         text = self._held + text
-        cut = _UNFINISHED.search(text)
+        cut = re.search(_UNFINISHED, text)
         self._held = text[cut.start() :] if cut else ""
-        return _LOG.sub(self._replace, text[: cut.start()] if cut else text)
+        return re.sub(_LOG, self._replace, text[: cut.start()] if cut else text)
 
     def close(self) -> str:
         """What is left at the end: a sequence that never ended, and the reset of colours if any passed."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from sage.cli.render.envelope import plain_data
 from sage.cli.render.parts import Column, Fields, Line, Part, Table
 
 __all__ = ["View", "view"]
@@ -24,9 +24,9 @@ def view(model: object) -> Sequence[Part]:
     if isinstance(model, Sequence) and not isinstance(model, str):
         return _rows(model)
     fields = _fields(model)
-    return (
-        [Line(_text(model))] if fields is None else [Fields([(_label(name), _text(fields[name])) for name in fields])]
-    )
+    if fields is None:
+        return [Line(_text(model))]
+    return [Fields([(_label(name), _text(value)) for name, value in fields.items() if value not in (None, [], {})])]
 
 
 def _rows(models: Sequence[object]) -> Sequence[Part]:
@@ -39,11 +39,8 @@ def _rows(models: Sequence[object]) -> Sequence[Part]:
 
 
 def _fields(model: object) -> Mapping[str, Any] | None:
-    if isinstance(model, Mapping):
-        return {str(key): value for key, value in model.items()}
-    if dataclasses.is_dataclass(model) and not isinstance(model, type):
-        return {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
-    return None
+    data = plain_data(model)
+    return data if isinstance(data, Mapping) else None
 
 
 def _label(name: str) -> str:
@@ -55,6 +52,8 @@ def _text(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, list):
         return ", ".join(_text(item) for item in value) or "-"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_text(item)}" for name, item in value.items()) or "-"
     return str(value)

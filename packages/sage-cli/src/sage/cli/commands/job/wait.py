@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sage.cli.arguments import Ref
+from sage.cli.arguments import Ref, seconds
 from sage.cli.context import current
 from sage.cli.following import exit_code_of
 
@@ -18,7 +18,11 @@ def wait(
     ref: Ref,
     timeout: Annotated[
         float | None,
-        typer.Option(min=0, help="Seconds to wait at most; then the command ends with 6, the job goes on."),
+        typer.Option(
+            parser=seconds,
+            metavar="DURATION",
+            help="Wait no longer than this (30, 5m); then end with 6, the job goes on.",
+        ),
     ] = None,
 ) -> None:
     """Wait until a job has ended, show it, and tell by the exit code how it ended."""

@@ -1,0 +1,50 @@
+"""What `jobmanager` and `deploy` have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, NoReturn
+
+import typer
+
+from sage.core.plugins import command_context
+from sage.runtime.commands import daemon
+
+__all__ = ["Host", "Port", "Timeout", "no_cluster", "start_daemon", "status_of", "stop_daemon"]
+
+_PARTLY_DONE = 10
+
+Host = Annotated[str | None, typer.Option(help="Listen on this address instead of the configured one.")]
+Port = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="Listen on this port instead of the configured one; 0: a free one.")
+]
+Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait at most for its end.")]
+
+
+def start_daemon(host: str | None, port: int | None) -> None:
+    """Start the JobManager and tell where it is."""
+    context = command_context()
+    started = daemon.start(context.config, host=host, port=port)
+    context.emit(started.status)
+    if port not in (None, 0, context.config.daemon.port):
+        context.note(f"clients look for it on port {context.config.daemon.port}: sage config set daemon.port {port}")
+
+
+def stop_daemon(timeout: float) -> None:
+    """Stop the JobManager and say so; that none runs is said, and is no error."""
+    context = command_context()
+    stopped = daemon.stop(context.config, timeout=timeout)
+    if stopped is None:
+        context.note("no JobManager runs here")
+    else:
+        context.note(f"the JobManager (pid {stopped.pid}) has ended; its jobs go on")
+
+
+def status_of() -> daemon.JobManagerStatus:
+    """The JobManager's status."""
+    return daemon.status(command_context().config)
+
+
+def no_cluster(done: str) -> NoReturn:
+    """End the command with 10: what concerns workers is not there yet, which is said after what was done."""
+    command_context().note(f"{done}: this version of SAGE manages no workers; jobs run on the JobManager's own host")
+    raise typer.Exit(_PARTLY_DONE)
