@@ -19,10 +19,7 @@ def describe_failure(kind: str, error: BaseException, *, doing: str) -> FailureI
     """
     name = type(error).__qualname__
     module = type(error).__module__
-    if isinstance(error, SageError):
-        said = str(error)
-    else:
-        said = f"{name}: {_text(error)}"
+    said = str(error) if isinstance(error, SageError) else f"{name}: {_text(error)}"
     return FailureInfo(
         kind=kind,
         message=f"{doing}: {said}",

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from sage.runtime.shim.failure import clean_failure
+
 if TYPE_CHECKING:
     from sage.core.client.models import FailureInfo
     from sage.core.engine.coordinator import Coordinator, StateListener
@@ -73,7 +75,7 @@ class Job:
             self._send({"event": "running", "tasks": self._tasks})
         elif state == "failing" and failure is not None:
             # Told at once: closing the other tasks may take its time.
-            self._send({"event": "failing", "failure": failure.to_json()})
+            self._send({"event": "failing", "failure": clean_failure(failure.to_json())})
         elif reason is not None:
             print(f"sage: {state}: {reason}", file=sys.stderr)
 
@@ -81,4 +83,5 @@ class Job:
         self._send({"event": "metrics", "metrics": run.metrics().to_json()})
 
     def _end(self, state: str, failure: FailureInfo | None) -> None:
-        self._send({"event": "ended", "state": state, "failure": None if failure is None else failure.to_json()})
+        told = None if failure is None else clean_failure(failure.to_json())
+        self._send({"event": "ended", "state": state, "failure": told})

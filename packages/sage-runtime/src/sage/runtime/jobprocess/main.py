@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
-import io
 import json
 import os
 import signal
@@ -17,6 +15,7 @@ from sage.core.errors import SageError
 from sage.runtime.jobprocess.failures import describe_failure
 from sage.runtime.jobprocess.job import Job
 from sage.runtime.jobprocess.line import Line
+from sage.runtime.jobprocess.output import flush_output, prepare_output
 from sage.runtime.shim.environment import SHIM_FD
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 1 or SHIM_FD not in os.environ:
         print("a job's shim starts this; to run a pipeline use: sage run SCRIPT", file=sys.stderr)
         return 2
-    _prepare_output()
+    prepare_output()
     line = Line()
     job = Job(line.send)
     ended, orphaned = threading.Event(), threading.Event()
@@ -51,12 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     line.listen(command, shim_gone)
     run_job(job, Path(arguments[0]))
     ended.set()
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            # The shim took the other end with it, or the job closed the stream: there is nobody to print to.
-            continue
+    flush_output()
     if orphaned.is_set():
         _end_group()
     if job.cancelled:
@@ -101,14 +95,6 @@ def _prepare(folder: Path, order: Mapping[str, Any], graph: LogicalGraph) -> Cal
     where = backend(order["backend"], BackendOptions(order.get("options") or {}))
     attempt = Attempt(order["uuid"], order["name"], order["attempt"], order["epoch"], package=folder / "package.zip")
     return lambda on_state: Coordinator(graph, where, attempt, on_state=on_state)
-
-
-def _prepare_output() -> None:
-    """Every line reaches the job's log when it is complete, whatever the characters; and a crash leaves a trace."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    faulthandler.enable(all_threads=True)
 
 
 def _end_group() -> NoReturn:

@@ -16,7 +16,7 @@ from sage.runtime.shim.start import reap
 
 __all__ = ["ShimClient", "ShimUnreachableError", "wait_exit"]
 
-_LONGEST_LINE = 4 << 20
+_LONGEST_LINE = 8 << 20
 
 
 class ShimUnreachableError(SageError):
@@ -62,22 +62,6 @@ class ShimClient:
                 if event.get("end") is True:
                     return
                 yield event
-
-    async def watch_log(self) -> AsyncGenerator[int, None]:
-        """The number of bytes in the job's log: at once, then whenever it has grown, ten times a second at most.
-
-        Ends when the job has ended and its log is complete. Read what is new with `log_reader.read_log`.
-
-        Raises:
-            ShimUnreachableError: the shim is not there, or went away before the job's end.
-        """
-        async with self._connection() as (reader, writer):
-            await self._send(writer, {"op": "log"})
-            while True:
-                answer = await self._receive(reader)
-                if answer.get("end") is True:
-                    return
-                yield int(answer["log"])
 
     async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Control"]
 
-_LONGEST_LINE = 1 << 20
+_LONGEST_LINE = 4 << 20
 _CHUNK = 1 << 16
 
 
 class Control:
     """Reads what the job process says, and sends it commands.
 
-    Nothing the job says is trusted: a line that is no JSON object is noted and skipped; one longer than 1 MiB ends
+    Nothing the job says is trusted: a line that is no JSON object is noted and skipped; one longer than 4 MiB ends
     the line, as if the job process had closed it.
 
     Args:

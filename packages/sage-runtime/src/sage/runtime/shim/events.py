@@ -34,7 +34,7 @@ class EventsFileBusyError(Exception):
         self.path = path
 
 
-class EventsCorruptError(Exception):
+class EventsCorruptError(ValueError):
     """A complete line of the events file is not an event; ``path`` and ``line`` (from 1) say where."""
 
     def __init__(self, path: str, line: int) -> None:

@@ -33,6 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     ready = -1
     if len(arguments) == 3 and arguments[0] == "--ready-fd" and arguments[1].isdecimal():
         ready = int(arguments[1])
+        os.set_inheritable(ready, False)
         del arguments[:2]
     if len(arguments) != 1:
         _note(_USAGE)

@@ -1,10 +1,9 @@
 """The shim's Unix socket: JSON lines, several clients, none of whom can hold up the shim.
 
-Requests: ``{"op": "ping"}``, ``{"op": "cancel", "grace": seconds, "reason": text}``, ``{"op": "subscribe", "after":
-seq}`` and ``{"op": "log"}``. A subscriber gets every event line after ``seq``, then new ones as they come, and
-``{"end": true}`` last; one of ``log`` gets ``{"log": bytes so far}`` whenever the log has grown (ten times a second
-at most), and the same last line. Streams are fed from the events file, hence a slow reader costs the shim one buffer;
-one that takes nothing at all for half a minute is dropped.
+Requests: ``{"op": "ping"}``, ``{"op": "cancel", "grace": seconds, "reason": text}`` and ``{"op": "subscribe", "after":
+seq}``. A subscriber gets every event line after ``seq``, then new ones as they come, and ``{"end": true}`` last. It is
+fed from the events file, hence a slow one costs the shim one buffer; one that takes nothing at all for half a minute
+is dropped.
 """
 
 # pathlib would cost the shim a third of its start.
@@ -32,7 +31,6 @@ _BACKLOG = 64
 _LONGEST_REQUEST = 1 << 14
 _CHUNK = 1 << 16
 _PATIENCE = 30.0
-_LOG_INTERVAL = 0.1
 _ACCEPT_PAUSE = 0.5
 
 
@@ -43,9 +41,8 @@ class Server:
         loop: what calls back.
         path: of the socket; one left behind by a dead shim is replaced.
         events: what subscribers are fed from.
-        answer: handles a request other than the streams; returns the answer, or raises `ValueError` with what is
+        answer: handles a request other than subscribe; returns the answer, or raises `ValueError` with what is
             wrong with it.
-        log_end: tells how many bytes the log has had so far.
 
     Raises:
         OSError: it cannot listen there.
@@ -57,31 +54,18 @@ class Server:
         path: str,
         events: EventsFile,
         answer: Callable[[dict[str, Any]], dict[str, Any]],
-        log_end: Callable[[], int],
     ) -> None:
         self._loop = loop
         self._path = path
         self._events = events
         self._answer = answer
-        self._log_end = log_end
         self._clients: set[_Client] = set()
-        self._log_timer: Timer | None = None
         self._finished: Callable[[], None] | None = None
         self._listener = _listen(path)
         loop.watch(self._listener.fileno(), read=self._accept)
 
     def events_grew(self) -> None:
         """Pass new events on to whoever subscribed."""
-        for client in list(self._clients):
-            client.pump()
-
-    def log_grew(self) -> None:
-        """Tell those who follow the log, soon and not too often."""
-        if self._log_timer is None and any(client.follows_log for client in self._clients):
-            self._log_timer = self._loop.after(_LOG_INTERVAL, self._tell_log)
-
-    def _tell_log(self) -> None:
-        self._log_timer = None
         for client in list(self._clients):
             client.pump()
 
@@ -150,25 +134,22 @@ class _Client:
         self._in = b""
         self._out = b""
         self._offset: int | None = None
-        self._log_told: int | None = None
         self._closing = False
         self._timer: Timer | None = None
         self._wait()
         self._watch()
 
     @property
-    def follows_log(self) -> bool:
-        return self._log_told is not None
-
-    @property
     def _streams(self) -> bool:
-        return self._offset is not None or self._log_told is not None
+        return self._offset is not None
 
     def _watch(self) -> None:
-        # A stream is read from only to learn that its client has left.
+        # A stream is read from only to learn that its client has left; otherwise, answers are to be taken before
+        # the next request is.
+        reads = not self._closing and (self._streams or not self._out)
         self._server._loop.watch(
             self._connection.fileno(),
-            read=None if self._closing else self._read,
+            read=self._read if reads else None,
             write=self._write if self._out else None,
         )
 
@@ -210,9 +191,6 @@ class _Client:
                     raise ValueError("after is a sequence number")
                 self._offset = self._server._events.offset_after(after)
                 self.pump()
-            elif request.get("op") == "log":
-                self._log_told = -1
-                self.pump()
             else:
                 self._send(self._server._answer(request))
         except (ValueError, RecursionError) as error:
@@ -220,17 +198,12 @@ class _Client:
 
     def pump(self) -> None:
         """Send what there is to stream, if all before it was taken."""
-        if self._closing or self._out:
-            return
-        while self._offset is not None and not self._out:
+        while self._offset is not None and not self._closing and not self._out:
             data = self._server._events.read(self._offset, _CHUNK)
             if not data:
                 break
             self._offset += len(data)
             self._put(data)
-        if self._log_told is not None and self._log_told != self._server._log_end():
-            self._log_told = self._server._log_end()
-            self._send({"log": self._log_told})
 
     def end(self) -> None:
         """End the stream after what is left of it; a client without one is left at once."""

@@ -73,7 +73,7 @@ class Supervisor:
         self._metrics = MetricsFile(self._loop, job.path("metrics.json"), note=note)
         self._escalation = Escalation(self._loop, terminate=self._terminate, kill=self._kill)
         self._log = RotatingLog(job.path("logs", "job.log"), max_bytes=job.log_max_bytes, keep=job.log_keep)
-        self._server = Server(self._loop, job.socket, events, self._answer, lambda: self._log.total)
+        self._server = Server(self._loop, job.socket, events, self._answer)
 
     # Start
 
@@ -186,7 +186,7 @@ class Supervisor:
                 raise ValueError("reason is a text")
             self._cancel(float(grace), (reason or "cancel was asked for")[:1000])
             return {"ok": True}
-        raise ValueError(f"unknown op {str(request.get('op'))[:100]!r}; there are ping, cancel, subscribe and log")
+        raise ValueError(f"unknown op {str(request.get('op'))[:100]!r}; there are ping, cancel and subscribe")
 
     def _cancel(self, grace: float, reason: str) -> None:
         if self._state in ENDED_STATES:
@@ -251,7 +251,6 @@ class Supervisor:
             self._loop.unwatch(self._output)
             return False
         self._log.write(data)
-        self._server.log_grew()
         return True
 
     def _drain_output(self) -> None:
