@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
@@ -135,28 +134,48 @@ def _headers(distribution: Distribution, wanted: Sequence[str]) -> Iterator[tupl
 def _folder_of(module: str) -> Path | None:
     """The folder of a module's file, found without importing its parents (which `importlib.util.find_spec` would)."""
     places: list[str] | None = None
-    origin: Path | None = None
+    spec: ModuleSpec | None = None
     path = ""
     for part in module.split("."):
         path = f"{path}.{part}" if path else part
-        spec = _find_spec(path, places)
-        if spec is not None and spec.origin is not None and spec.has_location:
-            places = list(spec.submodule_search_locations or ())
-            origin = Path(spec.origin)
-            continue
-        # A namespace package: its portions are computed here, since Python's own list wants the parent imported.
-        places = [os.path.join(place, part) for place in (sys.path if places is None else places)]  # noqa: PTH118
-        places = [place for place in places if os.path.isdir(place)]  # noqa: PTH112
-        if not places:
+        spec = _top_spec(path) if places is None else _inner_spec(path, places)
+        if spec is None:
             return None
-        origin = None
-    return None if origin is None else origin.parent
+        places = list(spec.submodule_search_locations or ())
+    return Path(spec.origin).parent if spec is not None and spec.has_location and spec.origin else None
 
 
-def _find_spec(name: str, places: list[str] | None) -> ModuleSpec | None:
+def _top_spec(name: str) -> ModuleSpec | None:
     for finder in sys.meta_path:
         find = getattr(finder, "find_spec", None)
-        spec: ModuleSpec | None = find(name, places) if find is not None else None
+        spec: ModuleSpec | None = find(name, None) if find is not None else None
         if spec is not None:
             return spec
+    return None
+
+
+def _inner_spec(name: str, places: list[str]) -> ModuleSpec | None:
+    """As Python's own finder, which however wants the parent of a namespace package to be imported."""
+    portions: list[str] = []
+    for place in places:
+        finder = _finder_of(place)
+        spec: ModuleSpec | None = finder.find_spec(name) if finder is not None else None
+        if spec is None:
+            continue
+        if spec.loader is not None:
+            return spec
+        portions.extend(spec.submodule_search_locations or ())
+    if not portions:
+        return None
+    namespace = ModuleSpec(name, None, is_package=True)
+    namespace.submodule_search_locations = portions
+    return namespace
+
+
+def _finder_of(place: str) -> Any:
+    for hook in sys.path_hooks:
+        try:
+            return hook(place)
+        except ImportError:  # how a hook says that such places are not for it
+            continue
     return None
