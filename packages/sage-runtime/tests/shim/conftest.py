@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import textwrap
@@ -51,21 +52,23 @@ def forever():
 """
 
 
-class ScriptedJob:
-    """One job whose process does what ``script`` says."""
+PIPELINE = """
+import ctypes, os, signal, sys, threading, time
+from sage.core.api import BatchFunction, MapFunction, RemoteEnvironment, SinkFunction, SourceFunction
+environment = RemoteEnvironment("tested")
+"""
 
-    def __init__(self, folder: Path, script: str, **order: Any) -> None:
+
+class ShimJob:
+    """A job folder, and the shim that was started in it."""
+
+    def __init__(self, folder: Path, python: Path | str, **order: Any) -> None:
         self.uuid = str(uuid.uuid4())
         self.folder = folder / "jobs" / self.uuid
         self.socket = folder / "s.sock"
         self.shim: ProcessIdentity | None = None
         for name in ("logs", "work"):
             (self.folder / name).mkdir(parents=True)
-        program = folder / "program.py"
-        program.write_text(PRELUDE + textwrap.dedent(script))
-        wrapper = folder / "python"
-        wrapper.write_text(f"#!/bin/sh\nexec '{sys.executable}' -I -S -X faulthandler '{program}' \"$@\"\n")
-        wrapper.chmod(0o755)
         self.order = {
             "uuid": self.uuid,
             "number": 1,
@@ -74,7 +77,7 @@ class ScriptedJob:
             "options": {},
             "attempt": 1,
             "epoch": 1,
-            "python": str(wrapper),
+            "python": str(python),
             "log": {"max_bytes": 1 << 20, "keep": 2},
             "grace": 30.0,
             "socket": str(self.socket),
@@ -89,7 +92,7 @@ class ScriptedJob:
         self.order.update(changes)
         (self.folder / "job.json").write_text(json.dumps(self.order))
 
-    def start(self) -> ScriptedJob:
+    def start(self) -> ShimJob:
         self.shim = start_shim(self.folder, timeout=LIMIT)
         return self
 
@@ -167,16 +170,50 @@ def short_folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def scripted(short_folder: Path) -> Iterator[Callable[..., ScriptedJob]]:
-    """Makes a job from a script; it is not started yet."""
-    jobs: list[ScriptedJob] = []
+def new_job(short_folder: Path) -> Iterator[Callable[..., ShimJob]]:
+    """Makes a job whose process is some interpreter; it is not started yet."""
+    jobs: list[ShimJob] = []
 
-    def make(script: str, **order: Any) -> ScriptedJob:
+    def make(python: Path | str, **order: Any) -> ShimJob:
         folder = short_folder / str(len(jobs))
         folder.mkdir()
-        jobs.append(ScriptedJob(folder, script, **order))
+        jobs.append(ShimJob(folder, python, **order))
         return jobs[-1]
 
     yield make
     for job in jobs:
         job.tidy()
+
+
+@pytest.fixture
+def scripted(new_job: Callable[..., ShimJob], tmp_path: Path) -> Callable[..., ShimJob]:
+    """Makes a job whose process does what a script says, in the place of the job process."""
+
+    def make(script: str, **order: Any) -> ShimJob:
+        program = tmp_path / "program.py"
+        program.write_text(PRELUDE + textwrap.dedent(script))
+        wrapper = tmp_path / "python"
+        wrapper.write_text(f"#!/bin/sh\nexec '{sys.executable}' -I -S -X faulthandler '{program}' \"$@\"\n")
+        wrapper.chmod(0o755)
+        return new_job(**{"python": wrapper, **order})
+
+    return make
+
+
+@pytest.fixture
+def packaged(new_job: Callable[..., ShimJob], tmp_path: Path) -> Callable[..., ShimJob]:
+    """Makes a job from a user's script, which submits one pipeline, with the real job process."""
+
+    def make(script: str, **order: Any) -> ShimJob:
+        program = tmp_path / "pipeline.py"
+        program.write_text(PIPELINE + textwrap.dedent(script))
+        captured = tmp_path / "captured"
+        captured.mkdir()
+        environment = {**os.environ, "SAGE_CAPTURE": str(captured), "SAGE_HOME": str(tmp_path / "home")}
+        subprocess.run([sys.executable, str(program)], env=environment, check=True, timeout=LIMIT)
+        job = new_job(sys.executable, **order)
+        (package,) = captured.iterdir()
+        package.rename(job.folder / "package.zip")
+        return job
+
+    return make

@@ -26,7 +26,7 @@ def test_a_job_that_stops_when_asked(scripted: Make) -> None:
     last = job.wait_ended()
     assert job.states()[-2:] == ["cancelling", "cancelled"]
     assert [event["reason"] for event in job.events()[-2:]] == ["enough", "enough"]
-    assert f"'grace': {NEVER}" in job.log()
+    assert f"'grace': {NEVER * 0.8}" in job.log()
     assert "failure" not in last
 
 

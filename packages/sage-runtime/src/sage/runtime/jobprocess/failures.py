@@ -17,8 +17,9 @@ def describe_failure(kind: str, error: BaseException, *, doing: str) -> FailureI
         kind: as in `FailureInfo`.
         doing: what was being done, to begin the message with.
     """
-    name = type(error).__qualname__
-    module = type(error).__module__
+    # Where SAGE has wrapped an error of the user's code, that one's type tells more.
+    kindred = type(error.__cause__ if isinstance(error, SageError) and error.__cause__ is not None else error)
+    name, module = kindred.__qualname__, kindred.__module__
     said = str(error) if isinstance(error, SageError) else f"{name}: {_text(error)}"
     return FailureInfo(
         kind=kind,

@@ -24,19 +24,20 @@ class Line:
         KeyError: this process was not started by a shim.
     """
 
-    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
-        self._socket = socket.socket(fileno=int(environment[SHIM_FD]))
+    def __init__(self) -> None:
         # Whatever the user's code starts must not be able to speak in our name.
+        self._socket = socket.socket(fileno=int(os.environ.pop(SHIM_FD)))
         self._socket.set_inheritable(False)
         self._lock = threading.Lock()
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Send ``message``. With the shim gone there is nobody to tell: then it does nothing, and `listen` says so."""
+        """Send ``message``. With the shim gone it does nothing."""
         data = json.dumps(message, separators=(",", ":")).encode() + b"\n"
         with self._lock:
             try:
                 self._socket.sendall(data)
             except (BrokenPipeError, ConnectionResetError):
+                # `listen` tells that the shim is gone, and what to do about it.
                 return
 
     def listen(self, command: Callable[[dict[str, Any]], None], gone: Callable[[], None]) -> None:

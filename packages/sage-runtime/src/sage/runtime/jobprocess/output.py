@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import io
 import logging
+import signal
 import sys
 
 __all__ = ["flush_output", "prepare_output"]
@@ -20,6 +21,8 @@ def prepare_output() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     faulthandler.enable(all_threads=True)
+    # The shim terminates what does not stop; then the log shows where it hung. What SIGTERM does is left as it was.
+    faulthandler.register(signal.SIGTERM, all_threads=True, chain=True)
     handler = _UntilConfigured()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("sage")

@@ -38,6 +38,8 @@ ENDED_STATES = ("stopped", "completed", "failed", "cancelled")
 
 _CHUNK = 1 << 16
 _LONGEST_GRACE = 86400.0
+# Of the grace, what the job may give to user code; the rest is for telling how that ended before SIGTERM comes.
+_SHARE = 0.8
 _DEAF_GRACE = 2.0
 _SWEEP_GRACE = 2.0
 _CLIENT_PATIENCE = 3.0
@@ -196,7 +198,7 @@ class Supervisor:
             self._cancelling = reason
             self._record("cancelling", reason=reason)
             if self._control is not None:
-                self._control.send({"command": "cancel", "grace": grace})
+                self._control.send({"command": "cancel", "grace": grace * _SHARE})
         if self._sweeper is not None:
             if grace == 0:
                 self._sweeper.hurry()
