@@ -35,6 +35,7 @@ __all__ = [
     "PackageJob",
     "PackageLimits",
     "check_versions",
+    "parse_manifest",
     "read_manifest",
     "unpack",
     "verify",
@@ -225,12 +226,12 @@ def write(path: Path, manifest: Manifest, contents: Mapping[str, bytes], limits:
         PackageFile(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in sorted(contents.items())
     )
     head = Manifest(**{**manifest.__dict__, "files": files}).encode()
-    _parse(head)
+    parse_manifest(head)
     members = [(MANIFEST, head), *((file.name, contents[file.name]) for file in files)]
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         # Opened by descriptor, so that the file is private from its first moment on.
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w+b") as file:
+        with os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w+b") as file:
             digest = write_archive(file, members, limits)
             # Sizes and counts only; what was just written needs no second hashing.
             archive = Archive(file, limits)
@@ -306,7 +307,7 @@ def _manifest(archive: Archive, member: Member, limits: PackageLimits) -> tuple[
     if member.size > limits.max_manifest:
         _refuse(f"its manifest has {member.size:,} bytes, more than the {limits.max_manifest:,} allowed")
     raw = b"".join(archive.content(member))
-    return _parse(raw), raw
+    return parse_manifest(raw), raw
 
 
 def _walk(file: BinaryIO, folder: Path | None, limits: PackageLimits) -> Manifest:
@@ -356,8 +357,12 @@ def _save(folder: Path, name: str, chunks: Iterator[bytes]) -> None:
             file.write(chunk)
 
 
-def _parse(raw: bytes) -> Manifest:
-    """The manifest in ``raw``; everything a receiver will use or show is checked here, once."""
+def parse_manifest(raw: bytes) -> Manifest:
+    """The manifest in ``raw``; everything a receiver will use or show is checked here, once.
+
+    Raises:
+        InvalidPackageError: it is not proper JSON, of another format, or a value in it is wrong.
+    """
     try:
         data = json.loads(
             raw.decode("utf-8"),

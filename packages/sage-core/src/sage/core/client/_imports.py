@@ -1,0 +1,100 @@
+"""Which modules code imports, read from its source or its byte code; nothing is executed."""
+
+from __future__ import annotations
+
+import ast
+import dis
+import importlib.util
+from collections.abc import Iterable, Iterator
+from types import CodeType
+
+__all__ = ["imports_of_code", "imports_of_source"]
+
+_CALLS = ("import_module", "__import__")
+
+
+def imports_of_source(source: bytes, filename: str, package: str | None) -> set[str]:
+    """Names of modules that a source file may import, anywhere in it.
+
+    For ``from a import b`` these are ``a`` and ``a.b``, which may be an attribute and no module. Calls of
+    ``import_module`` and ``__import__`` with a literal name count. A file that Python cannot parse imports nothing:
+    it cannot be imported itself.
+
+    Args:
+        package: the package that relative imports start from.
+    """
+    try:
+        tree = ast.parse(source, filename)
+    except (SyntaxError, ValueError):
+        return set()
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.update(_from(node.module or "", node.level, (alias.name for alias in node.names), package))
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            name = getattr(node.func, "attr", None) or getattr(node.func, "id", None)
+            value = node.args[0].value
+            if name in _CALLS and isinstance(value, str) and _is_name(value.lstrip(".")):
+                level = len(value) - len(value.lstrip("."))
+                found.update(_from(value[level:], level, (), package))
+    return found
+
+
+def imports_of_code(code: CodeType, package: str | None) -> set[str]:
+    """The same for byte code, for functions of which there may be no source."""
+    found: set[str] = set()
+    for part in _nested(code):
+        if "IMPORT_NAME" not in {dis.opname[number] for number in set(part.co_code[::2])}:
+            found.update(_called(part))
+            continue
+        before: list[object] = [None, None]
+        for instruction in dis.get_instructions(part):
+            if instruction.opname == "IMPORT_NAME":
+                level, names = before[-2:]
+                found.update(
+                    _from(
+                        instruction.argval,
+                        level if isinstance(level, int) else 0,
+                        names if isinstance(names, tuple) else (),
+                        package,
+                    )
+                )
+            elif instruction.opname.startswith("LOAD_"):
+                before.append(instruction.argval)
+        found.update(_called(part))
+    return found
+
+
+def _called(code: CodeType) -> Iterator[str]:
+    """Texts that a function which calls ``import_module`` may call it with."""
+    if any(name in code.co_names for name in _CALLS):
+        for constant in code.co_consts:
+            if isinstance(constant, str) and _is_name(constant):
+                yield constant
+
+
+def _is_name(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
+
+
+def _from(module: str, level: int, names: Iterable[str], package: str | None) -> Iterator[str]:
+    if level:
+        try:
+            base = importlib.util.resolve_name("." * level + module, package or "")
+        except ImportError:
+            return  # it would fail where it runs, too
+    else:
+        base = module
+    yield base
+    for name in names:
+        if name != "*":
+            yield f"{base}.{name}"
+
+
+def _nested(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _nested(constant)
