@@ -46,12 +46,10 @@ def read_answer(answer: Answer, make: Callable[[Any], T], stranger: Callable[[st
     described = f"{answer.status} {answer.media_type or 'without a media type'}"
     if not 200 <= answer.status < 300:
         raise problem_of(answer) or stranger(described)
-    if answer.status == 204:
-        return make(None)
-    if answer.media_type != "application/json":
+    if answer.status != 204 and answer.media_type != "application/json":
         raise stranger(described)
     try:
-        return make(json.loads(answer.body))
+        return make(None if answer.status == 204 else json.loads(answer.body))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise stranger(f"{described}, of another form") from error
 

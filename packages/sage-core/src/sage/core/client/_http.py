@@ -374,6 +374,8 @@ class Transport:
         body = response.read(_MAX_ANSWER + 1)
         if len(body) > _MAX_ANSWER:
             raise JobManagerError(f"{self.address} sent an answer of more than {_MAX_ANSWER} bytes")
+        if response.length:  # read with a bound does not tell by itself that the end never came
+            raise IncompleteRead(body, response.length)
         return Answer(response.status, _media_type(response), body)
 
     def _closed_error(self) -> SageError:
