@@ -48,15 +48,28 @@ def admit_key(key: Any) -> Any:
     """Check a key at the place where it enters the engine.
 
     Returns:
-        the key itself, or what its ``__sage_key__()`` gives.
+        the key itself, or what its ``__sage_key__()`` gives; also within a tuple.
 
     Raises:
         UnsupportedKeyError: if it cannot be a key.
     """
+    key = _own_key(key)
+    _encode(key)
+    try:
+        hash(key)
+    except TypeError as error:
+        raise UnsupportedKeyError(f"a value that cannot be hashed cannot be a key: {error}") from None
+    return key
+
+
+def _own_key(key: Any) -> Any:
     own = getattr(type(key), "__sage_key__", None)
     if own is not None:
-        key = own(key)
-    _encode(key)
+        return own(key)
+    if isinstance(key, tuple):
+        parts = tuple(map(_own_key, key))
+        if any(part is not item for part, item in zip(parts, key, strict=True)):
+            return parts
     return key
 
 
@@ -85,7 +98,7 @@ def _encode(key: Any) -> bytes:
 
 
 def _encode_int(key: int) -> bytes:
-    return _framed(b"i", str(int(key)).encode())
+    return _framed(b"i", b"%x" % int(key))  # hexadecimal: Python limits the digits of long decimals
 
 
 def _encode_float(key: float) -> bytes:
@@ -119,9 +132,12 @@ def _encode_uuid(key: uuid.UUID) -> bytes:
 
 
 def _encode_datetime(key: datetime.datetime) -> bytes:
-    if key.utcoffset() is None:
-        return _framed(b"d", key.replace(fold=0).isoformat().encode())
-    return _framed(b"z", key.astimezone(datetime.UTC).isoformat().encode())
+    key = key.replace(fold=0)  # equality and hash() do not look at it either
+    offset = key.utcoffset()
+    if offset is None:
+        return _framed(b"d", key.isoformat().encode())
+    since = key.replace(tzinfo=None) - datetime.datetime.min - offset  # unlike a date in UTC, this has no limits
+    return _framed(b"z", f"{since.days} {since.seconds} {since.microseconds}".encode())
 
 
 def _encode_date(key: datetime.date) -> bytes:
@@ -148,7 +164,7 @@ def _encode_by_kind(key: Any) -> bytes:
     for base in (str, bytes, int, float):  # before enums: a StrEnum member equals its string
         if isinstance(key, base) and not _compares_anew(kind, base):
             return _ENCODERS[base](key)
-    if kind.__module__ == "numpy" and callable(getattr(key, "item", None)):
+    if any(base.__module__ == "numpy" and base.__name__ == "generic" for base in kind.__mro__):
         plain = key.item()
         if type(plain) in (int, float, bool):
             return _encode(plain)
@@ -161,7 +177,7 @@ def _encode_by_kind(key: Any) -> bytes:
     if isinstance(key, uuid.UUID):
         return _encode_uuid(key)
     parameters = getattr(kind, "__dataclass_params__", None)
-    if parameters is not None and parameters.frozen and parameters.eq:
+    if parameters is not None and parameters.frozen and parameters.eq and _is_generated(kind.__eq__):
         name = f"{kind.__module__}.{kind.__qualname__}".encode()
         values = tuple(getattr(key, item.name) for item in dataclasses.fields(key) if item.compare)
         return _framed(b"c", _framed(b"s", name) + _encode(values))
@@ -175,3 +191,8 @@ def _encode_by_kind(key: Any) -> bytes:
 def _compares_anew(kind: type, base: type) -> bool:
     """Whether a subclass has its own idea of equality, so that its base's encoding says nothing."""
     return kind.__eq__ is not base.__eq__ and not issubclass(kind, enum.Enum) and kind.__module__ != "numpy"
+
+
+def _is_generated(method: Any) -> bool:
+    """Whether a dataclass's method was made by the decorator: it keeps one that the class defines itself."""
+    return getattr(getattr(method, "__code__", None), "co_filename", None) == "<string>"
