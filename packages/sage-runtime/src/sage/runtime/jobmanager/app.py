@@ -13,12 +13,10 @@ from starlette.responses import Response
 
 from sage.core.errors import InternalError, LimitExceededError, NotFoundError, SageError
 from sage.runtime.jobmanager import routes_daemon, routes_jobs, routes_streams
-from sage.runtime.jobmanager.parts import Parts
+from sage.runtime.jobmanager.parts import API_PREFIX, Parts
 from sage.runtime.jobmanager.problems import PROBLEM_MEDIA_TYPE, RequestError, problem
 
-__all__ = ["API_PREFIX", "make_app"]
-
-API_PREFIX = "/api/v1"
+__all__ = ["make_app"]
 
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 _PROBLEM_SCHEMA = {
@@ -50,10 +48,10 @@ def make_app(parts: Parts) -> FastAPI:
         redirect_slashes=False,
         responses=_RESPONSES,
     )
-    app.include_router(routes_daemon.make_api_router(parts), prefix=API_PREFIX)
+    app.include_router(routes_daemon.make_api_router(parts))
     # Streams first: they are more specific than what follows.
-    app.include_router(routes_streams.make_router(parts), prefix=API_PREFIX)
-    app.include_router(routes_jobs.make_router(parts), prefix=API_PREFIX)
+    app.include_router(routes_streams.make_router(parts))
+    app.include_router(routes_jobs.make_router(parts))
     app.include_router(routes_daemon.make_open_router(parts))
     app.add_exception_handler(SageError, _sage_error)
     app.add_exception_handler(RequestValidationError, _invalid)

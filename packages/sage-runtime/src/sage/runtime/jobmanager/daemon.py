@@ -15,7 +15,7 @@ from sage.core.client.models import DaemonInfo
 from sage.core.client.package import MEDIA_TYPE, PackageLimits
 from sage.core.config import Config
 from sage.core.plugins import installed_backends
-from sage.runtime.jobmanager.app import API_PREFIX, make_app
+from sage.runtime.jobmanager.app import make_app
 from sage.runtime.jobmanager.events import Hub
 from sage.runtime.jobmanager.guard import ExpectedBody, Guard, Tokens
 from sage.runtime.jobmanager.home import Home
@@ -24,7 +24,7 @@ from sage.runtime.jobmanager.locks import NamedLocks
 from sage.runtime.jobmanager.meters import Meters
 from sage.runtime.jobmanager.network import host_names
 from sage.runtime.jobmanager.offload import Offload
-from sage.runtime.jobmanager.parts import Parts
+from sage.runtime.jobmanager.parts import API_PREFIX, Parts
 from sage.runtime.jobmanager.records import Records
 from sage.runtime.jobmanager.removal import Removal
 from sage.runtime.jobmanager.server import HttpServer

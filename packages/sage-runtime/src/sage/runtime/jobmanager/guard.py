@@ -165,6 +165,8 @@ class Guard:
 
     def _check_head(self, head: _Head) -> None:
         limits = self._limits
+        if head.version not in ("1.0", "1.1"):
+            raise RequestError("this server speaks HTTP/1.1", status=505)
         if len(head.headers) > limits.header_lines or head.size > limits.header_bytes:
             raise LimitExceededError(
                 f"the request's head has {len(head.headers)} lines and {head.size} bytes;"
@@ -235,6 +237,7 @@ class _Head:
 
     def __init__(self, scope: Scope) -> None:
         self.method: str = scope["method"]
+        self.version: str = scope["http_version"]
         self.path: str = scope["path"]
         self.scheme: str = scope["scheme"]
         self.headers: list[tuple[bytes, bytes]] = scope["headers"]

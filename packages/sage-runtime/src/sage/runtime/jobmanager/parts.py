@@ -22,7 +22,9 @@ from sage.runtime.jobmanager.submissions import Submissions
 from sage.runtime.jobmanager.supervisor import Supervisor
 from sage.runtime.jobmanager.watch import FolderWatch
 
-__all__ = ["JsonResponse", "Parts"]
+__all__ = ["API_PREFIX", "JsonResponse", "Parts"]
+
+API_PREFIX = "/api/v1"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from sage.core.client.models import ENDED_STATES
 from sage.core.errors import NotFoundError, WrongStateError
+from sage.runtime.jobmanager.failpoints import failpoint
 from sage.runtime.jobmanager.home import Home
 from sage.runtime.jobmanager.locks import NamedLocks
 from sage.runtime.jobmanager.offload import Offload
@@ -158,7 +159,9 @@ class Removal:
                 _log.warning("job %d had no folder", row.number)
 
         await self._offload.read(move)
+        failpoint("trashed")
         await self._store.delete(row.number)
+        failpoint("row-gone")
         self._supervisor.forget(row)
         await self._offload.read(shutil.rmtree, trash, ignore_errors=True)
 

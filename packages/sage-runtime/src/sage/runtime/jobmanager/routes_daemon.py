@@ -7,7 +7,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from sage.core.client.models import DaemonInfo
 from sage.runtime.jobmanager.meters import METRICS_MEDIA_TYPE, JobCounts
-from sage.runtime.jobmanager.parts import JsonResponse, Parts
+from sage.runtime.jobmanager.parts import API_PREFIX, JsonResponse, Parts
 from sage.runtime.jobmanager.problems import BusyError
 from sage.runtime.jobmanager.store import Query
 
@@ -18,7 +18,7 @@ _SHOWN_ENDED = 100
 
 def make_api_router(parts: Parts) -> APIRouter:
     """What lies below ``/api/v1``."""
-    router = APIRouter(tags=["daemon"])
+    router = APIRouter(prefix=API_PREFIX, tags=["daemon"])
 
     @router.get("/info", response_model=DaemonInfo)
     async def info() -> JsonResponse:

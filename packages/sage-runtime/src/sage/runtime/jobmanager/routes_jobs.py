@@ -24,7 +24,7 @@ from sage.runtime.jobmanager import store
 from sage.runtime.jobmanager.events import HubClosedError, SlowReaderError
 from sage.runtime.jobmanager.guard import OWNER
 from sage.runtime.jobmanager.joblog import STREAMS, read_part
-from sage.runtime.jobmanager.parts import JsonResponse, Parts
+from sage.runtime.jobmanager.parts import API_PREFIX, JsonResponse, Parts
 from sage.runtime.jobmanager.problems import RequestError
 from sage.runtime.jobmanager.records import state_change
 from sage.runtime.jobmanager.removal import Cleanup
@@ -68,7 +68,7 @@ class Failures(BaseModel):
 
 def make_router(parts: Parts) -> APIRouter:
     """The routes below ``/jobs``, and ``/cleanup``."""
-    router = APIRouter(tags=["jobs"])
+    router = APIRouter(prefix=API_PREFIX, tags=["jobs"])
 
     async def answer(row: Row, status: int = 200, headers: dict[str, str] | None = None) -> JsonResponse:
         return JsonResponse((await parts.records.info(row)).to_json(), status, headers)
@@ -90,7 +90,7 @@ def make_router(parts: Parts) -> APIRouter:
         if taken.is_new:
             parts.supervisor.submit(taken.row)
         parts.meters.submission("new" if taken.is_new else "same")
-        location = {"location": f"/api/v1/jobs/{taken.row.uuid}"}
+        location = {"location": f"{API_PREFIX}/jobs/{taken.row.uuid}"}
         return await answer(taken.row, 201 if taken.is_new else 200, location)
 
     @router.get("/jobs", response_model=Page)

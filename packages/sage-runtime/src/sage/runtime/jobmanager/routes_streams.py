@@ -13,7 +13,7 @@ from starlette.responses import StreamingResponse
 
 from sage.runtime.jobmanager.events import HubClosedError, SlowReaderError, Subscription
 from sage.runtime.jobmanager.joblog import follow
-from sage.runtime.jobmanager.parts import Parts
+from sage.runtime.jobmanager.parts import API_PREFIX, Parts
 from sage.runtime.jobmanager.problems import RequestError
 from sage.runtime.jobmanager.records import state_change
 from sage.runtime.jobmanager.routes_jobs import Ref, stream_name
@@ -35,7 +35,7 @@ class _Events(StreamingResponse):
 
 def make_router(parts: Parts) -> APIRouter:
     """The routes that answer with a stream."""
-    router = APIRouter(tags=["streams"])
+    router = APIRouter(prefix=API_PREFIX, tags=["streams"])
 
     @router.get("/jobs/{ref}/events", response_class=_Events, responses=_SSE)
     async def job_events(ref: Ref, last_event_id: LastEventId = None) -> _Events:

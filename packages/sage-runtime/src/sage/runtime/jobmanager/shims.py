@@ -22,7 +22,7 @@ def columns_of(event: Mapping[str, Any]) -> dict[str, Any]:
     columns: dict[str, Any] = {
         "state": state,
         "mark": None,
-        "reason": event.get("reason"),
+        "reason": _storable(event.get("reason")),
         "seq": event["seq"],
         "attempt": event.get("attempt", 1),
         "epoch": event.get("epoch", 0),
@@ -36,6 +36,11 @@ def columns_of(event: Mapping[str, Any]) -> dict[str, Any]:
     if state in ("failing", "failed") and isinstance(event.get("failure"), dict):
         columns["failure"] = FailureInfo.from_json(event["failure"])
     return columns
+
+
+def _storable(text: str | None) -> str | None:
+    """The text with lone surrogates, which what a job says may hold, in a form that the index can take."""
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode()
 
 
 def append_event(path: Path, state: str, reason: str | None, last: Mapping[str, Any]) -> dict[str, Any]:

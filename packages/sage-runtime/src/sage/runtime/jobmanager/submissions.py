@@ -20,6 +20,7 @@ from pathlib import Path
 
 from sage.core.client.package import Manifest, PackageLimits, check_versions, verify
 from sage.core.errors import ConflictError, LimitExceededError, SageError, UnknownBackendError
+from sage.runtime.jobmanager.failpoints import failpoint
 from sage.runtime.jobmanager.home import Home
 from sage.runtime.jobmanager.locks import NamedLocks
 from sage.runtime.jobmanager.offload import Offload
@@ -84,6 +85,7 @@ class Submissions:
         try:
             await self._offload.receive(folder.mkdir, mode=0o700)
             sha256 = await self._receive(body, folder / "package.zip")
+            failpoint("received")
             manifest = await self._offload.receive(self._examine, folder / "package.zip")
             async with self._locks.hold(manifest.job.uuid):
                 return await self._settle(folder, manifest, sha256, owner)
@@ -157,6 +159,7 @@ class Submissions:
         target = self._home.job(job.uuid)
         created_at = await self._offload.receive(_make_durable, folder, target, self._home.jobs)
         try:
+            failpoint("stored")
             row, is_new = await self._store.submit(
                 NewJob(
                     uuid=job.uuid,
@@ -168,16 +171,18 @@ class Submissions:
                     created_at=created_at,
                 )
             )
-        except SageError:
+        except (SageError, OSError):
             # Not acknowledged, hence not to be found either.
             await self._offload.receive(shutil.rmtree, target, ignore_errors=True)
             raise
+        failpoint("committed")
         return Submission(row, is_new)
 
 
 def _make_durable(folder: Path, target: Path, jobs: Path) -> str:
     """Write the first event, flush everything, move the folder to its place; returns the time of the event."""
-    (folder / "logs").mkdir(mode=0o700)
+    for name in ("logs", "work"):
+        (folder / name).mkdir(mode=0o700)
     with EventsFile(folder / "events.jsonl") as events:
         created_at: str = events.append("submitted")["time"]
     _flush_folder(folder)

@@ -19,6 +19,7 @@ from typing import Any
 from sage.core.client.models import ENDED_STATES, FailureInfo
 from sage.core.errors import NotFoundError, SageError, WrongStateError
 from sage.runtime.jobmanager.events import Change, Hub
+from sage.runtime.jobmanager.failpoints import failpoint
 from sage.runtime.jobmanager.home import Home
 from sage.runtime.jobmanager.joblog import LogFeed
 from sage.runtime.jobmanager.offload import Offload
@@ -327,9 +328,11 @@ class Supervisor:
         except EventsFileBusyError:
             # An earlier daemon started the shim and was killed before it saw it answer: listen to that one.
             return written
+        failpoint("launching")
         write_json(str(job.folder / "job.json"), self._order(job))
         try:
             job.shim = start_shim(job.folder, timeout=_START_PATIENCE)
+            failpoint("started")
         except ShimStartError as error:
             if error.reason in ("busy", "ended"):
                 return written
@@ -447,6 +450,7 @@ class Supervisor:
             columns |= {"tasks": metrics.tasks} if metrics.tasks else {}
         before = job.state
         job.seq, job.last = event["seq"], event
+        failpoint(columns["state"])
         row = await self._update(job, columns)
         if row is None:
             job.ended.set()
