@@ -64,10 +64,11 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")  # the packages named in pyproject.toml
-    for folder in sorted([ROOT / "tests", ROOT / "examples", *ROOT.glob("packages/*/tests"), ROOT / "benchmarks"]):
-        files = [str(path.relative_to(ROOT)) for path in sorted(folder.rglob("*.py"))]
-        if files:  # one folder a call: test modules of the same name in two folders are two modules
-            session.run("mypy", *files)
+    roots = [ROOT / "tests", ROOT / "examples", *ROOT.glob("packages/*/tests"), ROOT / "benchmarks"]
+    for root in sorted(roots):
+        # One folder a call: test modules of the same name (conftest) in two folders are two modules.
+        for folder in sorted({path.parent for path in root.rglob("*.py")}):
+            session.run("mypy", *(str(path.relative_to(ROOT)) for path in sorted(folder.glob("*.py"))))
     session.run("mypy", "noxfile.py")
     session.run("mypy", "dev.py")
     session.run("lint-imports", "--no-cache")
