@@ -18,14 +18,15 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from sage.core.client import JobManagerClient
 from sage.core.errors import SageError, WaitTimeoutError
 
-EXAMPLES = Path(__file__).resolve().parent
-HELLO = EXAMPLES / "tutorials" / "core-api" / "hello_remote_batch.py"
-WORD_COUNT = EXAMPLES / "word_count" / "word_count.py"
+ROOT = Path(__file__).resolve().parents[1]
+HELLO = Path("examples", "tutorials", "core-api", "hello_remote_batch.py")
+WORD_COUNT = Path("examples", "word_count", "word_count.py")
 SAGE = Path(sys.executable).with_name("sage")
 
 
@@ -74,8 +75,11 @@ def follow(job: str) -> None:
                 print(f"   {state}", flush=True)
             if info.is_ended:
                 break
-            counts = {operator.name: operator.records_in for operator in client.metrics(job).operators}
-            print("   records: " + ", ".join(f"{name} {count:,}" for name, count in counts.items()), flush=True)
+            passed = [
+                f"{operator.name} {max(operator.records_in, operator.records_out):,}"
+                for operator in client.metrics(job).operators
+            ]
+            print(f"   {' → '.join(passed)}", flush=True)
 
 
 def demonstrate(folder: Path) -> None:
@@ -121,10 +125,11 @@ def main() -> int:
 
     folder = Path(tempfile.mkdtemp(prefix="sage-demo-"))
     os.environ["SAGE_HOME"] = str(folder / "home")
-    os.chdir(EXAMPLES.parent)
+    os.chdir(ROOT)
     print(f"SAGE_HOME={os.environ['SAGE_HOME']}")
     problems: list[str] = []
-    for step in (lambda: demonstrate(folder), stop):
+    steps: list[Callable[[], None]] = [lambda: demonstrate(folder), stop]
+    for step in steps:
         try:
             step()
         except (CommandFailed, SageError, OSError) as error:

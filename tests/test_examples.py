@@ -104,7 +104,7 @@ def test_the_demonstration_succeeds_and_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_failing_demonstration_still_stops_its_jobmanager(tmp_path: Path) -> None:
     """When a step fails it exits 1, names the step and the folder it kept, and no JobManager is left running."""
-    done = demonstrate(tmp_path, "demo.HELLO = demo.EXAMPLES / 'missing.py'")
+    done = demonstrate(tmp_path, "demo.HELLO = 'examples/missing.py'")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "missing.py" in done.stderr
     (folder,) = tmp_path.glob("sage-demo-*")
