@@ -88,8 +88,9 @@ def demonstrate(folder: Path) -> None:
     sage("config", "set", "daemon.port", str(free_port()))
     sage("jobmanager", "start")
 
-    say("First pipeline: count, double, print on the JobManager's side; `sage run` follows it")
+    say("First pipeline: count, double, print on the JobManager's side; the program waits for its job")
     sage("run", HELLO)
+    sage("job", "logs", "1")
 
     say("Second pipeline: the words of Python's standard library, sent with `sage job submit`")
     output = folder / "word_count.tsv"
