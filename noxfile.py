@@ -65,10 +65,10 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")  # the packages named in pyproject.toml
     roots = [ROOT / "tests", ROOT / "examples", *ROOT.glob("packages/*/tests"), ROOT / "benchmarks"]
-    for root in sorted(roots):
+    for folder in sorted({path.parent for root in roots for path in root.rglob("*.py")}):
         # One folder a call: test modules of the same name (conftest) in two folders are two modules.
-        for folder in sorted({path.parent for path in root.rglob("*.py")}):
-            session.run("mypy", *(str(path.relative_to(ROOT)) for path in sorted(folder.glob("*.py"))))
+        files = [str(path.relative_to(ROOT)) for path in sorted(folder.glob("*.py"))]
+        session.run("mypy", *files, env={"MYPYPATH": str(folder)})
     session.run("mypy", "noxfile.py")
     session.run("mypy", "dev.py")
     session.run("lint-imports", "--no-cache")
