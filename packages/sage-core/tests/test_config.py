@@ -251,6 +251,18 @@ def test_misspelled_variables_are_errors(env: dict[str, str], name: str, hint: s
     assert error.hint.startswith(hint)
 
 
+@pytest.mark.parametrize("text", ["daemon: 5", "daemon: [1]", "[1]", "word", "ssh: {workers: 5}", "ssh: {workers: []}"])
+def test_layers_over_a_malformed_file_leave_its_problems(env: dict[str, str], text: str) -> None:
+    """What the file has in place of a mapping is told, whatever is laid over it."""
+    write(env, text)
+    overrides = {"daemon.port": 5, "daemon": {}, "ssh.workers[0].host": "a", "ssh.workers[1]": {"host": "b"}}
+    for path, value in overrides.items():
+        try:
+            load(env=env, overrides={path: value})
+        except ConfigError as error:
+            assert "needs a" in str(error)
+
+
 def test_an_unknown_override_is_an_error(env: dict[str, str]) -> None:
     """Overrides are checked like the rest."""
     error = refused(env, overrides={"daemon.prot": 1})

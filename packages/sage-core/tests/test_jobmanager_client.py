@@ -792,37 +792,13 @@ def test_a_job_that_is_deleted_meanwhile_ends_the_wait(peer: Peer, client: JobMa
         client.wait(1)
 
 
-def test_waiting_for_another_state_follows_events(peer: Peer, client: JobManagerClient) -> None:
-    """What the job was in before does not count, what comes does."""
-    past = [{"seq": 1, "time": "t", "state": "running"}, {"seq": 2, "time": "t", "state": "restarting"}]
-    peer.on("GET jobs/1", Reply(job("restarting")))
-    peer.on(f"GET jobs/{UUID}/history", Reply({"items": past}))
-    stream: list[str | threading.Event] = [change(1, "running"), change(2, "restarting"), change(3, "starting")]
-    peer.on(f"GET jobs/{UUID}/events", Reply(stream=[*stream, change(4, "running"), threading.Event()]))
-    peer.on(f"GET jobs/{UUID}", Reply(job("running")))
-    assert client.wait(1, until={"running"}).state == "running"
-    assert peer.seen[2].headers["Last-Event-ID"] == "2"
-
-
-def test_waiting_for_a_state_that_cannot_come_ends_with_the_job(peer: Peer, client: JobManagerClient) -> None:
-    """An ended job is returned: its state tells."""
-    peer.on("GET jobs/1", Reply(job("starting")))
-    peer.on(f"GET jobs/{UUID}/history", Reply({"items": []}))
-    peer.on(f"GET jobs/{UUID}/events", Reply(stream=[change(1, "failing"), change(2, "failed"), event("end", {})]))
-    peer.on(f"GET jobs/{UUID}", Reply(job("failed")))
-    assert client.wait(1, until={"running"}).state == "failed"
-
-
-def test_waiting_for_a_state_times_out(peer: Peer, client: JobManagerClient) -> None:
-    """Also while nothing comes on the stream."""
-    silence = threading.Event()
+def test_waiting_for_another_state_asks_for_it(peer: Peer, client: JobManagerClient) -> None:
+    """The JobManager answers when the job is in that state, or has ended."""
     peer.on("GET jobs/1", Reply(job("queued")))
-    peer.on(f"GET jobs/{UUID}/history", Reply({"items": [{"seq": 2, "time": "t", "state": "queued"}]}))
-    peer.on(f"GET jobs/{UUID}/events", Reply(stream=[": keep-alive\n\n", silence]))
-    peer.on(f"GET jobs/{UUID}", Reply(job("queued")))
-    with pytest.raises(WaitTimeoutError, match=r"is queued after 0\.2 s"):
-        client.wait(1, timeout=0.2, until={"running"})
-    silence.set()
+    peer.on(f"GET jobs/{UUID}", Reply(job("starting")), Reply(job("running")), Reply(job("failed")))
+    assert client.wait(1, until={"running", "restarting"}).state == "running"
+    assert peer.targets()[-1] == f"jobs/{UUID}?wait=30&state=ended%2Crestarting%2Crunning"
+    assert client.wait(1, until={"running"}).state == "failed"
 
 
 def test_events_come_as_they_happen(peer: Peer, client: JobManagerClient) -> None:

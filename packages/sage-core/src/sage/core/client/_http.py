@@ -276,17 +276,16 @@ class Transport:
                 return answer
 
     @contextmanager
-    def stream(self, request: Request, *, idle: float, total: float | None) -> Iterator[Stream | Answer]:
+    def stream(self, request: Request, *, idle: float) -> Iterator[Stream | Answer]:
         """Open an answer that goes on: a `Stream` if it is one of events, else the whole `Answer`.
 
         Args:
             idle: seconds without a byte after which the other side is taken for gone.
-            total: seconds after which reading ends with a time-out in any case.
         """
         connection = self._take(fresh=True)
         with self._using(connection, request, idle):
             connection.send(request, self._all_headers(request), self.timeout)
-            response = connection.receive(_Patience(idle, total))
+            response = connection.receive(_Patience(idle, None))
             if response.status == 200 and _media_type(response) == "text/event-stream":
                 yield Stream(response)
             else:

@@ -153,9 +153,7 @@ class JobManagerClient:
         """One job. With `wait`, the answer comes when it has ended, or after so many seconds (60 at most)."""
         if wait is None:
             return self._call("GET", _job(ref), JobInfo.from_json)
-        hold = max(0.0, min(wait, 60.0))
-        query = {"wait": f"{hold:g}", "state": "ended"}
-        return self._call("GET", _job(ref), JobInfo.from_json, query=query, within=hold + self._http.timeout)
+        return self._held(ref, max(0.0, min(wait, 60.0)), "ended")
 
     def graph(self, ref: str | int) -> dict[str, Any]:
         """The public graph of a job, as `sage.core.graph.model.LogicalGraph.to_json` made it."""
@@ -245,25 +243,46 @@ class JobManagerClient:
     def wait(self, ref: str | int, timeout: float | None = None, until: Collection[str] = ENDED_STATES) -> JobInfo:
         """Wait until a job is in one of the states `until`, or has ended all the same: look at its ``state``.
 
-        It waits by long polls and events, and bears with a JobManager that restarts meanwhile.
+        It waits by long polls, and bears with a JobManager that restarts meanwhile.
 
         Raises:
             WaitTimeoutError: neither came within `timeout` seconds; the job goes on.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
+        states = ",".join(sorted({"ended", *(set(until) - ENDED_STATES)}))
         job = self.job(ref)
-        if job.state in until or job.is_ended:
-            return job
-        if set(until) <= ENDED_STATES:
-            return self._wait_for_end(job, deadline, timeout)
-        return self._wait_for_state(job, deadline, timeout, until)
+        retry = _Retry(self, deadline)
+        while not (job.state in until or job.is_ended):
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise _timed_out(job, timeout)
+            hold = _HOLD if left is None else min(_HOLD, left)
+            begun = time.monotonic()
+            try:
+                job = self._held(job.uuid, hold, states)
+            except (DaemonUnreachableError, LimitExceededError) as error:
+                retry.after(error)
+                continue
+            if time.monotonic() - begun >= hold / 2:
+                retry.succeeded()
+            else:
+                retry.pause()  # it did not hold the answer back (it may be stopping): do not ask again at once
+        return job
 
     def events(self, ref: str | int) -> Iterator[StateChange]:
         """The changes of a job's state, from the first one on, as they come, until it has ended.
 
         A lost connection is made anew, without a change lost or told twice.
         """
-        return self._changes(ref, 0, None)
+        after = 0
+        headers: dict[str, str] = {}
+        for event in self._events(_job(ref, "events"), {}, headers):
+            if event.name == "state":
+                change = self._data(event, StateChange.from_json)
+                if change.seq > after:
+                    after = change.seq
+                    headers["Last-Event-ID"] = str(after)
+                    yield change
 
     def follow_logs(self, ref: str | int, offset: int = 0) -> Iterator[str]:
         """What a job prints, from byte `offset` on, as it comes, until it has ended and all was read.
@@ -271,7 +290,7 @@ class JobManagerClient:
         A lost connection is made anew, without text lost or told twice.
         """
         query = {"offset": offset}
-        for event in self._events(_job(ref, "logs/follow"), query, {}, None):
+        for event in self._events(_job(ref, "logs/follow"), query, {}):
             if event.name == "log":
                 piece = self._data(event, _mapping)
                 query["offset"] = self._data(event, lambda data: int(data["offset"]))
@@ -347,74 +366,24 @@ class JobManagerClient:
             )
         self._checked = True
 
-    def _wait_for_end(self, job: JobInfo, deadline: float | None, timeout: float | None) -> JobInfo:
-        retry = _Retry(self, deadline, had_answer=True)
-        while True:
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise _timed_out(job, timeout)
-            hold = _HOLD if left is None else min(_HOLD, left)
-            begun = time.monotonic()
-            try:
-                job = self.job(job.uuid, wait=hold)
-            except (DaemonUnreachableError, LimitExceededError) as error:
-                retry.after(error)
-                continue
-            if job.is_ended:
-                return job
-            if time.monotonic() - begun >= hold / 2:
-                retry.succeeded()
-            else:
-                retry.pause()  # it did not hold the answer back (it may be stopping): do not ask again at once
+    def _held(self, ref: str | int, hold: float, states: str) -> JobInfo:
+        """One long poll: the job once it is in one of `states` or has ended, or after `hold` seconds."""
+        query = {"wait": f"{hold:g}", "state": states}
+        return self._call("GET", _job(ref), JobInfo.from_json, query=query, within=hold + self._http.timeout)
 
-    def _wait_for_state(
-        self, job: JobInfo, deadline: float | None, timeout: float | None, until: Collection[str]
-    ) -> JobInfo:
-        wanted = ENDED_STATES | set(until)
-        past = self.history(job.uuid)
-        # What it was in before does not count: only where it is now, and where it goes from here.
-        if past and past[-1].state in wanted:
-            return self.job(job.uuid)
-        for change in self._changes(job.uuid, past[-1].seq if past else 0, deadline):
-            if change.state in wanted:
-                return self.job(job.uuid)
-        job = self.job(job.uuid)
-        if job.state not in wanted:
-            raise _timed_out(job, timeout)
-        return job
-
-    def _changes(self, ref: str | int, after: int, deadline: float | None) -> Iterator[StateChange]:
-        """Changes after sequence number `after`; they end early at the deadline."""
-        headers = {"Last-Event-ID": str(after)} if after else {}
-        for event in self._events(_job(ref, "events"), {}, headers, deadline):
-            if event.name == "state":
-                change = self._data(event, StateChange.from_json)
-                if change.seq > after:
-                    after = change.seq
-                    headers["Last-Event-ID"] = str(after)
-                    yield change
-
-    def _events(
-        self, path: str, query: dict[str, Any], headers: dict[str, str], deadline: float | None
-    ) -> Iterator[ServerEvent]:
-        """Events of a stream until its ``end``, or until the deadline.
-
-        After a lost connection it is opened anew with what `query` and `headers` then are.
-        """
+    def _events(self, path: str, query: dict[str, Any], headers: dict[str, str]) -> Iterator[ServerEvent]:
+        """Events of a stream until its ``end``. After a lost connection it is opened anew, with what the arguments are then."""
         from sage.core.client._http import Answer, Request
 
-        retry = _Retry(self, deadline, had_answer=False)
+        retry: _Retry | None = None
         while True:
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                return
             asked = {"Accept": "text/event-stream", "Cache-Control": "no-store", **headers}
             request = Request("GET", _target(path, query), asked, repeatable=True)
             try:
-                with self._http.stream(request, idle=_STREAM_IDLE, total=left) as stream:
+                with self._http.stream(request, idle=_STREAM_IDLE) as stream:
                     if isinstance(stream, Answer):
                         raise self._no_stream(stream, request)
-                    retry.had_answer = True
+                    retry = retry or _Retry(self, None)
                     for event in events_of(stream):
                         retry.succeeded()
                         if event.name == "end":
@@ -422,8 +391,8 @@ class JobManagerClient:
                         yield event
                 raise self._http.unreachable(f"{self._http.address} broke off {request.target}", None, "closed")
             except (DaemonUnreachableError, LimitExceededError) as error:
-                if deadline is not None and time.monotonic() >= deadline:
-                    return
+                if retry is None:
+                    raise
                 retry.after(error)
 
     def _data(self, event: ServerEvent, make: Callable[[Any], T]) -> T:
@@ -436,10 +405,9 @@ class JobManagerClient:
 
 
 class _Retry:
-    """Whether and when to ask again after a JobManager has gone away in the middle of following a job."""
+    """Whether and when to ask again, once a JobManager has answered and then gone away in the middle of following."""
 
-    def __init__(self, client: JobManagerClient, deadline: float | None, *, had_answer: bool) -> None:
-        self.had_answer = had_answer
+    def __init__(self, client: JobManagerClient, deadline: float | None) -> None:
         self._patience = client._patience
         self._closed = client._http.closed
         self._deadline = deadline
@@ -457,7 +425,7 @@ class _Retry:
         now = time.monotonic()
         if self._since is None:
             self._since = now
-        if not (passing or busy) or not self.had_answer or now - self._since >= self._patience:
+        if not (passing or busy) or now - self._since >= self._patience:
             raise error
         self.pause()
 
