@@ -372,7 +372,7 @@ class JobManagerClient:
         return self._call("GET", _job(ref), JobInfo.from_json, query=query, within=hold + self._http.timeout)
 
     def _events(self, path: str, query: dict[str, Any], headers: dict[str, str]) -> Iterator[ServerEvent]:
-        """Events of a stream until its ``end``. After a lost connection it is opened anew, with what the arguments are then."""
+        """Events of a stream until its ``end``; a lost connection is made anew, with what the arguments then are."""
         from sage.core.client._http import Answer, Request
 
         retry: _Retry | None = None
