@@ -228,11 +228,11 @@ class Archive:
     def _directory(self, position: int, members: list[Member]) -> None:
         start = position
         for member in members:
-            fields = _CENTRAL.unpack(self._read(position, _CENTRAL.size, "its directory"))
-            magic, _, _, flags, method, _, _, *shape = fields[:10]
-            name_length, extra, comment, disk, _, mode, header = fields[10:]
-            if magic != _CENTRAL_MAGIC:
+            if self._read(position, 4, "its directory") != _CENTRAL_MAGIC:
                 _refuse(f"its directory does not list member {member.name!r}")
+            fields = _CENTRAL.unpack(self._read(position, _CENTRAL.size, "its directory"))
+            _, _, _, flags, method, _, _, *shape = fields[:10]
+            name_length, extra, comment, disk, _, mode, header = fields[10:]
             if extra or comment:
                 _refuse(f"its directory has extra fields or a comment at member {member.name!r}")
             name = self._read(position + _CENTRAL.size, name_length, "its directory")
