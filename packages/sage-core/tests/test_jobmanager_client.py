@@ -562,6 +562,20 @@ def test_what_an_error_is_about_is_kept(peer: Peer, client: JobManagerClient) ->
     assert not {"args", "add_note", "__class__", "surprise"} & set(vars(caught.value))
 
 
+@pytest.mark.parametrize(
+    ("token", "hint"), [(None, "no token was given or found"), ("x", "that of another JobManager")]
+)
+def test_a_token_that_is_missing_or_wrong_has_a_hint(peer: Peer, token: str | None, hint: str) -> None:
+    """The JobManager cannot tell the two apart; the client can."""
+    peer.on("GET info", problem(401, "not_allowed", "the token is missing or wrong", hint="send a header"))
+    with (
+        JobManagerClient("127.0.0.1", peer.port, token) as client,
+        pytest.raises(NotAllowedError, match=hint) as caught,
+    ):
+        client.info()
+    assert caught.value.exit_code == 5
+
+
 def test_unknown_codes_stay_readable(peer: Peer, client: JobManagerClient) -> None:
     """A newer JobManager's error keeps its code and exit code."""
     peer.on("GET info", problem(400, "brand_new", "something new", exit_code=2))

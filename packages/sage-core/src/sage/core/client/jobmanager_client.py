@@ -28,6 +28,7 @@ from sage.core.errors import (
     DaemonUnreachableError,
     JobManagerError,
     LimitExceededError,
+    NotAllowedError,
     NotFoundError,
     SageError,
     VersionMismatchError,
@@ -90,6 +91,12 @@ class JobManagerClient:
         self.port = port
         self._patience = patience
         self._checked = False
+        # The JobManager's own hint speaks of headers; who uses this client thinks of files.
+        self._token_hint = (
+            "no token was given or found: it is in the file token of the JobManager's SAGE_HOME (daemon.token_file)"
+            if token is None
+            else "the token is that of another JobManager: check SAGE_HOME and daemon.token_file, and host and port"
+        )
         self._http = Transport(
             host, port, token=token, timeout=timeout, tls=tls, refused_hint=lambda: refused_hint(host, port)
         )
@@ -337,7 +344,12 @@ class JobManagerClient:
         return self._read(self._http.exchange(request), request, make)
 
     def _read(self, answer: Answer, request: Request, make: Callable[[Any], T]) -> T:
-        return read_answer(answer, make, lambda described: self._stranger(request, described))
+        try:
+            return read_answer(answer, make, lambda described: self._stranger(request, described))
+        except NotAllowedError as error:
+            if answer.status == 401:
+                error.hint = self._token_hint
+            raise
 
     def _stranger(self, request: Request, described: str) -> DaemonUnreachableError:
         what = f"{request.method} {request.target.partition('?')[0]}: {described}"
