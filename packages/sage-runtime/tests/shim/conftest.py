@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import shutil
@@ -28,6 +29,21 @@ from sage.runtime.shim.sweep import end_processes
 
 LIMIT = 60.0
 """Seconds after which a test that waits has failed; nothing here takes as long."""
+
+_ENDING = {"failing", "cancelling"}
+MOVES = {
+    "submitted": {"queued", "cancelled"},
+    "queued": {"starting", "cancelled"},
+    "starting": {"running", "restarting"} | _ENDING,
+    "running": {"completed", "restarting"} | _ENDING,
+    "restarting": {"starting"} | _ENDING,
+    "failing": {"failed"},
+    "cancelling": {"cancelled"},
+    "failed": {"queued"},
+    "completed": set[str](),
+    "cancelled": set[str](),
+}
+"""The moves of a job's state that a shim may make."""
 
 PRELUDE = """
 import json, os, signal, socket, sys, time
@@ -160,6 +176,14 @@ class ShimJob:
             asyncio.run(wait_exit(self.shim))
         end_processes(str(self.folder), grace=0)
 
+    def check(self) -> None:
+        """What holds of every history: no gap in the numbers, only lawful moves, epochs that never fall."""
+        events = self.events()
+        assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+        for before, after in itertools.pairwise(events):
+            assert after["state"] in MOVES[before["state"]], self.states()
+            assert after["epoch"] >= before["epoch"]
+
 
 @pytest.fixture
 def short_folder() -> Iterator[Path]:
@@ -183,6 +207,7 @@ def new_job(short_folder: Path) -> Iterator[Callable[..., ShimJob]]:
     yield make
     for job in jobs:
         job.tidy()
+        job.check()
 
 
 @pytest.fixture

@@ -268,7 +268,7 @@ def test_modules_beside_the_script(packaged: Make, tmp_path: Any) -> None:
 def test_odd_output(packaged: Make) -> None:
     """Any text can be printed, log records come as lines, and a closed stream does no harm."""
     job = packaged(
-        r'''
+        r"""
         import logging
         def speak(value):
             print("\\ud800 \u20ac")
@@ -278,7 +278,7 @@ def test_odd_output(packaged: Make) -> None:
             return value
         environment.from_batch([1]).map(speak).sink(lambda value: None)
         environment.submit()
-        '''
+        """
     )
     assert job.start().wait_ended()["state"] == "completed", job.log()
     first, second, third = job.log().splitlines()

@@ -46,9 +46,10 @@ def test_a_job_that_ignores_termination_is_killed(scripted: Make) -> None:
         """
         import subprocess
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        stubborn = "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(1000)"
+        stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
+        command = [sys.executable, "-I", "-S", "-c", stubborn]
         for new in (False, True):
-            child = subprocess.Popen([sys.executable, "-I", "-S", "-c", stubborn], stdout=subprocess.PIPE, start_new_session=new)
+            child = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=new)
             child.stdout.readline()
         running()
         forever()
@@ -138,7 +139,9 @@ def test_exit_while_cancelling(scripted: Make) -> None:
 
 def test_cancel_while_failing(scripted: Make) -> None:
     """A failure is not turned into a cancel; its end is only hastened."""
-    job = scripted("running(); say(event='failing', failure={'kind': 'user_code', 'message': 'boom'}); forever()").start()
+    job = scripted(
+        "running(); say(event='failing', failure={'kind': 'user_code', 'message': 'boom'}); forever()"
+    ).start()
     job.wait_for("failing")
     job.cancel(0.1)
     last = job.wait_ended()

@@ -145,7 +145,7 @@ def test_requests_one_after_the_other(scripted: Make) -> None:
         connection.sendall(b'{"op": "ping"}\n{"op": "dance"}\n{"op": "ping"}\n')
         with connection.makefile("rb") as file:
             answers = [json.loads(file.readline()) for _ in range(3)]
-    assert [list(answer)[0] for answer in answers] == ["ok", "error", "ok"]
+    assert [next(iter(answer)) for answer in answers] == ["ok", "error", "ok"]
 
 
 def test_too_many_clients(scripted: Make) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import resource
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 
 from sage.runtime.shim.client import wait_exit
 from sage.runtime.shim.events import EventsFile
-from sage.runtime.shim.processes import is_alive
+from sage.runtime.shim.processes import is_alive, send_signal
 from sage.runtime.shim.start import ShimStartError, start_shim
 from sage.runtime.shim.sweep import end_processes, find_processes
 
@@ -105,6 +107,45 @@ def test_a_torn_line_is_cut_off(scripted: Make) -> None:
         (4, "running"),
         (5, "completed"),
     ]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_at_any_time(scripted: Make, seed: int) -> None:
+    """However often and whenever shim or job process are killed, one shim at a time owns the job, its history stays
+    whole, and in the end nothing of it runs."""
+    chance = random.Random(seed)
+    job = scripted(
+        """
+        running()
+        for number in range(300):
+            print(number, flush=True)
+            say(event="metrics", metrics={"number": number})
+        nudged()
+        ended("completed")
+        """
+    )
+    for epoch in range(1, 6):
+        job.give_order(epoch=epoch)
+        try:
+            job.start()
+        except ShimStartError as error:
+            assert error.reason == "ended"
+            break
+        if chance.random() < 0.3:
+            job.cancel(0)
+        victim = chance.choice([job.shim, job.process()])
+        # Not a wait for anything: the point is that the moment is arbitrary.
+        time.sleep(chance.random() * 0.08)
+        send_signal(victim, signal.SIGKILL)
+        if victim is job.shim:
+            asyncio.run(asyncio.wait_for(wait_exit(job.shim), 60))
+            assert end_processes(str(job.folder), grace=chance.choice([0, 5])) == []
+        else:
+            assert job.wait_ended()["state"] in ("failed", "cancelled")
+    else:
+        job.kill_shim()
+        end_processes(str(job.folder), grace=0)
+    assert find_processes(str(job.folder)) == []
 
 
 def test_the_disk_refuses_events(scripted: Make) -> None:

@@ -71,6 +71,9 @@ class Server:
 
     def finish(self, patience: float, done: Callable[[], None]) -> None:
         """The job has ended: take no one new, end all streams, and call ``done`` once all is read or time is over."""
+        # Whoever knocked before the job's end shall hear of it.
+        while self._accept():
+            pass
         self.close()
         self._finished = done
         self._loop.after(patience, self._finish_now)
@@ -98,23 +101,24 @@ class Server:
             done, self._finished = self._finished, None
             done()
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
         try:
             connection, _ = self._listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
-            return
+            return False
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 raise
             # No room for another descriptor: those who knock wait in the backlog.
             self._loop.unwatch(self._listener.fileno())
             self._loop.after(_ACCEPT_PAUSE, self._listen_again)
-            return
+            return False
         connection.setblocking(False)
         client = _Client(self, connection)
         self._clients.add(client)
         if len(self._clients) > _CLIENTS:
             client.fail(f"more than {_CLIENTS} clients at once")
+        return True
 
     def _listen_again(self) -> None:
         if self._listener.fileno() >= 0:
@@ -206,7 +210,9 @@ class _Client:
             self._put(data)
 
     def end(self) -> None:
-        """End the stream after what is left of it; a client without one is left at once."""
+        """End the stream after what is left of it; a client without one is answered and left."""
+        if not self._streams and not self._closing:
+            self._read()
         if not self._streams:
             self._closing = True
             self._flush()
