@@ -37,7 +37,9 @@ def listen(config: Config) -> socket.socket:
             " whoever reads the token there can run any code as this user",
             path="daemon -> bind",
         )
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named because asyncio turns Nagle's algorithm off only for sockets that say they are TCP; with it
+    # every answer waits 40 ms for a delayed acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
