@@ -18,7 +18,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from sage.core.client import JobManagerClient
@@ -95,7 +94,7 @@ def demonstrate(folder: Path) -> None:
     say("Second pipeline: the words of Python's standard library, sent with `sage job submit`")
     output = folder / "word_count.tsv"
     sent = json.loads(sage("job", "submit", "--json", WORD_COUNT, "--remote", "--output", output, quiet=True))
-    job = str(sent["data"]["items"][0]["number"])
+    job = str(sent["data"][0]["number"])
     follow(job)
     sage("job", "logs", job)
     with output.open(encoding="utf-8") as lines:
@@ -129,14 +128,17 @@ def main() -> int:
     os.chdir(ROOT)
     print(f"SAGE_HOME={os.environ['SAGE_HOME']}")
     problems: list[str] = []
-    steps: list[Callable[[], None]] = [lambda: demonstrate(folder), stop]
-    for step in steps:
+    try:
+        demonstrate(folder)
+    except (CommandFailed, SageError, OSError) as error:
+        problems.append(str(error))
+    except KeyboardInterrupt:
+        problems.append("interrupted")
+    finally:  # whatever happened, also what nobody thought of
         try:
-            step()
+            stop()
         except (CommandFailed, SageError, OSError) as error:
             problems.append(str(error))
-        except KeyboardInterrupt:
-            problems.append("interrupted")
     if problems:
         print(f"\nThe demonstration failed; its files are in {folder}", *problems, sep="\n  ", file=sys.stderr)
         return 1
