@@ -94,7 +94,7 @@ def demonstrate(folder: Path) -> None:
     say("Second pipeline: the words of Python's standard library, sent with `sage job submit`")
     output = folder / "word_count.tsv"
     sent = json.loads(sage("job", "submit", "--json", WORD_COUNT, "--remote", "--output", output, quiet=True))
-    job = str(sent["data"][0]["number"])
+    job = str(sent["data"]["items"][0]["number"])
     follow(job)
     sage("job", "logs", job)
     with output.open(encoding="utf-8") as lines:
