@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from sage.core.client.models import JobInfo
+
 TOKEN = "f00d" * 16
 COMMAND = Path(sys.executable).with_name("sage")
 
@@ -159,6 +161,12 @@ class Scripted:
         """Give these answers, one after the other, to requests for this path."""
         self.answers[method, path] = [item if isinstance(item, Answer) else Answer(item) for item in answers]
 
+    @staticmethod
+    def answer_of(body: Any, status: int, media_type: str | None = None) -> Answer:
+        """An answer of another status or type."""
+        usual = "application/json" if status < 400 else "application/problem+json"
+        return Answer(body, status, media_type or usual)
+
     def job(self, **facts: Any) -> dict[str, Any]:
         """Know a job, by its number and its uuid."""
         info = job(**facts)
@@ -200,7 +208,7 @@ def problem(status: int, code: str, detail: str, hint: str | None = None) -> Ans
 
 def job(**facts: Any) -> dict[str, Any]:
     """A completed job as the JobManager tells it, but for what is given."""
-    return {
+    known = {
         "number": 3,
         "uuid": "0a1b2c3d-0000-4000-8000-000000000003",
         "name": "numbers",
@@ -221,8 +229,8 @@ def job(**facts: Any) -> dict[str, Any]:
         "records_out": 50,
         "last_checkpoint": None,
         "failure": None,
-        **facts,
     }
+    return JobInfo.from_json({**known, **facts}).to_json()
 
 
 @pytest.fixture

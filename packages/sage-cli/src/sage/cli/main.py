@@ -63,6 +63,8 @@ def _run(context: Context, arguments: list[str]) -> Failure | None:
     except typer.Exit as error:
         return Failure("exit", "", None, error.exit_code) if error.exit_code else None
     except (KeyboardInterrupt, typer.Abort):
+        if sys.stderr.isatty():
+            sys.stderr.write("\n")  # the terminal has shown ^C in the current line
         return Failure("interrupted", "interrupted", None, DECLINED)
     except TyperException as error:
         context.use_format(wanted_format(arguments) or context.format)

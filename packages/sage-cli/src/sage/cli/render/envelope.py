@@ -20,14 +20,16 @@ def envelope(model: object, kind: str | None = None) -> dict[str, Any]:
     Args:
         model: a dataclass, a mapping, a plain value, or a sequence of these.
         kind: its name; without one it is that of the class (of the first item, and ``List``, for a sequence).
+
+    A sequence becomes ``{"items": […]}``, as pages of the REST interface are; the cursor of a page stands beside
+    ``data`` too.
     """
-    document: dict[str, Any] = {"sage": VERSION, "kind": kind or _kind(model)}
     data = plain_data(model)
-    if type(model).__name__ == "Page":
-        document["data"] = data["items"]
+    if isinstance(data, list):
+        data = {"items": data}
+    document: dict[str, Any] = {"sage": VERSION, "kind": kind or _kind(model), "data": data}
+    if isinstance(data, dict) and "next_cursor" in data:
         document["next_cursor"] = data["next_cursor"]
-    else:
-        document["data"] = data
     return document
 
 

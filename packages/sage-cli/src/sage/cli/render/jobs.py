@@ -36,7 +36,7 @@ def details(job: JobInfo) -> Sequence[Part]:
         ("name", job.name),
         ("uuid", job.uuid),
         ("state", _state(job)),
-        ("reason", job.reason or ""),
+        ("reason", "" if job.failure is not None and job.failure.message == job.reason else job.reason or ""),
         ("backend", job.backend),
         ("owner", job.owner or ""),
         ("attempt", str(job.attempt)),
@@ -59,7 +59,7 @@ def details(job: JobInfo) -> Sequence[Part]:
 
 
 def metrics_tables(metrics: JobMetrics) -> Sequence[Part]:
-    """Records per operator and per exchange."""
+    """Records per operator and per exchange, and the user code that keeps them from moving."""
     operators = Table(
         [
             Column("OPERATOR"),
@@ -86,7 +86,10 @@ def metrics_tables(metrics: JobMetrics) -> Sequence[Part]:
         [[item.source, item.target, item.exchange, str(item.records), str(item.batches)] for item in metrics.edges],
         title="exchanges",
     )
-    return [operators, edges]
+    parts: list[Part] = [operators, edges]
+    if metrics.blocked:
+        parts.append(Block("calls that have not returned for more than a second", "\n".join(metrics.blocked)))
+    return parts
 
 
 def history_table(changes: Sequence[StateChange]) -> Sequence[Part]:
