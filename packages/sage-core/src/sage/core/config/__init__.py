@@ -9,29 +9,33 @@
 
 from __future__ import annotations
 
-from sage.core.config.describe import SettingInfo, fields, plain_value_at, sections, to_plain
-from sage.core.config.loading import load, validate_value
-from sage.core.config.places import config_path, sage_home
-from sage.core.config.problems import ConfigProblem, parse_path
-from sage.core.config.schema import (
-    Checkpoints,
-    Config,
-    Daemon,
-    Head,
-    Jobs,
-    Limits,
-    Logs,
-    Monitor,
-    Output,
-    Plugins,
-    Remote,
-    Security,
-    Ssh,
-    SshWorker,
-    Tls,
-    Worker,
-)
-from sage.core.config.token import read_token, token_path
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sage.core.config.describe import SettingInfo, fields, plain_value_at, sections, to_plain
+    from sage.core.config.loading import load, validate_value
+    from sage.core.config.places import config_path, sage_home
+    from sage.core.config.problems import ConfigProblem, parse_path
+    from sage.core.config.schema import (
+        Checkpoints,
+        Config,
+        Daemon,
+        Head,
+        Jobs,
+        Limits,
+        Logs,
+        Monitor,
+        Output,
+        Plugins,
+        Remote,
+        Security,
+        Ssh,
+        SshWorker,
+        Tls,
+        Worker,
+    )
+    from sage.core.config.token import read_token, token_path
 
 __all__ = [
     "Checkpoints",
@@ -64,3 +68,55 @@ __all__ = [
     "token_path",
     "validate_value",
 ]
+
+_HOMES = {
+    "describe": (
+        "SettingInfo",
+        "fields",
+        "plain_value_at",
+        "sections",
+        "to_plain",
+    ),
+    "loading": (
+        "load",
+        "validate_value",
+    ),
+    "places": (
+        "config_path",
+        "sage_home",
+    ),
+    "problems": (
+        "ConfigProblem",
+        "parse_path",
+    ),
+    "schema": (
+        "Checkpoints",
+        "Config",
+        "Daemon",
+        "Head",
+        "Jobs",
+        "Limits",
+        "Logs",
+        "Monitor",
+        "Output",
+        "Plugins",
+        "Remote",
+        "Security",
+        "Ssh",
+        "SshWorker",
+        "Tls",
+        "Worker",
+    ),
+    "token": (
+        "read_token",
+        "token_path",
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Each name from its home when it is asked for: who needs only to know where files are does not pay for the tree.
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

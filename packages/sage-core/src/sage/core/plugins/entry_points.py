@@ -2,22 +2,79 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
 
-__all__ = ["GROUPS", "HELPS_FILE", "InstalledPlugin", "canonical", "distribution_of", "help_of", "installed", "scan"]
+
+__all__ = [
+    "BUILT_IN",
+    "GROUPS",
+    "HELPS_FILE",
+    "BuiltIn",
+    "Claim",
+    "InstalledPlugin",
+    "canonical",
+    "distribution_of",
+    "help_of",
+    "installed",
+    "scan",
+]
 
 GROUPS = ("sage.backends", "sage.commands", "sage.connectors", "sage.plugins")
 HELPS_FILE = "sage_commands.json"
 _MAX_HELPS = 1 << 16
+
+
+class Claim(Protocol):
+    """An `EntryPoint`, or what has its shape."""
+
+    @property
+    def group(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> str: ...
+    @property
+    def dist(self) -> Distribution | None: ...
+    def load(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """A plugin of sage-core itself, in the shape of an `EntryPoint`.
+
+    Its name wins over any other's. It is found without a scan, and so without importing `importlib.metadata`, which
+    takes longer than starting a small job does.
+    """
+
+    group: str
+    name: str
+    value: str
+
+    @property
+    def dist(self) -> Distribution | None:
+        from importlib.metadata import distribution
+
+        return distribution("sage-core")
+
+    def load(self) -> Any:
+        return importlib.import_module(self.value)
+
+
+BUILT_IN = {
+    ("sage.backends", name): BuiltIn("sage.backends", name, f"sage.core.backends.{name}")
+    for name in ("inline", "local")
+}
+"""What sage-core brings itself; its metadata says the same."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +111,7 @@ def scan(group: str) -> dict[str, list[EntryPoint]]:
     return found
 
 
-def distribution_of(entry_point: EntryPoint) -> tuple[str, str]:
+def distribution_of(entry_point: Claim) -> tuple[str, str]:
     """Name and version of the distribution that brings `entry_point`. Reads its metadata: not for listings."""
     distribution = entry_point.dist
     if distribution is None:

@@ -11,12 +11,22 @@ import pluggy
 
 from sage.core.errors import PluginError, SageError, UnknownBackendError
 from sage.core.plugins import hookspecs
-from sage.core.plugins.entry_points import InstalledPlugin, canonical, distribution_of, help_of, installed, scan
+from sage.core.plugins.entry_points import (
+    BUILT_IN,
+    BuiltIn,
+    InstalledPlugin,
+    canonical,
+    distribution_of,
+    help_of,
+    installed,
+    scan,
+)
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from sage.core.backends.api import Backend, BackendOptions
+    from sage.core.plugins.entry_points import Claim
 
 __all__ = ["PluginManager", "default_manager"]
 
@@ -62,19 +72,22 @@ class PluginManager:
             PluginError: several distributions claim the name, or the plugin is broken.
             SageError: what the backend itself says, of options it cannot work with for one.
         """
-        if not self._claims(_BACKENDS).get(name):
-            self._refuse_backend(name)
+        claim = self._built_in(_BACKENDS, name)
+        if claim is None:
+            if not self._claims(_BACKENDS).get(name):
+                self._refuse_backend(name)
+            claim = self._one(_BACKENDS, name)
         if options is None:
             from sage.core.backends.api import BackendOptions
 
             options = BackendOptions()
-        made = self._call(_BACKENDS, name, {"name": name, "options": options})
+        made = self._call(claim, {"name": name, "options": options})
         lacking = [part for part in _BACKEND_PARTS if not hasattr(made, part)]
         if lacking:
             what = (
                 f"sage_backend returned a {type(made).__qualname__}, which is no Backend: it lacks {', '.join(lacking)}"
             )
-            raise _broken(self._one(_BACKENDS, name), what)
+            raise _broken(claim, what)
         return cast("Backend", made)
 
     def load_command(self, name: str) -> Any:
@@ -87,7 +100,7 @@ class PluginManager:
             known = ", ".join(self.names(_COMMANDS)) or "none"
             why = f"the command {name!r} is disabled by plugins.disable" if self._is_barred(_COMMANDS, name) else None
             raise PluginError(why or f"no plugin brings a command {name!r}; those installed: {known}")
-        return self._call(_COMMANDS, name, {"name": name})
+        return self._call(self._one(_COMMANDS, name), {"name": name})
 
     def _claims(self, group: str) -> Mapping[str, list[EntryPoint]]:
         path = tuple(sys.path)
@@ -119,11 +132,14 @@ class PluginManager:
             distribution=" and ".join(owners),
         )
 
-    def _call(self, group: str, name: str, arguments: Mapping[str, Any]) -> Any:
-        """Call the hook of `group` on the one plugin that `name` leads to."""
-        entry_point = self._one(group, name)
+    def _built_in(self, group: str, name: str) -> Claim | None:
+        """What sage-core itself brings under that name, unless it is disabled."""
+        return None if {name, "sage-core"} & set(self._disable) else BUILT_IN.get((group, name))
+
+    def _call(self, entry_point: Claim, arguments: Mapping[str, Any]) -> Any:
+        """Call the hook of an entry point's group on the plugin it leads to."""
         plugin = self._load(entry_point)
-        hook = hookspecs.HOOKS[group]
+        hook = hookspecs.HOOKS[entry_point.group]
         others = [other for other in self._pluggy.get_plugins() if other is not plugin]
         caller = self._pluggy.subset_hook_caller(hook, others)
         if not caller.get_hookimpls():
@@ -138,7 +154,7 @@ class PluginManager:
             raise _broken(entry_point, f"{hook} returned None")
         return result
 
-    def _load(self, entry_point: EntryPoint) -> Any:
+    def _load(self, entry_point: Claim) -> Any:
         """The plugin object, imported, checked and registered once."""
         key = (entry_point.group, entry_point.name, entry_point.value)
         if key in self._loaded:
@@ -161,7 +177,7 @@ class PluginManager:
         self._loaded[key] = plugin
         return plugin
 
-    def _check_api(self, entry_point: EntryPoint, plugin: Any) -> None:
+    def _check_api(self, entry_point: Claim, plugin: Any) -> None:
         wanted = getattr(plugin, "sage_api", hookspecs.SAGE_API)
         offered = hookspecs.SAGE_API
         if isinstance(wanted, bool) or not isinstance(wanted, int):
@@ -187,7 +203,7 @@ class PluginManager:
         raise UnknownBackendError(f"there is no backend {name!r}; installed: {listed}", hint=hint, installed=known)
 
 
-def _broken(entry_point: EntryPoint, what: str, hint: str | None = None) -> PluginError:
+def _broken(entry_point: Claim, what: str, hint: str | None = None) -> PluginError:
     distribution = " ".join(distribution_of(entry_point))
     return PluginError(
         f"the plugin {entry_point.name!r} of {distribution} is broken: {what}\n"
