@@ -8,6 +8,8 @@ import os
 import random
 import resource
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -206,6 +208,28 @@ def test_the_disk_refuses_the_log(scripted: Make) -> None:
     before, note, after, rest = job.log().split("\n")
     assert (before, after, rest) == ("x" * 50_000, "after", "")
     assert "50000 bytes of output were lost" in note
+
+
+def test_a_bug_in_the_shim(scripted: Make) -> None:
+    """Should the shim itself break, its job is ended, and that is said."""
+    job = scripted("running(); forever()")
+    program = """
+import sys
+from sage.runtime.shim.main import main
+from sage.runtime.shim.supervisor import Supervisor
+def broken(self, message):
+    raise RuntimeError("a planted bug")
+Supervisor._message = broken
+sys.exit(main(sys.argv[1:]))
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(job.folder)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 70
+    assert "a planted bug" in done.stderr
+    last = job.events()[-1]
+    assert job.states()[-3:] == ["starting", "failing", "failed"]
+    assert last["failure"]["kind"] == "internal" and "a planted bug" in last["failure"]["message"]
+    assert end_processes(str(job.folder), grace=60) == []
+    assert not job.socket.exists()
 
 
 def test_the_daemon_is_not_needed(scripted: Make) -> None:

@@ -235,6 +235,15 @@ def test_odd_messages_do_no_harm(scripted: Make) -> None:
     assert not (job.folder / "metrics.json").exists()
 
 
+def test_notes_are_bounded(scripted: Make) -> None:
+    """A job that provokes notes without end does not fill the disk with them."""
+    job = scripted("running(); line.sendall(b'nonsense\\n' * 100_000); ended('completed')").start()
+    assert job.wait_ended()["state"] == "completed"
+    lines = (job.folder / "logs" / "shim.log").read_text().splitlines()
+    assert len(lines) == 1000
+    assert "left out" in lines[-1]
+
+
 def test_an_endless_message(scripted: Make) -> None:
     """A message without end cuts the line; the job fails and the shim stays small."""
     job = scripted(

@@ -35,8 +35,8 @@ def flush_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):
-            # The shim took the other end with it, or the job closed the stream: there is nobody to print to.
+        except (OSError, ValueError, AttributeError):
+            # The shim took the other end with it, or the job closed or replaced the stream: nobody to print to.
             continue
 
 

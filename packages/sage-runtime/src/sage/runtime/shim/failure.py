@@ -13,8 +13,8 @@ __all__ = ["clean_failure", "describe_end"]
 _TEXTS = ("operator", "uid", "location", "record", "error_type", "traceback", "signal")
 _NUMBERS = ("subtask", "exit_status")
 _KINDS = ("user_code", "process", "load", "backend", "internal")
-_LONGEST = 1 << 16
-_LONGEST_MESSAGE = 1 << 12
+_LONGEST = 1 << 13
+_LONGEST_TRACEBACK = 1 << 16
 
 
 def clean_failure(told: object) -> dict[str, Any]:
@@ -28,11 +28,11 @@ def clean_failure(told: object) -> dict[str, Any]:
     kind, message = told.get("kind"), told.get("message")
     failure: dict[str, Any] = {
         "kind": kind if kind in _KINDS else "internal",
-        "message": _text(message, _LONGEST_MESSAGE) if isinstance(message, str) else "it did not say why",
+        "message": _text(message, _LONGEST) if isinstance(message, str) else "it did not say why",
     }
     for name in _TEXTS:
         if isinstance(told.get(name), str):
-            failure[name] = _text(told[name], _LONGEST)
+            failure[name] = _text(told[name], _LONGEST_TRACEBACK if name == "traceback" else _LONGEST)
     for name in _NUMBERS:
         if type(told.get(name)) is int:
             failure[name] = told[name]

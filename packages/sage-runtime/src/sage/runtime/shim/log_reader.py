@@ -68,34 +68,41 @@ def read_log(path: str | Path, offset: int = 0, limit: int = 1 << 16) -> LogPart
 
 
 def _open_files(path: str) -> list[_File]:
-    """All files of the log at one moment, in order; tries again where a rotation came between."""
-    for attempt in range(_ATTEMPTS):
+    """All files of the log as they were at one moment, in order."""
+    for _ in range(_ATTEMPTS):
         before = _index_bytes(path)
-        starts, following = read_index(path)
-        found: dict[int, _File] = {}
-        missed = False
-        try:
-            names = list(log_files(path))
-        except FileNotFoundError:
-            return []
-        for _, name in names:
-            try:
-                descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW)
-            except FileNotFoundError:
-                missed = True
-                continue
-            info = os.fstat(descriptor)
-            if info.st_ino in found:
-                missed = True
-                os.close(descriptor)
-                continue
-            found[info.st_ino] = _File(descriptor, starts.get(info.st_ino, following), info.st_size)
-        files = sorted(found.values(), key=lambda file: file.start)
-        if (not missed and before == _index_bytes(path)) or attempt == _ATTEMPTS - 1:
+        files, missed = _open_once(path)
+        if not missed and before == _index_bytes(path):
             return files
+        # A rotation came between.
         for file in files:
             os.close(file.descriptor)
-    raise AssertionError("unreachable")
+    # It rotates faster than this process gets to look. What is at hand may begin late, but is in order.
+    return _open_once(path)[0]
+
+
+def _open_once(path: str) -> tuple[list[_File], bool]:
+    """The files that can be had, and whether one was gone or met twice, since it was renamed meanwhile."""
+    starts, following = read_index(path)
+    found: dict[int, _File] = {}
+    missed = False
+    try:
+        names = list(log_files(path))
+    except FileNotFoundError:
+        return [], False
+    for _, name in names:
+        try:
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            missed = True
+            continue
+        info = os.fstat(descriptor)
+        if info.st_ino in found:
+            missed = True
+            os.close(descriptor)
+        else:
+            found[info.st_ino] = _File(descriptor, starts.get(info.st_ino, following), info.st_size)
+    return sorted(found.values(), key=lambda file: file.start), missed
 
 
 def _index_bytes(path: str) -> bytes | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 
-from sage.runtime.shim.events import EventsCorruptError, EventsFile, EventsFileBusyError, now
+from sage.runtime.shim.events import EventsCorruptError, EventsFile, EventsFileBusyError
 from sage.runtime.shim.job_file import JobFile, JobFileError
+from sage.runtime.shim.notes import Notes
 from sage.runtime.shim.supervisor import ENDED_STATES, Supervisor
 
 TYPE_CHECKING = False
@@ -29,6 +29,7 @@ class _RefusedError(Exception):
 
 def main(arguments: Sequence[str]) -> int:
     """Run the shim; returns its exit status: 0 the job's end was written, 1 refused, 2 usage, 70 a bug."""
+    note = Notes()
     arguments = list(arguments)
     ready = -1
     if len(arguments) == 3 and arguments[0] == "--ready-fd" and arguments[1].isdecimal():
@@ -36,28 +37,31 @@ def main(arguments: Sequence[str]) -> int:
         os.set_inheritable(ready, False)
         del arguments[:2]
     if len(arguments) != 1:
-        _note(_USAGE)
+        note(_USAGE)
         return 2
     umask = os.umask(0o077)
     _close_inherited({0, 1, 2, ready})
     try:
-        supervisor = _prepare(arguments[0], umask)
+        supervisor = _prepare(arguments[0], umask, note)
     except (_RefusedError, OSError, JobFileError, EventsFileBusyError, EventsCorruptError) as error:
         code = error.code if isinstance(error, _RefusedError) else "failed"
-        _tell(ready, {"ok": False, "code": code, "message": str(error)})
-        _note(f"not started: {error}")
+        _tell(ready, {"ok": False, "code": code, "message": str(error)}, note)
+        note(f"not started: {error}")
         return 1
     try:
         supervisor.start()
-        _tell(ready, {"ok": True})
+        _tell(ready, {"ok": True}, note)
         supervisor.run()
     except Exception as error:
+        import traceback
+
+        note(f"a bug in the shim: {traceback.format_exc()}")
         supervisor.abandon(repr(error))
-        raise
+        return 70
     return 0
 
 
-def _prepare(folder: str, umask: int) -> Supervisor:
+def _prepare(folder: str, umask: int, note: Notes) -> Supervisor:
     """Everything that can be refused: the job's file, its lock, what it went through, its log, the socket."""
     job = JobFile(folder)
     try:
@@ -78,7 +82,7 @@ def _prepare(folder: str, umask: int) -> Supervisor:
         raise _RefusedError("ended", f"the job was {state}; {lost}: it is {end} now")
     if state in ("starting", "running"):
         events.append("restarting", reason=lost, attempt=attempt, epoch=epoch)
-    return Supervisor(job, events, note=_note, umask=umask)
+    return Supervisor(job, events, note=note, umask=umask)
 
 
 def _close_inherited(keep: set[int]) -> None:
@@ -92,20 +96,12 @@ def _close_inherited(keep: set[int]) -> None:
                 continue
 
 
-def _tell(ready: int, answer: dict[str, object]) -> None:
+def _tell(ready: int, answer: dict[str, object], note: Notes) -> None:
     """Answer whoever started this shim, and let go of it."""
     if ready < 0:
         return
     try:
         os.write(ready, json.dumps(answer).encode() + b"\n")
     except BrokenPipeError:
-        _note("whoever started this shim is gone; the job goes on")
+        note("whoever started this shim is gone; the job goes on")
     os.close(ready)
-
-
-def _note(text: str) -> None:
-    try:
-        print(f"{now()} {text}", file=sys.stderr, flush=True)
-    except OSError:
-        # The disk is full, and this was the last place to complain to; what matters is in the events file.
-        return
