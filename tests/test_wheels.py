@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 import tomllib
@@ -33,10 +34,10 @@ print(root.__name__)
 """
 
 
-def run(*command: str | Path, cwd: Path | None = None) -> str:
+def run(*command: str | Path, cwd: Path | None = None, **variables: str) -> str:
     """Standard output of a command; the test fails with all that it printed if it fails."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("SAGE_", "PYTHONPATH"))}
-    clean["VIRTUAL_ENV"] = ""
+    clean |= {"VIRTUAL_ENV": "", **variables}
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=clean, cwd=cwd)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -153,6 +154,24 @@ def test_one_is_uninstalled_from_under_the_others(
     assert venv.namespace == {package.removeprefix("sage-") for package in rest}
     for package in sorted(rest):
         venv.import_all(IMPORT_NAMES[package])
+
+
+def test_a_pipeline_runs_from_the_wheels(wheels: Path, environment: Callable[..., Environment], tmp_path: Path) -> None:
+    """Installed from wheels, away from the sources, a JobManager starts, runs a program's job and stops."""
+    venv = environment()
+    venv.install(*[path for path in wheels.glob("*.whl") if "plugins" not in path.name])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = str(listener.getsockname()[1])
+    settings = {"SAGE_HOME": str(tmp_path / "home"), "SAGE_DAEMON__PORT": port}
+    sage = venv.folder / "bin" / "sage"
+    program = ROOT / "examples" / "tutorials" / "core-api" / "hello_remote_batch.py"
+    run(sage, "jobmanager", "start", cwd=tmp_path, **settings)
+    try:
+        assert "status: completed" in run(venv.python, program, cwd=tmp_path, **settings)
+        assert "hello, 20" in run(sage, "job", "logs", "1", cwd=tmp_path, **settings)
+    finally:
+        run(sage, "jobmanager", "stop", cwd=tmp_path, **settings)
 
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
