@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import atexit
 import logging
+import sys
 import threading
-import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,7 +25,7 @@ __all__ = ["LocalJob"]
 _GRACE = 10.0
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 _log = logging.getLogger("sage.job")
-_unfinished: weakref.WeakSet[LocalJob] = weakref.WeakSet()
+_unfinished: set[LocalJob] = set()
 
 
 class LocalJob(Job):
@@ -32,10 +33,11 @@ class LocalJob(Job):
 
     @classmethod
     def start(cls, graph: LogicalGraph, uuid: str, backend: str) -> LocalJob:
-        """Check, deploy and, where the backend works in the caller's thread, run."""
+        """Check and deploy."""
         _check_templates(graph)
         job = cls(graph, uuid, backend)
-        job._begin()
+        job._coordinator.start()
+        _at_exit(job)
         return job
 
     def __init__(self, graph: LogicalGraph, uuid: str, backend: str) -> None:
@@ -43,19 +45,15 @@ class LocalJob(Job):
         self._backend = resolve_backend(backend)
         self._backend_name = backend
         self._bounded = not any(operator.kind == "source" for operator in graph.operators)
-        self._times: dict[str, str] = {}
+        self.in_callers_thread = not self._backend.capabilities & {"threads", "processes", "hosts"}
+        self._times: dict[str, str] = {"created_at": _now()}
         self._reason: str | None = None
         self._deleted = False
-        self._waited_for = threading.Event()
+        self._waiting = 0  # callers that will be told by an exception if the job fails
+        self._waiting_lock = threading.Lock()
+        self._told = False  # one was
+        self._left_alone = False  # Ctrl-C was pressed twice
         self._coordinator = Coordinator(graph, self._backend, Attempt(uuid, graph.name), on_state=self._on_state)
-
-    def _begin(self) -> None:
-        self._times["created_at"] = _now()
-        self._coordinator.start()
-        if "threads" in self._backend.capabilities:
-            _at_exit(self)
-        else:
-            self.wait()
 
     def status(self) -> dict[str, Any]:
         if self._deleted:
@@ -79,20 +77,21 @@ class LocalJob(Job):
         }
 
     def wait(self, timeout: float | None = None) -> dict[str, Any]:
-        self._waited_for.set()
-        try:
-            ended = self._coordinator.join(timeout)
-        except KeyboardInterrupt:
-            self._interrupted()
-            raise
-        if not ended:
+        run = self._coordinator
+        with self._to_be_told():
+            try:
+                run.join(timeout)
+            except KeyboardInterrupt:
+                self.interrupted()
+                raise
+        if run.state not in ENDED_STATES:
             raise WaitTimeoutError(
                 f"job '{self.name}' ({self.uuid}) has not ended within {timeout:g} s; it goes on", job=self.uuid
             )
-        run = self._coordinator
-        if isinstance(run.error, KeyboardInterrupt):  # Ctrl-C met the user's code in this very thread
-            raise run.error
         if run.state == "failed":
+            self._told = True
+            if self.in_callers_thread and isinstance(run.error, KeyboardInterrupt):  # Ctrl-C met the user's code
+                raise run.error
             raise job_failed(self.uuid, self.name, run.failure) from run.error
         return self.status()
 
@@ -115,21 +114,44 @@ class LocalJob(Job):
         self._deleted = True
 
     def settle(self) -> None:
-        """Wait for a bounded job; cancel an unbounded one."""
-        if self._bounded:
-            self.wait()
-        else:
+        """Wait for a bounded job; cancel an unbounded one. Raises what `wait` does, unless it has done so before."""
+        if not self._bounded:
             self.cancel_and_wait()
+        if not self._told and not self._left_alone:
+            self.wait(None if self._bounded else 0)
 
     def cancel_and_wait(self) -> None:
         """Cancel, and wait until the tasks have ended or were abandoned."""
         self._coordinator.cancel(_GRACE)
-        self._coordinator.join(_GRACE + 1)
+        if not self._left_alone:
+            self._coordinator.join(_GRACE + 1)
 
-    def _interrupted(self) -> None:
+    def settle_at_exit(self, *, cancel: bool) -> None:
+        """Nobody will see an exception any more: a failure is logged."""
+        if cancel or not self._bounded:
+            self.cancel_and_wait()
+        else:
+            self._coordinator.join()
+
+    def interrupted(self) -> None:
         """Ctrl-C once ends the job in good order; a second one, during that, leaves at once."""
         _log.warning("job '%s' is being cancelled; press Ctrl-C again to leave at once", self.name)
-        self.cancel_and_wait()
+        try:
+            self.cancel_and_wait()
+        except KeyboardInterrupt:
+            self._left_alone = True
+            _unfinished.discard(self)
+            raise
+
+    @contextmanager
+    def _to_be_told(self) -> Iterator[None]:
+        with self._waiting_lock:
+            self._waiting += 1
+        try:
+            yield
+        finally:
+            with self._waiting_lock:
+                self._waiting -= 1
 
     def _on_state(self, state: str, reason: str | None, failure: FailureInfo | None) -> None:
         self._reason = reason
@@ -138,7 +160,7 @@ class LocalJob(Job):
         if state in ENDED_STATES:
             self._times["ended_at"] = _now()
             _unfinished.discard(self)
-        if state == "failed" and failure is not None and not self._waited_for.is_set():
+        if state == "failed" and failure is not None and not self._waiting:
             _log.error("job '%s' (%s) failed: %s\n%s", self.name, self.uuid, failure.message, failure.traceback)
 
 
@@ -168,18 +190,32 @@ def _at_exit(job: LocalJob) -> None:
         atexit.unregister(_settle_all)
         atexit.register(_settle_all)
     _unfinished.add(job)
-    if job._coordinator.is_ended:
+    if job._coordinator.state in ENDED_STATES:
         _unfinished.discard(job)
 
 
 def _settle_all() -> None:
-    """The program has ended: bounded jobs are waited for, unbounded ones cancelled."""
+    """The program has ended: bounded jobs are waited for, unbounded ones cancelled; all are if Ctrl-C ended it."""
+    by_interrupt = getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1")
+    pressed = False
     for job in list(_unfinished):
         try:
-            job._waited_for.clear()  # nobody will see an exception here: a failure is logged
-            if job._bounded:
-                job._coordinator.join()
-            else:
-                job.cancel_and_wait()
+            job.settle_at_exit(cancel=by_interrupt or pressed)
         except KeyboardInterrupt:
-            job._interrupted()
+            pressed = True
+            try:
+                job.interrupted()
+            except KeyboardInterrupt:  # twice: leave at once
+                break
+    if pressed:
+        _exit_as_interrupted()
+
+
+def _exit_as_interrupted() -> None:
+    """Let the process end as Ctrl-C ends one, although the program itself had come to its end.
+
+    Nothing that is raised at exit changes the status. The interpreter notes whether the last code that it ran from
+    source ended by `KeyboardInterrupt`, and, having ended in good order, kills itself by the signal if so.
+    """
+    with suppress(KeyboardInterrupt):
+        exec("raise KeyboardInterrupt")  # noqa: S102

@@ -116,8 +116,8 @@ class Environment(ABC):
             self._job = capture(folder, graph, self.env_uuid, self._backend_name())
             return self._job
         self._job = self._start(graph)
-        if autostop:
-            self._job.wait(timeout)
+        if autostop or self._job.in_callers_thread:
+            self._job.wait(timeout if autostop else None)
         return self._job
 
     def get_job_status(self) -> dict[str, Any]:

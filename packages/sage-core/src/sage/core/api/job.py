@@ -12,6 +12,9 @@ __all__ = ["Job"]
 class Job(ABC):
     """A job that was submitted; its text is its uuid."""
 
+    in_callers_thread = False
+    """Whether the job only moves while somebody waits for it."""
+
     def __init__(self, uuid: str, name: str) -> None:
         self.uuid = uuid
         self.name = name

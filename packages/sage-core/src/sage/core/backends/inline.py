@@ -83,10 +83,19 @@ class _InlineDeployment:
                     busy = life.step() != "wait" or busy
                     self._drain()
             if not busy and not self._ended():
-                patience = min((life.task.patience for life in self._sources if not life.ended), default=math.inf)
-                patience = min(patience, max(0.0, deadline - time.monotonic()))
-                self._signal.wait(None if patience == math.inf else patience)
+                self._wait(deadline)
         return True
+
+    def _wait(self, deadline: float) -> None:
+        """Wait for news of any source: first as the sources that have a way of their own do, in turn."""
+        idle = [life for life in self._sources if not life.ended and life.started]
+        own = [life for life in idle if life.task.own_wait is not None]
+        for life in own:
+            life.idle()
+        if not own:
+            patience = min((life.task.patience for life in idle), default=math.inf)
+            patience = min(patience, max(0.0, deadline - time.monotonic()))
+            self._signal.wait(None if patience == math.inf else patience)
 
     def _drain(self) -> None:
         """Step whatever has input, the task furthest downstream first, until nothing has."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sage.core.engine.code import Code
-from sage.core.engine.failures import OperatorError
+from sage.core.engine.failures import OperatorError, describe_failure
 from sage.core.engine.operators.base import Emit, Flow, RunningOperator
 from sage.core.engine.operators.source import SourceOperator
 from sage.core.engine.output import Output
@@ -36,7 +36,8 @@ class Chain:
     Attributes:
         run: ``run(records, keys)`` processes one batch; set by `open` unless the chain starts with a source.
         turn: ``turn(limit)`` lets the source take a turn; set by `open` if it does.
-        endings: to be called in order at the end of input.
+        endings: ``ending(limit)``, to be called in order at the end of input, each until it answers ``ENDED``: they
+            emit what was held back until then.
     """
 
     run: Callable[[list[Any], list[Any] | None], None]
@@ -47,7 +48,7 @@ class Chain:
     ) -> None:
         self.operators = tuple(operators)
         self.code = Code(title)
-        self.endings: list[Callable[[], None]] = []
+        self.endings: list[Callable[[int], int]] = []
         self._hops = hops
         self._keyed = keyed
         self._counts: list[tuple[RunningOperator, str, str]] = []
@@ -76,7 +77,7 @@ class Chain:
                 if first is None:
                     first = error
                 else:
-                    first.add_note(f"and {error}")
+                    first.add_note(f"Then {error}\n{describe_failure(error).traceback}")
         self.code.forget()
         if first is not None:
             raise first
@@ -85,7 +86,7 @@ class Chain:
         code, first = self.code, self.operators[0]
         if isinstance(first, SourceOperator):
             with code.function("def turn(limit):", self._write_counts):
-                first.generate_turn(code, "limit", code.counter("taken"), self._emit_from(first))
+                first.generate_turn(code, "limit", self._emit_from(first))
         else:
             with code.function("def run(records, keys):", self._write_counts):
                 # Read off the iterator, the count is right also where a record fails, and costs nothing.
@@ -97,9 +98,11 @@ class Chain:
                     self._generate(first, Flow(record, count, key))
         endings = []
         for number, operator in enumerate(self.operators):
-            with code.function(f"def ending_{number}():", self._write_counts):
-                if operator.generate_end(code, self._emit_from(operator)):
-                    endings.append(f"ending_{number}")
+            held_back = operator.held_back()
+            if held_back is not None:
+                with code.function(f"def ending_{number}(limit):", self._write_counts):
+                    operator.generate_taking(code, held_back, "limit", self._emit_from(operator))
+                endings.append(f"ending_{number}")
         functions = code.compile()
         if isinstance(first, SourceOperator):
             self.turn = functions["turn"]

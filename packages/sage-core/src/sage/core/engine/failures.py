@@ -13,7 +13,7 @@ from sage.core.client.models import FailureInfo
 if TYPE_CHECKING:
     from sage.core.engine.operators.base import RunningOperator
 
-__all__ = ["OperatorError", "describe_failure", "safe_repr"]
+__all__ = ["OperatorError", "describe_backend_failure", "describe_failure", "safe_repr", "users_frames"]
 
 _MAX_RECORD = 500
 _MAX_MESSAGE = 2_000
@@ -25,7 +25,7 @@ class OperatorError(Exception):
 
     Attributes:
         operator: whose code it was.
-        phase: ``open``, ``execute``, ``end`` or ``close``.
+        phase: ``open``, ``execute``, ``wait`` or ``close``.
         cause: what it raised.
         record: the record in hand, if ``has_record``.
         trace: the traceback from the user's own first frame on.
@@ -56,7 +56,7 @@ class OperatorError(Exception):
         try:
             yield
         except BaseException as error:
-            raise cls(operator, phase, error, _users_frames(error.__traceback__)) from error
+            raise cls(operator, phase, error, users_frames(error.__traceback__)) from error
 
 
 def describe_failure(error: BaseException, *, subtask: int | None = None) -> FailureInfo:
@@ -70,6 +70,7 @@ def describe_failure(error: BaseException, *, subtask: int | None = None) -> Fai
             traceback=_format(error, error.__traceback__),
         )
     spec, cause = error.operator.spec, error.cause
+    notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
     phase = "" if error.phase == "execute" else f" in {error.phase}()"
     return FailureInfo(
         kind="user_code",
@@ -80,7 +81,17 @@ def describe_failure(error: BaseException, *, subtask: int | None = None) -> Fai
         location=str(spec.location),
         record=safe_repr(error.record) if error.has_record else None,
         error_type=_type_name(cause),
-        traceback=_format(cause, error.trace),
+        traceback=_format(cause, error.trace) + notes,
+    )
+
+
+def describe_backend_failure(error: Exception) -> FailureInfo:
+    """A backend raised where it should have started a job's tasks."""
+    return FailureInfo(
+        kind="backend",
+        message=_bounded(f"the backend could not start the job: {_headline(error)}", _MAX_MESSAGE),
+        error_type=_type_name(error),
+        traceback=_format(error, error.__traceback__),
     )
 
 
@@ -119,7 +130,7 @@ def _format(error: BaseException, trace: TracebackType | None) -> str:
     return f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
 
 
-def _users_frames(trace: TracebackType | None) -> TracebackType | None:
+def users_frames(trace: TracebackType | None) -> TracebackType | None:
     """Skip the engine's own frames at the top of a traceback."""
     while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("sage.core.engine"):
         trace = trace.tb_next

@@ -9,7 +9,15 @@ from typing import Any
 from sage.core.engine.context import RuntimeContext
 from sage.core.graph.model import FunctionSpec
 
-__all__ = ["build_function", "close_function", "entry_point", "iterate", "open_function", "wants_context"]
+__all__ = [
+    "build_function",
+    "close_function",
+    "close_iterator",
+    "entry_point",
+    "iterate",
+    "open_function",
+    "wants_context",
+]
 
 
 def build_function(spec: FunctionSpec) -> Any:
@@ -46,7 +54,7 @@ def open_function(function: Any, spec: FunctionSpec, context: RuntimeContext) ->
     if spec.form not in ("class", "instance"):
         return
     if hasattr(type(function), "__sage_function__"):
-        function.context = context
+        object.__setattr__(function, "context", context)  # a function may be a frozen dataclass
     hook = getattr(function, "open", None)
     if callable(hook):
         hook(context)
@@ -65,3 +73,10 @@ def iterate(spec: FunctionSpec) -> Iterator[Any]:
     """An iterator over the records given to ``from_batch``: an iterable, or a callable that makes one."""
     data = spec.target() if callable(spec.target) else spec.target
     return iter(data)
+
+
+def close_iterator(records: Iterator[Any], spec: FunctionSpec) -> None:
+    """Close what `iterate` made, a generator or an open file; not what the user made and may still use."""
+    close = getattr(records, "close", None)
+    if callable(close) and (callable(spec.target) or records is not spec.target):
+        close()

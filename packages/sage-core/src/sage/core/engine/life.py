@@ -89,8 +89,8 @@ class TaskLife:
         try:
             self.task.close()
         except OperatorError as second:
-            text = f"{failure.traceback}\nThen, while closing after that failure: {second}\n"
-            failure = dataclasses.replace(failure, traceback=text)
+            text = f"{failure.traceback}\nThen, while closing after that failure, {second}\n"
+            failure = dataclasses.replace(failure, traceback=text + (describe_failure(second).traceback or ""))
         cause = error.cause if isinstance(error, OperatorError) else error
         self._end(TaskEvent(self.task.id, "failed", counts=self.task.counts(), failure=failure, error=cause))
 

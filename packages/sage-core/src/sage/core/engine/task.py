@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 from sage.core.engine.chain import Chain
 from sage.core.engine.events import TaskCounts
-from sage.core.engine.failures import OperatorError
+from sage.core.engine.failures import OperatorError, users_frames
 from sage.core.engine.links import Inbox, Signal
 from sage.core.engine.messages import Batch, EndOfInput
-from sage.core.engine.operators.source import ENDED, IDLE
+from sage.core.engine.operators.base import ENDED
+from sage.core.engine.operators.source import IDLE
 from sage.core.engine.output import Output
 from sage.core.engine.pace import Pace
 from sage.core.plan.model import TaskId
@@ -70,7 +72,9 @@ class Task:
         self._batch: Batch | None = None
         self._position = 0
         self._free = True
-        self._ending = False
+        self._slow = False
+        self._endings: deque[Callable[[int], int]] | None = None  # from the end of input on
+        self._closed = False
         self._idle_for = _FIRST_WAIT
 
     def open(self) -> None:
@@ -109,37 +113,39 @@ class Task:
         """
         if self.cancelled:
             return "done"
-        if self._ending:
+        if self._closed:
             return self._deliver_end()
         if not self._free:
             self._free = self._flush(partial=False)
             if not self._free:
                 return self._wait(math.inf)
+        if self._endings is not None:
+            return self._finish(self._endings)
         return self._consume() if self.chain.source is None else self._produce()
 
     def idle(self) -> None:
         """Wait for news, at most `patience` seconds: in the source's own way if it has one."""
-        source = self.chain.source
-        if source is not None and source.wait is not None and self.patience < math.inf:
+        source, own = self.chain.source, self.own_wait
+        if source is not None and own is not None:
             with OperatorError.boundary(source, "wait"):
-                source.wait(self.patience)
+                own(self.patience)
         else:
             self.signal.wait(None if self.patience == math.inf else self.patience)
+
+    @property
+    def own_wait(self) -> Callable[[float], None] | None:
+        """How to wait, if it is for news of a source that has a way of its own."""
+        source = self.chain.source
+        return source.wait if source is not None and self.patience < math.inf else None
 
     def _produce(self) -> Step:
         source = self.chain.source
         assert source is not None
-        before, started = source.records_out, time.perf_counter()
-        self.since = started
-        try:
-            answer = self.chain.turn(self._pace.limit)
-        except BaseException as error:
-            raise self._failure(error, "execute") from error
-        self.since = None
-        self._pace.after(time.perf_counter() - started)
+        before = source.records_out
+        answer = self._call(self.chain.turn, self._pace.limit)
         self._free = self._flush(partial=True)
         if answer == ENDED:
-            return self._finish()
+            return self._end_input()
         if answer != IDLE:
             return "again"
         if source.records_out > before:
@@ -156,7 +162,7 @@ class Task:
                 return self._wait(math.inf)
             if isinstance(message, EndOfInput):
                 self._open_inputs -= 1
-                return "again" if self._open_inputs else self._finish()
+                return "again" if self._open_inputs else self._end_input()
             batch = self._batch = message
             self._position = 0
         records, keys = batch.records, batch.keys
@@ -166,14 +172,8 @@ class Task:
         self._position = end
         if end >= len(batch.records):
             self._batch = None
-        self.since = started = time.perf_counter()
-        try:
-            self.chain.run(records, keys)
-        except BaseException as error:
-            raise self._failure(error, "execute") from error
-        self.since = None
-        slow = self._pace.after(time.perf_counter() - started)
-        self._free = self._flush(partial=slow)
+        self._call(self.chain.run, records, keys)
+        self._free = self._flush(partial=self._slow)
         return "again"
 
     def _next_message(self) -> Batch | EndOfInput | None:
@@ -187,15 +187,19 @@ class Task:
                 return message
         return None
 
-    def _finish(self) -> Step:
-        """All input has been processed: emit what was held back, close, and say so downstream."""
-        for ending in self.chain.endings:
-            try:
-                ending()
-            except BaseException as error:
-                raise self._failure(error, "end") from error
-        self.close()
-        self._ending = True
+    def _end_input(self) -> Step:
+        self._endings = deque(self.chain.endings)
+        return "again"
+
+    def _finish(self, endings: deque[Callable[[int], int]]) -> Step:
+        """All input has been processed: emit what was held back, bit by bit, then close."""
+        if endings:
+            if self._call(endings[0], self._pace.limit) == ENDED:
+                endings.popleft()
+            self._free = self._flush(partial=self._slow)
+        else:
+            self.close()
+            self._closed = True
         return "again"
 
     def _deliver_end(self) -> Step:
@@ -214,9 +218,22 @@ class Task:
         self.patience = patience
         return "wait"
 
-    def _failure(self, error: BaseException, phase: str) -> BaseException:
-        """Name the operator and the record; an error that no user code raised stays what it is."""
-        site, record, trace = self.chain.code.locate(error)
-        if site is None:
-            return error
-        return OperatorError(site.operator, phase, error, trace, record=record, has_record=site.record is not None)
+    def _call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function of the chain, and learn from the time it takes how much to take the next time.
+
+        Raises:
+            OperatorError: names operator and record; an error that no user code raised stays what it is.
+        """
+        self.since = started = time.perf_counter()
+        try:
+            answer = function(*args)
+        except BaseException as error:
+            site, record, trace = self.chain.code.locate(error)
+            if site is None:
+                raise
+            trace, has_record = users_frames(trace), site.record is not None
+            raise OperatorError(site.operator, "execute", error, trace, record=record, has_record=has_record) from error
+        finally:
+            self.since = None
+        self._slow = self._pace.after(time.perf_counter() - started)
+        return answer

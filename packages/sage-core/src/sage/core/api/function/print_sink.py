@@ -20,4 +20,4 @@ class PrintSink(SinkFunction):
         self.prefix = prefix
 
     def execute(self, value: Any) -> None:
-        print(f"{self.prefix}{value}")
+        print(f"{self.prefix}{value}\n", end="")  # in one piece: several tasks may print

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from sage.core.engine.code import Code
@@ -10,7 +11,10 @@ from sage.core.engine.context import RuntimeContext
 from sage.core.engine.functions import build_function, close_function, entry_point, open_function, wants_context
 from sage.core.graph.model import Operator
 
-__all__ = ["Emit", "Flow", "RunningOperator"]
+__all__ = ["ENDED", "MORE", "Emit", "Flow", "RunningOperator"]
+
+MORE, ENDED = 0, 2
+"""What a turn over a bounded number of records answers: there may be more at once, there is nothing any more."""
 
 
 class Flow:
@@ -71,9 +75,19 @@ class RunningOperator:
         """
         raise TypeError(f"{self.spec.kind} takes no input")
 
-    def generate_end(self, code: Code, emit: Emit) -> bool:
-        """Write the lines that emit what was held back until the end of input. Returns whether there are any."""
-        return False
+    def held_back(self) -> Iterator[Any] | None:
+        """What is emitted at the end of input, read no sooner; None if nothing ever is."""
+        return None
+
+    def generate_taking(self, code: Code, records: Iterator[Any], limit: str, emit: Emit) -> None:
+        """Write a loop that emits at most ``limit`` of ``records`` and answers `MORE` or `ENDED`."""
+        value, count = code.name("record"), code.counter("taken")
+        some = f"{code.bind('islice', islice)}({code.bind('records', records)}, {limit})"
+        code.call(f"for {value} in {some}:", self, None)
+        with code.indented():
+            code.line(f"{count} += 1")
+            emit(Flow(value, count))
+        code.line(f"return {MORE} if {count} == {limit} else {ENDED}")
 
     def _set_key(self, code: Code, flow: Flow) -> None:
         if flow.key is not None and wants_context(self.function, self.spec.function):

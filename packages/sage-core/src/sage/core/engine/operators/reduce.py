@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from sage.core.engine.code import Code
@@ -38,11 +39,8 @@ class ReduceOperator(RunningOperator):
         if not self._final:
             emit(Flow(result, flow.count))
 
-    def generate_end(self, code: Code, emit: Emit) -> bool:
-        if not self._final:
-            return False
-        value, count = code.name("value"), code.counter("emitted")
-        with code.block(f"for {value} in {code.bind('values', self.values)}.values():"):
-            code.line(f"{count} += 1")
-            emit(Flow(value, count))
-        return True
+    def held_back(self) -> Iterator[Any] | None:
+        return self._last_values() if self._final else None
+
+    def _last_values(self) -> Iterator[Any]:
+        yield from self.values.values()

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Any
 
 from sage.core.engine.code import Code
-from sage.core.engine.functions import iterate
-from sage.core.engine.operators.base import Emit, Flow, RunningOperator
+from sage.core.engine.functions import close_iterator, iterate
+from sage.core.engine.operators.base import ENDED, MORE, Emit, Flow, RunningOperator
 from sage.core.engine.stop import STOP
 
-__all__ = ["ENDED", "IDLE", "MORE", "BatchOperator", "CollectionOperator", "SourceOperator", "StreamSourceOperator"]
+__all__ = ["IDLE", "BatchOperator", "CollectionOperator", "SourceOperator", "StreamSourceOperator"]
 
-MORE, IDLE, ENDED = 0, 1, 2
-"""What a turn of a source answers: there may be more at once, there is nothing yet, there is nothing any more."""
+IDLE = 1
+"""What a turn of a source may answer beside `MORE` and `ENDED`: there is nothing yet."""
 
 
 class SourceOperator(RunningOperator):
@@ -23,9 +22,9 @@ class SourceOperator(RunningOperator):
     wait: Callable[[float], None] | None = None
     """A source's own way of waiting for news, at most so many seconds; None for the task's."""
 
-    def generate_turn(self, code: Code, limit: str, count: str, emit: Emit) -> None:
+    def generate_turn(self, code: Code, limit: str, emit: Emit) -> None:
         """Write the lines of a turn: a loop over at most ``limit`` records that leaves by ``return``."""
-        value = code.name("record")
+        value, count = code.name("record"), code.counter("taken")
         with code.block(f"for {count} in range({limit}):"):
             code.call(f"{value} = {code.bind('source', self.execute)}()", self, None)
             self._generate_checks(code, value)
@@ -52,7 +51,7 @@ class StreamSourceOperator(SourceOperator):
 
     def open(self) -> None:
         super().open()
-        own = getattr(self.function, "wait", None)
+        own = None if self.spec.function.form == "callable" else getattr(self.function, "wait", None)
         self.wait = own if callable(own) else None
 
     def _generate_checks(self, code: Code, value: str) -> None:
@@ -65,15 +64,16 @@ class StreamSourceOperator(SourceOperator):
 class CollectionOperator(SourceOperator):
     """Records given as an iterable, or as a callable that makes one; None is a record like any other."""
 
-    _records: Iterator[Any]
+    _records: Iterator[Any] | None = None
 
     def open(self) -> None:
         self._records = iterate(self.spec.function)
 
-    def generate_turn(self, code: Code, limit: str, count: str, emit: Emit) -> None:
-        value, records = code.name("record"), code.bind("records", self._records)
-        code.call(f"for {value} in {code.bind('islice', islice)}({records}, {limit}):", self, None)
-        with code.indented():
-            code.line(f"{count} += 1")
-            emit(Flow(value, count))
-        code.line(f"return {MORE} if {count} == {limit} else {ENDED}")
+    def close(self) -> None:
+        records, self._records = self._records, None
+        if records is not None:
+            close_iterator(records, self.spec.function)
+
+    def generate_turn(self, code: Code, limit: str, emit: Emit) -> None:
+        assert self._records is not None
+        self.generate_taking(code, self._records, limit, emit)
