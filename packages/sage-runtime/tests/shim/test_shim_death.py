@@ -210,20 +210,24 @@ def test_the_disk_refuses_the_log(scripted: Make) -> None:
     assert "50000 bytes of output were lost" in note
 
 
-def test_a_bug_in_the_shim(scripted: Make) -> None:
-    """Should the shim itself break, its job is ended, and that is said."""
+@pytest.mark.parametrize("where", ["_message", "_write_shim_file"])
+def test_a_bug_in_the_shim(scripted: Make, where: str) -> None:
+    """Should the shim itself break, early or late, its job is ended, and that is said."""
     job = scripted("running(); forever()")
-    program = """
+    program = f"""
 import sys
 from sage.runtime.shim.main import main
 from sage.runtime.shim.supervisor import Supervisor
-def broken(self, message):
+def broken(self, *arguments):
     raise RuntimeError("a planted bug")
-Supervisor._message = broken
-sys.exit(main(sys.argv[1:]))
+Supervisor.{where} = broken
+sys.exit(main(["--ready-fd", "1", *sys.argv[1:]]))
 """
     done = subprocess.run([sys.executable, "-c", program, str(job.folder)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 70
+    answer = json.loads(done.stdout)
+    assert answer["ok"] is (where == "_message")
+    assert answer.get("code") in (None, "ended")
     assert "a planted bug" in done.stderr
     last = job.events()[-1]
     assert job.states()[-3:] == ["starting", "failing", "failed"]

@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from sage.core.client.models import FailureInfo
+from sage.runtime.shim import start
 from sage.runtime.shim.processes import is_alive, read_stat
 from sage.runtime.shim.start import ShimStartError, start_shim
 from sage.runtime.shim.sweep import find_processes
@@ -318,3 +321,19 @@ def test_a_shim_that_never_answers(scripted: Make, short_folder: Path) -> None:
     with pytest.raises(ShimStartError, match="not ready within"):
         start_shim(job.folder, python=str(program), timeout=2)
     assert read_stat(int((short_folder / "pid").read_text())) is None
+
+
+def test_a_shim_is_light(scripted: Make) -> None:
+    """It imports nothing from outside the standard library and its own folder, and nothing heavy from within."""
+    job = scripted("running(); ended('completed')")
+    program = Path(start.__file__).with_name("__main__.py")
+    command = [sys.executable, "-I", "-S", "-X", "importtime", str(program), str(job.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "sage.runtime.shim.supervisor" in loaded
+    heavy = {"typing", "dataclasses", "subprocess", "pathlib", "asyncio", "runpy", "contextlib", "inspect", "hashlib"}
+    assert not loaded & heavy
+    ours = {name for name in loaded if name.startswith("sage")}
+    assert all(name.startswith("sage.runtime.shim.") for name in ours)
+    assert {name.partition(".")[0] for name in loaded - ours - {"imported package"}} <= sys.stdlib_module_names
+    assert job.states()[-1] == "completed"

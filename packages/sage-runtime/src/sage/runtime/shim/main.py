@@ -51,12 +51,14 @@ def main(arguments: Sequence[str]) -> int:
     try:
         supervisor.start()
         _tell(ready, {"ok": True}, note)
+        ready = -1
         supervisor.run()
     except Exception as error:
         import traceback
 
         note(f"a bug in the shim: {traceback.format_exc()}")
-        supervisor.abandon(repr(error))
+        code = "ended" if supervisor.abandon(repr(error)) else "failed"
+        _tell(ready, {"ok": False, "code": code, "message": f"a bug in the shim: {error!r}"}, note)
         return 70
     return 0
 

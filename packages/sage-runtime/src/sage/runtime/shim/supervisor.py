@@ -383,8 +383,8 @@ class Supervisor:
 
     # When the shim itself breaks
 
-    def abandon(self, message: str) -> None:
-        """The shim has a bug: leave nothing running, and write what can be written."""
+    def abandon(self, message: str) -> bool:
+        """The shim has a bug: leave nothing running, and write the job's end; returns whether that is durable."""
         if self._state and self._state not in ENDED_STATES:
             for identity in self._processes() if self._pid else ():
                 self._signal(identity, signal.SIGKILL)
@@ -393,6 +393,7 @@ class Supervisor:
             self._record("failing", reason=self._failure["message"], failure=self._failure)
             self._record("failed", reason=self._failure["message"], failure=self._failure)
         self._server.close()
+        return self._state in ENDED_STATES and not self._outbox.pending
 
 
 def _counts(message: dict[str, Any]) -> dict[str, Any]:
