@@ -204,6 +204,42 @@ def test_a_package_with_relative_imports_travels_whole(travel: Travel) -> None:
     }
 
 
+def test_imports_in_odd_places_are_found(travel: Travel) -> None:
+    """On one line with other statements, over two lines, by literal name, or in a file with odd escapes."""
+    travel.pack(
+        """
+        import warnings
+        warnings.simplefilter("ignore")
+        import plain, shop
+        warnings.simplefilter("error")
+        pack(shop.f)
+        """,
+        {
+            "plain.py": 'PATTERN = "\\d"\nif PATTERN: import one\n',
+            "shop/__init__.py": "def f(x):\n    from . import a\n    return a.f()\n",
+            "shop/a.py": """
+                import importlib
+                def f():
+                    x = 1; from two \\
+                        import TWO
+                    import json, three as t
+                    four = importlib.import_module("four")
+                    import plain
+                    return plain.one.ONE, TWO, t.THREE, four.FOUR
+            """,
+            "shop/never_reached.py": "from five import FIVE\n",
+            **{f"{name}.py": f"{name.upper()} = {name!r}\n" for name in ("one", "two", "three", "four", "five", "six")},
+        },
+    )
+    travel.open("""
+        import warnings
+        warnings.simplefilter("ignore")
+        assert targets[0](0) == ("one", "two", "three", "four")
+    """)
+    assert "modules/five.py" in travel.members()
+    assert "modules/six.py" not in travel.members()
+
+
 def test_of_a_namespace_package_only_what_is_imported_travels(travel: Travel) -> None:
     """A folder without ``__init__.py`` may be anybody's home, so its other files stay there."""
     travel.pack(

@@ -5,12 +5,33 @@ from __future__ import annotations
 import ast
 import dis
 import importlib.util
+import re
+import warnings
 from collections.abc import Iterable, Iterator
 from types import CodeType
 
-__all__ = ["imports_of_code", "imports_of_source"]
+__all__ = ["glance_at_imports", "imports_of_code", "imports_of_source"]
 
 _CALLS = ("import_module", "__import__")
+_STATEMENT = re.compile(
+    r"(?:^|[;:])(?:\\\n|[ \t])*(?:from(?:\\\n|[ \t])+([.\w]+)(?:\\\n|[ \t])*import\b|import(?:\\\n|[ \t])+([^\n#;]+))",
+    re.M,
+)
+
+
+def glance_at_imports(source: bytes) -> set[str]:
+    """What `imports_of_source` could find, in a fiftieth of its time and less exactly.
+
+    Gives the modules that import statements name, relative ones with their dots, those in texts and comments included;
+    and ``""`` where a module may be named in a call.
+    """
+    text = source.decode("utf-8", "replace")
+    found: set[str] = set()
+    for base, several in _STATEMENT.findall(text):
+        found.update([base] if base else (part.split()[0] for part in several.split(",") if part.strip()))
+    if any(call in text for call in _CALLS):
+        found.add("")
+    return found
 
 
 def imports_of_source(source: bytes, filename: str, package: str | None) -> set[str]:
@@ -24,7 +45,9 @@ def imports_of_source(source: bytes, filename: str, package: str | None) -> set[
         package: the package that relative imports start from.
     """
     try:
-        tree = ast.parse(source, filename)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the author hears them when the module is imported
+            tree = ast.parse(source, filename)
     except (SyntaxError, ValueError):
         return set()
     found: set[str] = set()

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sage.core.client._archive import check_name
-from sage.core.client._imports import imports_of_source
+from sage.core.client._imports import glance_at_imports, imports_of_source
 from sage.core.errors import PackagingError
 
 __all__ = ["MODULES", "LocalModules", "is_installed", "refuse_shadowed_sage"]
@@ -79,8 +79,7 @@ class LocalModules:
 
     def _add(self, name: str) -> set[str]:
         """Add one module and its parents; returns the names of what they import."""
-        top = name.partition(".")[0]
-        if top in ("sage", "__main__") or (top in sys.stdlib_module_names and not self._hides_stdlib(top)):
+        if _never_travels(name.partition(".")[0]):
             return set()
         wanted: set[str] = set()
         parts = name.split(".")
@@ -97,29 +96,45 @@ class LocalModules:
                 continue  # a namespace package has no file of its own
             if not self._is_local(prefix, spec):
                 break
-            if prefix not in self._seen or prefix == name:
-                self._seen.add(prefix)
-                wanted |= self._ship(prefix, spec, spec.origin)
+            self._seen.add(prefix)
+            wanted |= self._ship(prefix, spec, spec.origin)
         return wanted
 
     def _ship(self, name: str, spec: ModuleSpec, origin: str) -> set[str]:
-        wanted: set[str] = set()
         file = Path(origin)
         base = MODULES + name.replace(".", "/")
-        is_package = spec.submodule_search_locations is not None
         suffix = next((item for item in _SUFFIXES if file.name.endswith(item)), ".py")
-        member = f"{base}/__init__{suffix}" if is_package else base + suffix
-        if member not in self.files:
-            self._require(member, file, self._read(file, spec))
-            if is_package:
-                for location in spec.submodule_search_locations or ():
-                    self._tree(Path(location), base)
-                # What is loaded was imported by somebody, in ways that need not be visible in any source.
-                wanted.update(loaded for loaded in list(sys.modules) if loaded.startswith(name + "."))
-        if suffix == ".py":
-            package = name if is_package else name.rpartition(".")[0]
-            wanted |= imports_of_source(self.files[member], origin, package)
-        return wanted
+        locations = spec.submodule_search_locations
+        member = base + suffix if locations is None else f"{base}/__init__{suffix}"
+        if member in self.files:
+            return set()  # part of a package that was added whole, and looked at then
+        self._require(member, file, self._read(file, spec))
+        if locations is not None:
+            before = len(self.files) - 1
+            for location in locations:
+                self._tree(Path(location), base)
+            added = list(self.files.items())[before:]
+            return set().union(*(self._imports_outside(name, *item) for item in added if item[0].endswith(".py")))
+        return imports_of_source(self.files[member], origin, name.rpartition(".")[0]) if suffix == ".py" else set()
+
+    def _imports_outside(self, package: str, member: str, source: bytes) -> set[str]:
+        """What a file of a package imports, if it imports anything of the author's outside of that package.
+
+        All of the package travels, so most files need no more than a glance.
+        """
+        for name in glance_at_imports(source):
+            relative = name.startswith(".")
+            inside = "." not in package if relative else f"{name}.".startswith(f"{package}.")
+            if not inside and (relative or not name or self._may_be_local(name.partition(".")[0])):
+                break
+        else:
+            return set()
+        parts = member.removeprefix(MODULES).removesuffix(".py").split("/")
+        return imports_of_source(source, member, ".".join(parts[:-1]))
+
+    def _may_be_local(self, top: str) -> bool:
+        spec = None if _never_travels(top) else self._find(top)
+        return spec is not None and (not spec.has_location or self._is_local(top, spec))
 
     def _tree(self, folder: Path, base: str) -> None:
         """Add what is below a package's folder."""
@@ -216,12 +231,19 @@ class LocalModules:
             known = self._targets[str(root)] = _is_install_target(root)
         return not known
 
-    def _hides_stdlib(self, top: str) -> bool:
-        """Refuse a module of the author's that has the name of one in the standard library, if it was imported."""
-        file = getattr(sys.modules.get(top), "__file__", None)
-        if isinstance(file, str) and not is_installed(os.path.abspath(file)):  # noqa: PTH100
-            _refuse(Path(file), f"it hides the standard library's module {top!r}, which SAGE may need", "rename it")
-        return False
+
+def _never_travels(top: str) -> bool:
+    """Whether modules of this top-level name are there in every job's process.
+
+    Raises:
+        PackagingError: it is the name of one in the standard library, and the author has imported another module by it.
+    """
+    if top not in sys.stdlib_module_names:
+        return top in ("sage", "__main__")
+    file = getattr(sys.modules.get(top), "__file__", None)
+    if isinstance(file, str) and not is_installed(os.path.abspath(file)):  # noqa: PTH100
+        _refuse(Path(file), f"it hides the standard library's module {top!r}, which SAGE may need", "rename it")
+    return True
 
 
 def refuse_shadowed_sage() -> None:

@@ -275,13 +275,19 @@ def _refuse_loaded(modules: Path) -> None:
     for item in modules.iterdir():
         name = item.name.partition(".")[0]
         loaded = sys.modules.get(name)
-        file = getattr(loaded, "__file__", None)
-        if loaded is not None and not (isinstance(file, str) and Path(file).is_relative_to(modules)):
-            raise PackagingError(
-                f"the module {name!r} of the job has the name of one that SAGE itself uses ({file or 'built in'})",
-                hint="rename it",
-                path=name,
-            )
+        if loaded is None:
+            continue
+        ours = item / "__init__.py" if item.is_dir() else item
+        file = Path(getattr(loaded, "__file__", None) or "")
+        if file.is_relative_to(modules) or (
+            ours.is_file() and file.is_file() and ours.read_bytes() == file.read_bytes()
+        ):
+            continue  # the very same, by another way: a plugin in an editable install, say
+        raise PackagingError(
+            f"the module {name!r} of the job has the name of one that SAGE itself uses ({file})",
+            hint="rename it",
+            path=name,
+        )
 
 
 def _load(file: BinaryIO) -> LogicalGraph:
