@@ -36,17 +36,13 @@ LIMIT = 60.0
 
 PIPELINES = """
 import os
-import sys
-import threading
 from pathlib import Path
 
-from sage.core.api.function.batch_function import BatchFunction
-from sage.core.api.function.sink_function import SinkFunction
-from sage.core.api.local_environment import LocalEnvironment
+from sage.core.api import STOP, LocalEnvironment, SinkFunction, SourceFunction
 
 
-class Held(BatchFunction):
-    '''Three records, then nothing until a fifo in the job's folder is written to.'''
+class Held(SourceFunction):
+    '''Three records, then nothing until the file `release` is in the job's folder of work.'''
 
     def __init__(self) -> None:
         self.count = 0
@@ -55,13 +51,12 @@ class Held(BatchFunction):
         self.count += 1
         if self.count <= 3:
             return self.count
-        with open("release.fifo"):
-            return None
+        return STOP if Path("release").exists() else None
 
 
 class Print(SinkFunction):
     def execute(self, value):
-        print("got", value)
+        print("got", value, flush=True)
 
 
 def broken(value):
@@ -85,7 +80,7 @@ def submit(name, build):
 
 
 submit("quick", lambda env: env.from_collection([1, 2, 3]).map(lambda x: 2 * x).sink(Print))
-submit("held", lambda env: env.from_batch(Held).sink(Print))
+submit("held", lambda env: env.from_source(Held).sink(Print))
 submit("broken", lambda env: env.from_collection([7]).map(broken).sink(Print))
 submit("chatty", lambda env: env.from_collection([0, 1, 2]).map(lines).sink(Print))
 submit("exits", lambda env: env.from_collection([1]).map(quit_process).sink(Print))
@@ -249,14 +244,20 @@ class DaemonProcess:
     def folder(self, job_uuid: str) -> Path:
         return self.home / "jobs" / job_uuid
 
-    def hold(self, job_uuid: str) -> None:
-        """Make the fifo that a held job waits at; before it is submitted it has no folder, so the job waits for us."""
-        with contextlib.suppress(FileExistsError):
-            os.mkfifo(self.folder(job_uuid) / "work" / "release.fifo")
-
     def release(self, job_uuid: str) -> None:
-        with (self.folder(job_uuid) / "work" / "release.fifo").open("w"):
-            pass
+        """Let a held job go on."""
+        (self.folder(job_uuid) / "work" / "release").touch()
+
+    def submitted(self, package: bytes) -> dict[str, Any]:
+        """Submit it and return the job."""
+        answer = self.submit(package)
+        assert answer.status == 201, answer
+        job: dict[str, Any] = answer.json()
+        return job
+
+    def history(self, ref: str | int) -> list[str]:
+        """The states that a job went through."""
+        return [item["state"] for item in self.api("GET", f"jobs/{ref}/history").json()["items"]]
 
 
 class Packages:

@@ -149,7 +149,7 @@ class Daemon:
             supervisor=supervisor,
             submissions=submissions,
             removal=Removal(home, store, supervisor, offload, locks),
-            meters=Meters(),
+            meters=Meters(lambda: len(hub)),
         )
 
     def _info(self) -> DaemonInfo:

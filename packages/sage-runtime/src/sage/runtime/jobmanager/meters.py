@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
@@ -33,9 +34,13 @@ class JobCounts:
 
 
 class Meters:
-    """Counts requests and submissions as they come; job figures are taken anew for each scrape."""
+    """Counts requests and submissions as they come; job figures are taken anew for each scrape.
 
-    def __init__(self) -> None:
+    Args:
+        readers: how many wait for events now.
+    """
+
+    def __init__(self, readers: Callable[[], int]) -> None:
         # A time stamp for each counter is of no use here.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
@@ -46,6 +51,8 @@ class Meters:
         self._submissions = Counter(
             "sage_submissions", "Submissions by what became of them.", ["result"], registry=self._registry
         )
+        waiting = Gauge("sage_readers", "Long polls and event streams that wait.", registry=self._registry)
+        waiting.set_function(readers)
         self._jobs = _JobCollector()
         self._registry.register(self._jobs)
 
