@@ -32,5 +32,5 @@ def describe_failure(kind: str, error: BaseException, *, doing: str) -> FailureI
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as broken:
+    except BaseException as broken:  # the user's class may raise anything here
         return f"(its own text cannot be had: {type(broken).__name__})"
