@@ -235,6 +235,18 @@ def test_a_failing_getstate_is_reported_with_its_own_words() -> None:
     assert problem.message.endswith("Odd.self cannot be copied for each subtask: where is it?")
 
 
+def test_an_object_that_fails_while_it_is_taken_apart_is_named_whole() -> None:
+    """The search runs the author's code once more; what that raises must not replace the answer."""
+
+    class Odd(list[Any]):
+        def __iter__(self) -> Any:
+            yield 1
+            raise LookupError("half way")
+
+    problem = only(check_templates(graph(spec("instance", Step(odd=Odd([1, 2]))))))
+    assert problem.message.endswith("Step.self.odd cannot be copied for each subtask: half way")
+
+
 def test_a_local_check_imports_no_cloudpickle() -> None:
     """A pipeline that stays in its process does not pay for what only travelling needs."""
     program = """

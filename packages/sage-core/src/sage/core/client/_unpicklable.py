@@ -83,7 +83,7 @@ class _Search:
         self._visited[id(value)] = value
         failing = False
         if depth < _DEPTH:
-            for below, part in _parts(value, path):
+            for below, part in _safely(_parts(value, path)):
                 if isinstance(part, _PLAIN):
                     continue
                 if self._left == 0:
@@ -97,6 +97,14 @@ class _Search:
                 if found is not None:
                     return found
         return None if failing else Culprit(str(path), value, _text(error))
+
+
+def _safely(parts: Iterator[tuple[_Path, Any]]) -> Iterator[tuple[_Path, Any]]:
+    """The parts up to where the author's own code fails to give them; what is reported then is the whole."""
+    try:
+        yield from parts
+    except Exception:
+        return
 
 
 def _text(error: Exception) -> str:
@@ -174,11 +182,8 @@ def _class_parts(cls: type, path: _Path) -> Iterator[tuple[_Path, Any]]:
 
 
 def _instance_parts(value: Any, path: _Path) -> Iterator[tuple[_Path, Any]]:
-    try:
-        reducer = copyreg.dispatch_table.get(type(value))
-        reduced = value.__reduce_ex__(5) if reducer is None else reducer(value)
-    except Exception:
-        return  # it says itself that it cannot be pickled; that very error is reported
+    reducer = copyreg.dispatch_table.get(type(value))
+    reduced = value.__reduce_ex__(5) if reducer is None else reducer(value)
     if not isinstance(reduced, tuple):
         return
     make, args, state, items, entries = (*reduced, None, None, None)[:5]
