@@ -7,10 +7,12 @@ the modules below import each other by their full names both in the shim and in 
 
 Run by the shim (nothing but the standard library, and little of that, since it must start fast and stay small)::
 
-    main → supervisor → child, control, server, log, sweep → events, processes, files, loop
+    main (steps) → supervisor (one job's states) → child (fork, exec), control (line to the job process), server (its
+    clients), outbox (events that wait for the disk), metrics, log, escalation and sweeper (ending it), failure
+    → events, files, processes, sweep, environment, loop, notes
 
 Imported by the daemon only: `start` (start a shim), `client` (talk to it), `log_reader` (read its log).
-Shared: `events`, `processes`, `files`, `sweep`.
+Shared: `events`, `processes`, `files`, `sweep`, `environment`.
 
 Modules of the first group have no `typing`, `dataclasses` or `subprocess` at run time: together they cost as much as
 all the rest.
