@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sage.core.errors import GraphError, PackagingError
 from sage.core.graph.model import LogicalGraph
 
 __all__ = ["pack"]
@@ -13,9 +14,17 @@ def pack(path: Path, graph: LogicalGraph, uuid: str, backend: str | None) -> Non
     """Write the package of a job.
 
     Raises:
-        PackagingError: something in the graph cannot travel; ``problems`` names everything of that kind.
+        GraphError: parts of the graph cannot travel; all of them are named.
+        PackagingError: the package cannot be made for another reason: it is too large, or a module hides SAGE.
     """
-    from sage.core.client.code import write_package
+    from sage.core.client.code import check_picklable, write_package
     from sage.core.client.package import PackageJob
 
-    write_package(path, graph, PackageJob(uuid=uuid, name=graph.name, backend=backend))
+    try:
+        write_package(path, graph, PackageJob(uuid=uuid, name=graph.name, backend=backend))
+    except PackagingError as error:
+        # Packing ends at the first kind of trouble; looking for all of it is only worth the time now.
+        problems = check_picklable(graph)
+        if problems:
+            raise GraphError(problems) from error
+        raise
