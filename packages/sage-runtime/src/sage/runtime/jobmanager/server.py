@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import struct
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -192,7 +193,14 @@ class _BoundedProtocol(H11Protocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._write_timer is None:
-            self._write_timer = self.loop.call_later(self.limits.write_timeout, self._lingering.abort)
+            self._write_timer = self.loop.call_later(self.limits.write_timeout, self._cut)
+
+    def _cut(self) -> None:
+        """End the connection and drop what the kernel still holds for a reader that does not read."""
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._lingering.abort()
 
     def resume_writing(self) -> None:
         if self._write_timer is not None:

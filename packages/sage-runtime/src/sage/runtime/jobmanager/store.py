@@ -275,6 +275,8 @@ class _Thread:
                 try:
                     done.append((future, self._one(work)))
                 except Exception as error:
+                    if self._writes and not self._connection.in_transaction:
+                        raise  # a full disk, for one, makes SQLite roll back everything
                     future.set_exception(_translated(error))
             if self._writes:
                 self._connection.execute("COMMIT")
@@ -295,8 +297,9 @@ class _Thread:
         try:
             result = work(self._connection)
         except BaseException:
-            self._connection.execute("ROLLBACK TO one")
-            self._connection.execute("RELEASE one")
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK TO one")
+                self._connection.execute("RELEASE one")
             raise
         self._connection.execute("RELEASE one")
         return result

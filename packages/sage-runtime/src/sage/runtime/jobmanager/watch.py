@@ -79,17 +79,21 @@ class FolderWatch:
         self._descriptor = -1
 
     def _add(self, folder: Path) -> int | None:
-        watch: int = self._libc.inotify_add_watch(self._descriptor, os.fsencode(folder), ctypes.c_uint32(_MASK))
+        watch, code = self._add_watch(folder)
         if watch >= 0:
             return watch
-        code = ctypes.get_errno()
         if code in (errno.ENOSPC, errno.ENOMEM):
             if not self._unwatched:
                 _log.warning(
                     "the kernel has no watch left for %s (fs.inotify.max_user_watches); looking each second", folder
                 )
             return None
-        raise OSError(code, f"cannot watch {folder}: {os.strerror(code)}")
+        raise OSError(code, os.strerror(code), str(folder))
+
+    def _add_watch(self, folder: Path) -> tuple[int, int]:
+        """The kernel's number of the watch, or a negative one and the error."""
+        watch = self._libc.inotify_add_watch(self._descriptor, os.fsencode(folder), ctypes.c_uint32(_MASK))
+        return int(watch), ctypes.get_errno()
 
     def _read(self) -> None:
         try:
