@@ -18,7 +18,7 @@ from sage.cli.failures import refuse
 from sage.cli.options import add_output_options
 from sage.cli.registry import ELSEWHERE, Entry
 
-__all__ = ["LazyGroup", "Stub"]
+__all__ = ["LazyGroup", "Stub", "add_plugin_commands"]
 
 
 class Stub(TyperCommand):

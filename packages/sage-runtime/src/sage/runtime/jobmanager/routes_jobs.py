@@ -30,7 +30,7 @@ from sage.runtime.jobmanager.records import state_change
 from sage.runtime.jobmanager.removal import Cleanup
 from sage.runtime.jobmanager.store import Row
 
-__all__ = ["Ref", "make_router", "stream_name"]
+__all__ = ["CleanupAnswer", "CleanupRequest", "Failures", "History", "Ref", "make_router", "stream_name"]
 
 _MAX_PAGE = 500
 _MAX_LOG = 1024 * 1024

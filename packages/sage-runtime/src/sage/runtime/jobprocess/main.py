@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sage.core.engine.coordinator import Coordinator, StateListener
     from sage.core.graph.model import LogicalGraph
 
-__all__ = ["main"]
+__all__ = ["main", "run_job"]
 
 _ORPHAN_GRACE = 5.0
 
