@@ -49,7 +49,7 @@ def known(jobmanager: Any, number: int, state: str, *texts: str, started: str = 
     """A job that is asked for once as it runs, and afterwards as it ended."""
     facts = {"number": number, "uuid": UUIDS[number - 1], "name": f"job-{number}"}
     running = jobmanager.job(**facts, state=started)
-    ended = jobmanager.job(**facts, state=state)
+    ended: dict[str, Any] = jobmanager.job(**facts, state=state)
     jobmanager.on("GET", f"jobs/{facts['uuid']}", running, ended)
     jobmanager.log(ended, *texts)
     return ended
@@ -136,21 +136,19 @@ def test_signals_are_the_scripts(sage: Any) -> None:
     name = script(
         sage,
         "import signal, sys\n"
-        "got = []\n"
-        "signal.signal(signal.SIGTERM, lambda *_: got.append('TERM'))\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM}})\n"
         "print('ready', flush=True)\n"
-        "signal.pause()\n"
-        "print(*got)\n"
+        "print(signal.sigwait({{signal.SIGTERM}}).name)\n"
         "sys.exit(3)\n",
     )
-    command = [Path(sys.executable).with_name("sage"), "run", name]
+    command = [str(Path(sys.executable).with_name("sage")), "run", name]
     process = subprocess.Popen(command, env=sage.environment(), cwd=sage.folder, stdout=subprocess.PIPE, text=True)
     with process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
-        assert process.stdout.read() == "TERM\n"
+        assert process.stdout.read() == "SIGTERM\n"
         assert process.wait(60) == 3
 
 

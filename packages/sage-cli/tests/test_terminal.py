@@ -33,7 +33,7 @@ def on_terminal(
         what the terminal was sent, and the exit code.
     """
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-I", "-c", TAKE_TERMINAL, Path(sys.executable).with_name("sage"), *args]
+    command = [sys.executable, "-I", "-c", TAKE_TERMINAL, str(Path(sys.executable).with_name("sage")), *args]
     variables = {**sage.environment(env), "TERM": "xterm"}
     process = subprocess.Popen(command, env=variables, cwd=sage.folder, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
@@ -94,6 +94,7 @@ def test_states_have_colours_unless_they_are_unwanted(sage: Any, jobmanager: Any
     for env in ({"NO_COLOR": "1"}, {"SAGE_OUTPUT__COLORS": "never"}):
         shown, _ = on_terminal(sage, "job", "list", env=env)
         assert "\x1b[1;32m" not in shown and "\x1b[32m" not in shown
+    assert "\x1b[1;32mcompleted" in sage("job", "list", env={"SAGE_OUTPUT__COLORS": "always"}).out
 
 
 def test_logs_keep_their_colours_and_nothing_else(sage: Any, jobmanager: Any) -> None:

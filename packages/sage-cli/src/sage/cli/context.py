@@ -17,6 +17,8 @@ from sage.cli.failures import DECLINED, Failure, refuse
 from sage.cli.render.text import clean, clean_block
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from sage.cli.render.logs import LogPrinter
     from sage.cli.render.views import View
     from sage.core.client import JobManagerClient
@@ -78,13 +80,7 @@ class Context:
     def format(self) -> str:
         """``table``, ``json`` or ``yaml``: the option's, else the configuration's."""
         if self._format is None:
-            from sage.core.errors import ConfigError
-
-            try:
-                self._format = self.config.output.format if _sets_format() else "table"
-            except ConfigError:
-                # Whoever needs the configuration reports it; how to print must be known for that very report.
-                self._format = "table"
+            self._format = self._setting("format", lambda config: config.output.format, "table")
         return self._format
 
     @property
@@ -125,7 +121,8 @@ class Context:
         if _is_log(first):
             self._print_log(cast("Iterable[LogChunk]", chain([first], items)))
         elif first is not None:
-            with self._live(view) if sys.stdout.isatty() else self._one_by_one(view) as show:
+            console = self._console()
+            with self._live(console, view) if console is not None else self._one_by_one(view) as show:
                 for model in chain([first], items):
                     show(model)
 
@@ -203,14 +200,30 @@ class Context:
 
     def _show(self, model: object, view: View | None) -> None:
         parts = self._parts(model, view)
-        if sys.stdout.isatty():
+        console = self._console()
+        if console is not None:
             from sage.cli.render import rich_
 
-            rich_.console(sys.stdout, colors=self._colors()).print(rich_.renderable(parts))
+            console.print(rich_.renderable(parts))
         else:
             from sage.cli.render.plain import render
 
             self._write(render(parts))
+
+    def _console(self) -> Console | None:
+        """The terminal, or what shall be treated like one; None for a plain stream."""
+        terminal, colors = sys.stdout.isatty(), self._colors()
+        if not terminal and colors != "always":
+            return None
+        from sage.cli.render import rich_
+
+        return rich_.console(sys.stdout, colors=colors != "never", terminal=True)
+
+    def _colors(self) -> str:
+        """``auto``, ``always`` or ``never``."""
+        if os.environ.get("NO_COLOR"):
+            return "never"
+        return self._setting("colors", lambda config: config.output.colors, "auto")
 
     def _parts(self, model: object, view: View | None) -> Any:
         from sage.cli.render import views
@@ -229,36 +242,39 @@ class Context:
         printer.close()
 
     @contextmanager
-    def _live(self, view: View | None) -> Iterator[Callable[[object], None]]:
+    def _live(self, console: Console, view: View | None) -> Iterator[Callable[[object], None]]:
         from rich.live import Live
 
         from sage.cli.render import rich_
 
-        with Live(console=rich_.console(sys.stdout, colors=self._colors()), auto_refresh=False) as live:
+        with Live(console=console, auto_refresh=False) as live:
             yield lambda model: live.update(rich_.renderable(self._parts(model, view)), refresh=True)
 
     @contextmanager
     def _one_by_one(self, view: View | None) -> Iterator[Callable[[object], None]]:
         yield lambda model: self._show(model, view)
 
-    def _colors(self) -> bool:
+    def _setting(self, name: str, read: Callable[[Config], str], default: str) -> str:
+        """A setting of the section ``output``, whose default is known here.
+
+        The configuration is loaded only if it can say anything of it; and where it is wrong, whoever needs it reports
+        that: how to print must be known for that very report.
+        """
         from sage.core.errors import ConfigError
 
-        if os.environ.get("NO_COLOR"):
-            return False
         try:
-            return self.config.output.colors != "never"
+            return read(self.config) if self._config is not None or _mentions(name) else default
         except ConfigError:
-            return True  # whoever needs the configuration reports it
+            return default
 
     def _write(self, text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
 
 
-def _sets_format() -> bool:
-    """Whether the configuration can say anything of the format; if not, it need not be loaded for that."""
-    if "SAGE_OUTPUT__FORMAT" in os.environ:
+def _mentions(name: str) -> bool:
+    """Whether a variable or the file may set this field of the section ``output``."""
+    if f"SAGE_OUTPUT__{name.upper()}" in os.environ:
         return True
     from sage.core.config.places import config_path
 
@@ -266,7 +282,7 @@ def _sets_format() -> bool:
         lines = config_path().read_bytes().splitlines()
     except OSError:
         return False  # absent; or whoever needs it reports that it cannot be read
-    return any(b"format" in line and not line.lstrip().startswith(b"#") for line in lines)
+    return any(name.encode() in line and not line.lstrip().startswith(b"#") for line in lines)
 
 
 def _is_log(model: object) -> bool:

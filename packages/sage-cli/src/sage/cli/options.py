@@ -10,7 +10,7 @@ import typer
 
 from sage.cli.context import current
 
-__all__ = ["add_output_options", "wanted_format"]
+__all__ = ["add_output_options", "is_output_option", "wanted_format"]
 
 _FORMATS = ("table", "json", "yaml")
 
@@ -19,6 +19,11 @@ def add_output_options(command: Any) -> None:
     """Give a command the options; one that has an option of that name itself keeps its own."""
     taken = {name for param in command.params for name in param.opts}
     command.params.extend(param for param in _params() if taken.isdisjoint(param.opts))
+
+
+def is_output_option(param: Any) -> bool:
+    """Whether the parameter is one of the options that every command takes."""
+    return any(param is each for each in _params())
 
 
 def wanted_format(args: Sequence[str]) -> str | None:

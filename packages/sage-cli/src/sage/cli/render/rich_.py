@@ -32,9 +32,17 @@ _STATES = {
 }
 
 
-def console(stream: TextIO, *, colors: bool) -> Console:
-    """A console that adds nothing of its own: no markup, no highlighting, no emoji."""
-    return Console(file=stream, no_color=not colors, highlight=False, markup=False, emoji=False)
+def console(stream: TextIO, *, colors: bool, terminal: bool | None = None) -> Console:
+    """A console that adds nothing of its own: no markup, no highlighting, no emoji.
+
+    Args:
+        stream: where to write.
+        colors: whether colours may be used.
+        terminal: whether to treat the stream as a terminal; None asks it.
+    """
+    return Console(
+        file=stream, no_color=not colors, force_terminal=terminal, highlight=False, markup=False, emoji=False
+    )
 
 
 def renderable(parts: Sequence[Part]) -> RenderableType:

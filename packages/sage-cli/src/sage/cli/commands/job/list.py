@@ -32,7 +32,7 @@ def list_jobs(
     state: Annotated[State | None, typer.Option(help="Only jobs in this state.")] = None,
     name: Annotated[str | None, typer.Option(help="Only jobs of this name.")] = None,
     owner: Annotated[str | None, typer.Option(help="Only jobs of this owner.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many at most.")] = 50,
     cursor: Annotated[str | None, typer.Option(help="Go on where an earlier list ended.")] = None,
 ) -> None:
     """List jobs, newest first. Those that have ended stay listed until they are deleted or cleaned up."""
