@@ -108,6 +108,7 @@ class TestAdoption:
             ended: list[str] = []
             waiter = threading.Thread(target=lambda: ended.append(client.wait(1, timeout=60).state))
             waiter.start()
+            wait_until(lambda: readers(daemon), lambda count: count == 1)
             daemon.stop()
             daemon.start()
             daemon.release(job["uuid"])
@@ -653,3 +654,7 @@ class TestIndex:
         assert (damaged["mark"], damaged["state"]) == ("lost", "queued")
         assert "damaged" in damaged["reason"]
         assert daemon.api("POST", "jobs/2/cancel").status == 202
+        refused = daemon.api("POST", "jobs/1/cancel")
+        assert (refused.status, refused.code) == (409, "wrong_state")
+        assert daemon.api("DELETE", "jobs/1?force=true").status == 200
+        assert not daemon.folder(job["uuid"]).exists()

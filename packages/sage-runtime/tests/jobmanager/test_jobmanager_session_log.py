@@ -284,7 +284,8 @@ class TestOfADaemon:
         daemon.stop()
         log = daemon.session_log
         told = [line.partition("job 1 ")[2] for line in log.splitlines() if "job 1 " in line]
-        states = ["submitted: quick", "submitted → queued", "queued → starting", "starting → running"]
+        assert told[0].startswith("submitted by admin: quick (package ")
+        states = [told[0], "submitted → queued", "queued → starting", "starting → running"]
         assert [line for line in told if not line.startswith("|")] == [*states, "running → completed"]
         assert [line for line in told if line.startswith("|")] == ["| got 2", "| got 4", "| got 6"]
         assert told[-1] == "running → completed"

@@ -65,6 +65,7 @@ class Daemon:
         self._store = Store(home.database, jobs=home.jobs)
         self._hub: Hub | None = None
         self._server: HttpServer | None = None
+        self._stop_asked = False
 
     async def run(self, listener: socket, announce: Callable[[], None]) -> None:
         """Serve on ``listener`` until `stop`; calls ``announce`` once requests are answered."""
@@ -87,6 +88,7 @@ class Daemon:
 
     def stop(self) -> None:
         """Answer what is open, then let `run` return. Running jobs go on."""
+        self._stop_asked = True
         if self._hub is not None:
             self._hub.close()
         if self._server is not None:
@@ -104,6 +106,8 @@ class Daemon:
         )
         self._hub = parts.hub
         self._server = HttpServer(guard, self._limits, self._tls)
+        if self._stop_asked:
+            return  # while jobs were taken up again
         serving = asyncio.get_running_loop().create_task(self._server.serve(sockets=[listener]), name="http")
         accepting = asyncio.get_running_loop().create_task(self._server.accepting.wait(), name="accepting")
         await asyncio.wait({serving, accepting}, return_when=asyncio.FIRST_COMPLETED)

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["AlreadyRunningError", "main"]
 
 _MOST_FILES = 65_536
-_LOGGERS = (("sage", logging.INFO), ("uvicorn", logging.WARNING), ("asyncio", logging.WARNING))
+# uvicorn warns of each malformed request, hence as often as a stranger likes.
+_LOGGERS = (("sage", logging.INFO), ("uvicorn", logging.ERROR), ("asyncio", logging.WARNING))
 _log = logging.getLogger(__name__)
 
 

@@ -18,7 +18,7 @@ from sage.runtime.jobmanager.offload import Offload
 from sage.runtime.jobmanager.store import Row
 from sage.runtime.shim.events import EventsCorruptError, read_events
 
-__all__ = ["Records", "Totals", "state_change"]
+__all__ = ["Records", "Totals", "job_json", "state_change"]
 
 _CACHED = 256
 _LARGEST_METRICS = 8 * 1024 * 1024
@@ -106,6 +106,11 @@ class Records:
 class _Ends:
     sources: frozenset[str]
     sinks: frozenset[str]
+
+
+def job_json(job: JobInfo) -> dict[str, Any]:
+    """What `JobInfo.to_json` gives, without its deep copies: lists are long."""
+    return {**vars(job), "failure": None if job.failure is None else dict(vars(job.failure))}
 
 
 def state_change(event: Mapping[str, Any]) -> StateChange:

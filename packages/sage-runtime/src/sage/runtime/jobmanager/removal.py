@@ -57,8 +57,11 @@ class Removal:
         self._offload = offload
         self._locks = locks
 
-    async def delete(self, row: Row, *, force: bool) -> Row:
+    async def delete(self, row: Row, *, by: str, force: bool = False) -> Row:
         """Remove a job; with ``force`` cancel it first where it has not ended. Returns it as it was last.
+
+        Args:
+            by: who asked for it, for the session log.
 
         Raises:
             WrongStateError: it has not ended (and ``force`` was not given, or it would not end).
@@ -72,7 +75,7 @@ class Removal:
                     job=row.uuid,
                     state=row.state,
                 )
-            await self._cancel(row)
+            await self._cancel(row, by)
         if not await self._supervisor.wait_gone(row.number, self._supervisor.cancel_patience):
             raise WrongStateError(
                 f"job {row.number} was cancelled and has not ended within {self._supervisor.cancel_patience:g} s",
@@ -86,10 +89,10 @@ class Removal:
                 raise NotFoundError(f"job {row.number} has been deleted already")
             if not newest.is_ended:
                 raise WrongStateError(f"job {row.number} is {newest.state} again", job=row.uuid, state=newest.state)
-            await self._remove(newest)
+            await self._remove(newest, by)
         return newest
 
-    async def cleanup(self, wanted: Cleanup) -> list[Row]:
+    async def cleanup(self, wanted: Cleanup, *, by: str) -> list[Row]:
         """Remove ended jobs; returns those that were removed.
 
         Raises:
@@ -112,7 +115,7 @@ class Removal:
             if wanted.older_than is not None and not _ended_before(row, wanted.older_than):
                 continue
             try:
-                removed.append(await self.delete(row, force=False))
+                removed.append(await self.delete(row, by=by))
             except NotFoundError:
                 # Deleted by somebody else meanwhile, which is what was wanted.
                 _log.debug("job %d was gone before its cleanup", row.number)
@@ -140,15 +143,17 @@ class Removal:
                 )
         return rows
 
-    async def _cancel(self, row: Row) -> None:
+    async def _cancel(self, row: Row, by: str) -> None:
+        if await self._supervisor.abandon(row):
+            return
         try:
-            await self._supervisor.cancel(row, "it is being deleted")
+            await self._supervisor.cancel(row, f"deleted by {by}")
         except WrongStateError:
             newest = await self._store.by_uuid(row.uuid)
             if newest is not None and not newest.is_ended:
                 raise
 
-    async def _remove(self, row: Row) -> None:
+    async def _remove(self, row: Row, by: str) -> None:
         folder = self._home.job(row.uuid)
         trash = self._home.trash / f"{row.uuid}.{secrets.token_hex(4)}"
 
@@ -162,7 +167,7 @@ class Removal:
         failpoint("trashed")
         await self._store.delete(row.number)
         failpoint("row-gone")
-        self._supervisor.forget(row)
+        self._supervisor.forget(row, by)
         await self._offload.read(shutil.rmtree, trash, ignore_errors=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import PlainTextResponse, Response
 
-from sage.core.client.models import DaemonInfo
+from sage.core.client.models import ENDED_STATES, DaemonInfo
 from sage.runtime.jobmanager.meters import METRICS_MEDIA_TYPE, JobCounts
 from sage.runtime.jobmanager.parts import API_PREFIX, JsonResponse, Parts
 from sage.runtime.jobmanager.problems import BusyError
@@ -14,6 +14,7 @@ from sage.runtime.jobmanager.store import Query
 __all__ = ["make_api_router", "make_open_router"]
 
 _SHOWN_ENDED = 100
+_NOT_STARTED = ("submitted", "queued")
 
 
 def make_api_router(parts: Parts) -> APIRouter:
@@ -48,10 +49,8 @@ def make_open_router(parts: Parts) -> APIRouter:
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Figures in Prometheus' text format: jobs by state, submissions, requests, records per job and operator."""
-        rows = [
-            *await parts.store.unfinished(),
-            *await parts.store.page(Query(states=("completed", "failed", "cancelled", "stopped"), limit=_SHOWN_ENDED)),
-        ]
+        rows = [row for row in await parts.store.unfinished() if row.state not in _NOT_STARTED]
+        rows += await parts.store.page(Query(states=tuple(sorted(ENDED_STATES)), limit=_SHOWN_ENDED))
         jobs = [JobCounts(row.number, row.name, await parts.records.metrics(row)) for row in rows]
         page = parts.meters.render(await parts.store.count_by_state(), jobs)
         return Response(page, media_type=METRICS_MEDIA_TYPE)

@@ -26,7 +26,7 @@ from sage.runtime.jobmanager.guard import OWNER
 from sage.runtime.jobmanager.joblog import STREAMS, read_part
 from sage.runtime.jobmanager.parts import API_PREFIX, JsonResponse, Parts
 from sage.runtime.jobmanager.problems import RequestError
-from sage.runtime.jobmanager.records import state_change
+from sage.runtime.jobmanager.records import job_json, state_change
 from sage.runtime.jobmanager.removal import Cleanup
 from sage.runtime.jobmanager.store import Row
 
@@ -71,7 +71,7 @@ def make_router(parts: Parts) -> APIRouter:
     router = APIRouter(prefix=API_PREFIX, tags=["jobs"])
 
     async def answer(row: Row, status: int = 200, headers: dict[str, str] | None = None) -> JsonResponse:
-        return JsonResponse((await parts.records.info(row)).to_json(), status, headers)
+        return JsonResponse(job_json(await parts.records.info(row)), status, headers)
 
     @router.post(
         "/jobs",
@@ -108,7 +108,7 @@ def make_router(parts: Parts) -> APIRouter:
         rows = await parts.store.page(wanted)
         items = await asyncio.gather(*(parts.records.info(row) for row in rows[:limit]))
         following = str(rows[limit - 1].number) if len(rows) > limit else None
-        return JsonResponse(Page(tuple(items), following).to_json())
+        return JsonResponse({"items": [job_json(item) for item in items], "next_cursor": following})
 
     @router.get("/jobs/{ref}", response_model=JobInfo)
     async def show(
@@ -124,22 +124,22 @@ def make_router(parts: Parts) -> APIRouter:
         return await answer(row)
 
     @router.delete("/jobs/{ref}", response_model=JobInfo)
-    async def delete(ref: Ref, force: bool = False) -> JsonResponse:
+    async def delete(request: Request, ref: Ref, force: bool = False) -> JsonResponse:
         """Delete a job that has ended; with `force` cancel it first. Answers with the job as it was last."""
-        row = await parts.removal.delete(await parts.store.find(ref), force=force)
+        row = await parts.removal.delete(await parts.store.find(ref), by=request.scope[OWNER], force=force)
         return await answer(row)
 
     @router.post("/jobs/{ref}/stop", status_code=202, response_model=JobInfo)
-    async def stop(ref: Ref) -> JsonResponse:
+    async def stop(request: Request, ref: Ref) -> JsonResponse:
         """Stop a job. There are no savepoints in this version, so it is cancelled."""
         row = await parts.store.find(ref)
-        return await answer(await parts.supervisor.cancel(row, "stop was asked for"), 202)
+        return await answer(await parts.supervisor.cancel(row, f"stopped by {request.scope[OWNER]}"), 202)
 
     @router.post("/jobs/{ref}/cancel", status_code=202, response_model=JobInfo)
-    async def cancel(ref: Ref) -> JsonResponse:
+    async def cancel(request: Request, ref: Ref) -> JsonResponse:
         """Cancel a job. It is asked to end, then terminated, then killed."""
         row = await parts.store.find(ref)
-        return await answer(await parts.supervisor.cancel(row, "cancel was asked for"), 202)
+        return await answer(await parts.supervisor.cancel(row, f"cancelled by {request.scope[OWNER]}"), 202)
 
     @router.post("/jobs/{ref}/continue", status_code=202, response_model=JobInfo)
     async def continue_(ref: Ref) -> NoReturn:
@@ -196,10 +196,11 @@ def make_router(parts: Parts) -> APIRouter:
         )
 
     @router.post("/cleanup", response_model=CleanupAnswer)
-    async def cleanup(wanted: CleanupRequest) -> JsonResponse:
+    async def cleanup(request: Request, wanted: CleanupRequest) -> JsonResponse:
         """Remove jobs that have ended: completed, failed and cancelled ones, or those that are named."""
-        rows = await parts.removal.cleanup(Cleanup(wanted.states, wanted.older_than, wanted.jobs))
-        items = [(await parts.records.info(row)).to_json() for row in rows]
+        chosen = Cleanup(wanted.states, wanted.older_than, wanted.jobs)
+        rows = await parts.removal.cleanup(chosen, by=request.scope[OWNER])
+        items = [job_json(await parts.records.info(row)) for row in rows]
         return JsonResponse({"items": items})
 
     return router

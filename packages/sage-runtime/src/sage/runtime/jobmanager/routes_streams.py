@@ -15,7 +15,7 @@ from sage.runtime.jobmanager.events import HubClosedError, SlowReaderError, Subs
 from sage.runtime.jobmanager.joblog import follow
 from sage.runtime.jobmanager.parts import API_PREFIX, Parts
 from sage.runtime.jobmanager.problems import RequestError
-from sage.runtime.jobmanager.records import state_change
+from sage.runtime.jobmanager.records import job_json, state_change
 from sage.runtime.jobmanager.routes_jobs import Ref, stream_name
 from sage.runtime.jobmanager.store import Row
 
@@ -123,7 +123,7 @@ async def _until_ended(parts: Parts, row: Row, changes: Subscription) -> None:
 
 
 async def _end(parts: Parts, row: Row) -> bytes:
-    return _event("end", (await parts.records.info(row)).to_json())
+    return _event("end", job_json(await parts.records.info(row)))
 
 
 def _answer(events: AsyncIterator[bytes]) -> _Events:

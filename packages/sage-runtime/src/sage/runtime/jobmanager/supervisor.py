@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -38,9 +39,9 @@ from sage.runtime.jobmanager.store import Row, Store
 from sage.runtime.jobmanager.watch import FolderWatch
 from sage.runtime.run_dir import job_socket, run_dir
 from sage.runtime.shim.client import ShimClient, ShimUnreachableError, wait_exit
-from sage.runtime.shim.events import EventsCorruptError, EventsFile, EventsFileBusyError, read_events
+from sage.runtime.shim.events import EventsCorruptError, EventsFile, EventsFileBusyError, now, read_events
 from sage.runtime.shim.files import write_json
-from sage.runtime.shim.processes import ProcessIdentity, boot_id
+from sage.runtime.shim.processes import ProcessIdentity, boot_id, send_signal
 from sage.runtime.shim.start import ShimStartError, start_shim
 from sage.runtime.shim.sweep import end_processes
 
@@ -90,6 +91,7 @@ class _Job:
         self.ended = asyncio.Event()
         self.gone = asyncio.Event()
         self.started = False
+        self.damaged = False
         self.shim: ProcessIdentity | None = None
         self.end_note: tuple[str, Row] | None = None
 
@@ -191,6 +193,13 @@ class Supervisor:
         if job is None or job.row.is_ended:
             newest = await self._reread(row)
             raise WrongStateError(f"job {row.number} is {newest.state} already", job=row.uuid, state=newest.state)
+        if job.damaged:
+            raise WrongStateError(
+                f"job {row.number} cannot be cancelled: {job.row.reason}",
+                hint="delete it with force, which ends what is left of it",
+                job=job.uuid,
+                state=job.row.state,
+            )
         async with job.lock:
             if not job.started and job.state in _NOT_STARTED:
                 self._waiting.pop(job.number, None)
@@ -232,9 +241,28 @@ class Supervisor:
         """Seconds within which a job that is cancelled has ended, unless the kernel itself holds it."""
         return 2 * self._settings.grace + _EXIT_PATIENCE
 
-    def forget(self, row: Row) -> None:
-        """A job was deleted."""
-        self._note(f"job {row.number} deleted")
+    async def abandon(self, row: Row) -> bool:
+        """Give up a job whose history is damaged: end what is left of it and have it failed, in the index alone.
+
+        False, and nothing done, for any other job.
+        """
+        job = self._jobs.get(row.number)
+        if job is None or not job.damaged:
+            return False
+        shim = await self._offload.read(find_shim, job.folder)
+        if shim is not None:
+            send_signal(shim, signal.SIGKILL)
+        if await self._offload.launch(end_processes, str(job.folder)):
+            return False
+        reason = "its history is damaged"
+        await self._update(job, {"state": "failed", "mark": None, "reason": reason, "ended_at": now()})
+        job.ended.set()
+        self._let_go(job)
+        return True
+
+    def forget(self, row: Row, by: str) -> None:
+        """A job was deleted, by whom."""
+        self._note(f"job {row.number} deleted by {by}")
         self._hub.publish(Change(row, deleted=True))
 
     # The queue
@@ -277,6 +305,8 @@ class Supervisor:
                 await self._listen(job)
             await self._until_shim_is_gone(job)
             self._let_go(job)
+        except EventsCorruptError as error:
+            _log.error("job %d is no longer attended: %s", job.number, error)
         except Exception:
             # Whatever went wrong, the job's folder tells the truth; the next start of the daemon takes it up again.
             _log.exception("job %d: no longer attended because of an error in the JobManager", job.number)
@@ -431,8 +461,8 @@ class Supervisor:
         try:
             events = await self._offload.read(read_events, job.events_path, job.seq)
         except EventsCorruptError as error:
+            job.damaged = True
             await self._mark(job, "lost", str(error))
-            _log.error("job %d: %s", job.number, error)
             raise
         for event in events:
             await self._index(job, event)
@@ -505,7 +535,8 @@ class Supervisor:
 
     def _note_state(self, job: _Job, before: str | None, row: Row) -> None:
         because = f" ({row.reason})" if row.reason else ""
-        moved = f"{before} → {row.state}" if before else f"{row.state}: {row.name}"
+        submitted = f"submitted by {row.owner}: {row.name} (package {row.sha256[:16]})"
+        moved = f"{before} → {row.state}" if before else submitted
         self._note(f"job {row.number} {moved}{because}")
         if row.state == "failed" and row.failure is not None:
             where = f" in {row.failure.operator}" if row.failure.operator else ""
