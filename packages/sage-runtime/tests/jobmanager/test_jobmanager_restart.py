@@ -73,6 +73,7 @@ class TestAdoption:
         daemon.start()
         done = daemon.job(1)
         assert (done["state"], done["records_out"]) == ("completed", 3)
+        assert daemon.api("DELETE", "jobs/1").status == 200
 
     def test_an_adopted_job_can_be_cancelled(self, make_daemon: Callable[..., Any], packages: Any) -> None:
         """Taken up means fully in hand."""

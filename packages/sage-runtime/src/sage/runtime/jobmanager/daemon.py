@@ -139,6 +139,8 @@ class Daemon:
             max_jobs=config.limits.max_jobs,
             backends=installed_backends,
             default_backend=config.daemon.backend,
+            max_waiting=limits.queue,
+            waiting=lambda: supervisor.waiting,
             locks=locks,
         )
         return Parts(

@@ -12,7 +12,7 @@ from typing import Any
 
 from sage.core.client.models import FailureInfo, JobInfo, JobMetrics, StateChange
 from sage.core.client.package import read_manifest
-from sage.core.errors import InternalError
+from sage.core.errors import InternalError, SageError
 from sage.runtime.jobmanager.home import Home
 from sage.runtime.jobmanager.offload import Offload
 from sage.runtime.jobmanager.store import Row
@@ -65,7 +65,12 @@ class Records:
             return Totals(row.records_in, row.records_out)
         ends = self._ends.get(row.uuid)
         if ends is None:
-            ends = _ends_of(await self.graph(row))
+            try:
+                ends = _ends_of(await self.graph(row))
+            except (SageError, OSError) as error:
+                # Totals are not worth failing for: whoever asks for the graph itself is told.
+                _log.warning("job %d: its package cannot be read: %s", row.number, error)
+                return Totals(row.records_in, row.records_out)
             self._ends[row.uuid] = ends
             while len(self._ends) > _CACHED:
                 self._ends.popitem(last=False)

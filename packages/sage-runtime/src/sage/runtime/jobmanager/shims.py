@@ -9,11 +9,20 @@ from typing import Any
 
 from sage.core.client.models import ENDED_STATES, FailureInfo
 from sage.runtime.shim.client import wait_exit
-from sage.runtime.shim.events import EventsFile
+from sage.runtime.shim.events import EventsFile, EventsFileBusyError
 from sage.runtime.shim.files import read_json
 from sage.runtime.shim.processes import ProcessIdentity, boot_id, is_alive
 
-__all__ = ["append_event", "cause_of_death", "columns_of", "ends_within", "find_shim", "recorded_shim", "write_end"]
+__all__ = [
+    "append_event",
+    "cause_of_death",
+    "columns_of",
+    "ends_within",
+    "find_shim",
+    "is_owned",
+    "recorded_shim",
+    "write_end",
+]
 
 
 def columns_of(event: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,6 +56,15 @@ def append_event(path: Path, state: str, reason: str | None, last: Mapping[str, 
     """Write an event of a job that no shim owns; attempt and epoch are those of the event before."""
     with EventsFile(path) as events:
         return events.append(state, reason=reason, attempt=last["attempt"], epoch=last["epoch"])
+
+
+def is_owned(path: Path) -> bool:
+    """Whether some process holds the events file at ``path``: only a live shim does, besides ourselves."""
+    try:
+        EventsFile(path).close()
+    except EventsFileBusyError:
+        return True
+    return False
 
 
 def write_end(path: Path, reason: str) -> list[dict[str, Any]]:

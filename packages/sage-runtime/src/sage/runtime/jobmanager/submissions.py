@@ -48,6 +48,7 @@ class Submissions:
     Args:
         backends: names of the backends that jobs may ask for.
         default_backend: that of jobs that ask for none.
+        max_waiting, waiting: jobs that may wait for their start, and how many do.
         max_jobs: jobs listed, running or ended.
         locks: by uuid; shared with whoever deletes jobs.
     """
@@ -62,6 +63,8 @@ class Submissions:
         max_jobs: int,
         backends: Callable[[], tuple[str, ...]],
         default_backend: str,
+        max_waiting: int,
+        waiting: Callable[[], int],
         locks: NamedLocks,
     ) -> None:
         self._home = home
@@ -71,6 +74,8 @@ class Submissions:
         self._max_jobs = max_jobs
         self._backends = backends
         self._default_backend = default_backend
+        self._max_waiting = max_waiting
+        self._waiting = waiting
         self._locks = locks
 
     async def take(self, body: AsyncIterator[bytes], owner: str) -> Submission:
@@ -154,6 +159,13 @@ class Submissions:
                 f"this JobManager lists {self._max_jobs} jobs already, as many as it may",
                 hint="remove ended ones with sage job cleanup, or raise limits.max_jobs",
                 limit=self._max_jobs,
+                status=429,
+            )
+        if self._waiting() >= self._max_waiting:
+            raise LimitExceededError(
+                f"{self._max_waiting} jobs wait for their start already",
+                hint="try again when some have ended, or raise daemon.max_running_jobs",
+                limit=self._max_waiting,
                 status=429,
             )
         target = self._home.job(job.uuid)

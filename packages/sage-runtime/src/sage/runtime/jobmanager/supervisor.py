@@ -32,6 +32,7 @@ from sage.runtime.jobmanager.shims import (
     columns_of,
     ends_within,
     find_shim,
+    is_owned,
     recorded_shim,
     write_end,
 )
@@ -143,6 +144,7 @@ class Supervisor:
             self._jobs[job.number] = job
             try:
                 if not await self._catch_up(job):
+                    self._let_go(job)
                     continue
             except EventsCorruptError:
                 continue  # marked and logged; the other jobs go on
@@ -152,9 +154,9 @@ class Supervisor:
             else:
                 _log.info("job %d: taking it up again (%s)", job.number, job.state)
                 self._attend(job, adopt=True)
-        for job in list(self._waiting.values()):
-            self._background(self._note_queued(job), f"queue-{job.number}")
         self._pump()
+        for job in self._waiting.values():
+            self._background(self._note_queued(job), f"queue-{job.number}")
         self.ready = True
 
     async def stop(self) -> None:
@@ -425,6 +427,10 @@ class Supervisor:
 
     async def _bury(self, job: _Job) -> None:
         """The shim died before its job had ended: end what is left of the job, then write its end."""
+        if await self._offload.read(is_owned, job.events_path):
+            # A shim lives that has not come so far as to say where: listen again.
+            await asyncio.sleep(_SHORTEST_RETRY)
+            return
         reason = await self._offload.read(cause_of_death, job.folder)
         await self._mark(job, "lost", reason)
         _log.warning("job %d: %s", job.number, reason)
