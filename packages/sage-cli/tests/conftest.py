@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -77,12 +77,22 @@ class Sage:
         return Result(done.returncode, done.stdout, done.stderr)
 
 
+def new_sage(place: Path) -> Sage:
+    folder = place / "cwd"
+    folder.mkdir()
+    return Sage(place / "home", folder)
+
+
 @pytest.fixture
 def sage(tmp_path: Path) -> Sage:
     """The command, with an empty home folder."""
-    folder = tmp_path / "cwd"
-    folder.mkdir()
-    return Sage(tmp_path / "home", folder)
+    return new_sage(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def make_sage() -> Callable[[Path], Sage]:
+    """Makes the command in a folder, for fixtures that live longer than a test."""
+    return new_sage
 
 
 @dataclass(frozen=True)
