@@ -159,6 +159,7 @@ def test_the_handle_of_a_job(user: User) -> None:
         import sys
         from held import Held, Show
         from sage.core.api import RemoteEnvironment
+        from sage.core.client import JobManagerClient
         from sage.core.errors import WaitTimeoutError, WrongStateError
 
         def refused(what):
@@ -177,6 +178,8 @@ def test_the_handle_of_a_job(user: User) -> None:
             text = ""
             while "got 3" not in text:
                 text += next(logs)
+            with JobManagerClient.from_config() as client:  # its log may be a little ahead of its state
+                client.wait(job.uuid, until={"running"})
             print(env.get_job_status()["status"], job.status()["running"])
             refused(job.delete)
             try:
