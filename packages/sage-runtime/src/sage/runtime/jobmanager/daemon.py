@@ -11,9 +11,9 @@ from collections.abc import Callable
 from importlib.metadata import version
 from socket import socket
 
-from sage.core.client.models import DaemonInfo
 from sage.core.client.package import MEDIA_TYPE, PackageLimits
 from sage.core.config import Config
+from sage.core.models import DaemonInfo
 from sage.core.plugins import installed_backends
 from sage.runtime.jobmanager.app import make_app
 from sage.runtime.jobmanager.events import Hub
