@@ -64,6 +64,23 @@ def test_a_port_taken_by_another_jobmanager(user: User, stranger: User) -> None:
     user.works()
 
 
+def test_a_restart_that_would_fail(user: User) -> None:
+    """What cannot be started again is not stopped: wrong settings (9), a taken port (10)."""
+    before = user.daemon
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for group in ("jobmanager", "deploy"):
+            unsafe = user.sage(group, "restart", "--host", "0.0.0.0", "--json", code=9)
+            assert (unsafe.data["code"], unsafe.err) == ("config", "")
+            refused = user.sage(group, "restart", "--port", port, "--json", code=10)
+            assert (refused.data["code"], refused.err) == ("port_taken", "")
+            assert str(port) in refused.data["message"]
+    wrong = user.sage("jobmanager", "restart", "--json", code=9, env={"SAGE_LOGS__KEEP": "some"})
+    assert "SAGE_LOGS__KEEP" in wrong.data["message"]
+    assert user.daemon == before
+    assert is_alive(before)
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
@@ -131,6 +148,8 @@ def test_a_life(stranger: User) -> None:
     assert again["pid"] != first.pid
     assert not is_alive(first)
     assert stranger.sage("job", "list", "--json").data["items"][0]["state"] == "completed"
+    assert [job["number"] for job in stranger.sage("job", "cleanup", "--yes", "--json").data["items"]] == [1]
+    assert stranger.sage("job", "list").err == "no jobs\n"
     log = stranger.sage("jobmanager", "logs", "-n", "1000").out
     assert f"listens on 127.0.0.1 port {stranger.port}" in log
     sessions = sorted((stranger.home / "logs" / "jobmanager").glob("session_*.log"))

@@ -9,7 +9,7 @@ import typer
 from sage.core.plugins import command_context
 from sage.runtime.commands import daemon
 
-__all__ = ["Host", "Port", "Timeout", "no_cluster", "start_daemon", "status_of", "stop_daemon"]
+__all__ = ["Host", "Port", "Timeout", "no_cluster", "restart_daemon", "start_daemon", "status_of", "stop_daemon"]
 
 _PARTLY_DONE = 10
 
@@ -37,6 +37,13 @@ def stop_daemon(timeout: float) -> None:
         context.note("no JobManager runs here")
     else:
         context.note(f"the JobManager (pid {stopped.pid}) has ended; its jobs go on")
+
+
+def restart_daemon(host: str | None, port: int | None, timeout: float) -> None:
+    """Stop the JobManager if it runs, and start it; one that could not start again is not stopped."""
+    daemon.check_start(command_context().config, host=host, port=port)
+    stop_daemon(timeout)
+    start_daemon(host, port)
 
 
 def status_of() -> daemon.JobManagerStatus:

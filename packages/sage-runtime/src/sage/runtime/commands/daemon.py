@@ -24,6 +24,7 @@ __all__ = [
     "DaemonControlError",
     "JobManagerStatus",
     "Running",
+    "check_start",
     "require_this_host",
     "run_foreground",
     "running",
@@ -155,6 +156,26 @@ def start(config: Config, *, host: str | None = None, port: int | None = None) -
             "the JobManager ended right after its start", hint=f"see the newest log in {home.session_logs}"
         )
     return found
+
+
+def check_start(config: Config, *, host: str | None = None, port: int | None = None) -> None:
+    """Find out whether `start` would be refused for its settings, before the JobManager that runs is stopped for it.
+
+    Raises:
+        ConfigError: the settings are wrong together.
+        PortTakenError: somebody else has the port.
+        DaemonControlError: the configuration speaks of another host.
+    """
+    from sage.core.config import load
+    from sage.runtime.jobmanager.network import listen, tls_context
+
+    require_this_host(config, "it cannot be started from here")
+    given = {"daemon.bind": host, "daemon.port": port}
+    wanted = load(overrides={name: value for name, value in given.items() if value is not None})
+    tls_context(wanted)
+    found = running()
+    if found is None or wanted.daemon.port != found.port:
+        listen(wanted).close()
 
 
 def run_foreground(config: Config, *, host: str | None = None, port: int | None = None) -> NoReturn:

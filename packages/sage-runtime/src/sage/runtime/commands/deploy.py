@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from sage.core.plugins import command_context, hookimpl
-from sage.runtime.commands._shared import Host, Port, Timeout, no_cluster, start_daemon, status_of, stop_daemon
+from sage.runtime.commands._shared import (
+    Host,
+    Port,
+    Timeout,
+    no_cluster,
+    restart_daemon,
+    start_daemon,
+    status_of,
+    stop_daemon,
+)
 
 app = typer.Typer(
     help="Start, stop and look at a SAGE deployment: the JobManager and its workers.", no_args_is_help=True
@@ -40,8 +49,7 @@ def stop(timeout: Timeout = 30.0, with_workers: WithWorkers = False) -> None:
 @app.command()
 def restart(host: Host = None, port: Port = None, timeout: Timeout = 30.0, with_workers: WithWorkers = False) -> None:
     """Stop the JobManager if it runs, and start it. Its jobs go on meanwhile."""
-    stop_daemon(timeout)
-    start_daemon(host, port)
+    restart_daemon(host, port, timeout)
     if with_workers:
         no_cluster("the JobManager runs, but no workers were restarted")
 

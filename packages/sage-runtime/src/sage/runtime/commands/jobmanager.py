@@ -9,7 +9,7 @@ import typer
 from sage.core.config import sage_home
 from sage.core.plugins import command_context, hookimpl
 from sage.runtime.commands import daemon, session_log
-from sage.runtime.commands._shared import Host, Port, Timeout, start_daemon, status_of, stop_daemon
+from sage.runtime.commands._shared import Host, Port, Timeout, restart_daemon, start_daemon, status_of, stop_daemon
 from sage.runtime.jobmanager.home import Home
 
 app = typer.Typer(help="Start, stop and look at the JobManager of this host.", no_args_is_help=True)
@@ -47,8 +47,7 @@ def stop(timeout: Timeout = 30.0) -> None:
 @app.command()
 def restart(host: Host = None, port: Port = None, timeout: Timeout = 30.0) -> None:
     """Stop the JobManager if it runs, and start it. Its jobs go on meanwhile."""
-    stop_daemon(timeout)
-    start_daemon(host, port)
+    restart_daemon(host, port, timeout)
 
 
 @app.command()
