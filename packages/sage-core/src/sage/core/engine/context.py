@@ -21,7 +21,7 @@ class RuntimeContext:
         key: the key of the record in hand, directly behind ``keyby``; elsewhere None.
     """
 
-    __slots__ = ("attempt", "job", "job_name", "key", "operator", "parallelism", "subtask", "uid")
+    __slots__ = ("_side", "attempt", "job", "job_name", "key", "operator", "parallelism", "subtask", "uid")
 
     def __init__(
         self, *, job: str, job_name: str, operator: str, uid: str, subtask: int, parallelism: int, attempt: int
@@ -34,6 +34,17 @@ class RuntimeContext:
         self.parallelism = parallelism
         self.attempt = attempt
         self.key: Any = None
+        self._side: dict[str, list[Any]] = {}
+
+    def side_output(self, tag: str, record: Any) -> None:
+        """Put a record out on the side output ``tag``, for ``stream.side_output(tag)``.
+
+        It is released with the other outputs of the call that is running. Where nobody takes that output, the
+        record is left out.
+        """
+        records = self._side.get(tag)
+        if records is not None:
+            records.append(record)
 
     def __repr__(self) -> str:
         return f"<RuntimeContext {self.uid} {self.subtask + 1}/{self.parallelism} of job {self.job}>"

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from sage.core.engine.chain import Chain, Hop
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.events import Attempt
+from sage.core.engine.interrupt import Interrupt
 from sage.core.engine.links import CREDITS, Inbox, Link, LocalLink, Signal
 from sage.core.engine.operators.base import RunningOperator
 from sage.core.engine.operators.filter import FilterOperator
 from sage.core.engine.operators.flatmap import FlatMapOperator
 from sage.core.engine.operators.keyby import KeyByOperator
-from sage.core.engine.operators.map import MapOperator
+from sage.core.engine.operators.comap import CoMapOperator
+from sage.core.engine.operators.map import FilterMapOperator, MapOperator
 from sage.core.engine.operators.reduce import ReduceOperator
 from sage.core.engine.operators.sink import SinkOperator
 from sage.core.engine.operators.source import BatchOperator, CollectionOperator, StreamSourceOperator
@@ -29,6 +31,8 @@ _KINDS: Mapping[str, type[RunningOperator]] = {
     "collection": CollectionOperator,
     "source": StreamSourceOperator,
     "map": MapOperator,
+    "filter_map": FilterMapOperator,
+    "comap": CoMapOperator,
     "filter": FilterOperator,
     "flatmap": FlatMapOperator,
     "keyby": KeyByOperator,
@@ -88,7 +92,7 @@ def wire(
                 task,
                 attempt,
                 signals[task],
-                [inboxes[channel] for channel in plan.channels_into(task)],
+                [(plan.edges[channel.edge].input, inboxes[channel]) for channel in plan.channels_into(task)],
                 link,
                 batch_size,
             )
@@ -101,11 +105,12 @@ def _build_task(
     task: TaskId,
     attempt: Attempt,
     signal: Signal,
-    inputs: list[Inbox],
+    inputs: list[tuple[int, Inbox]],
     link: Callable[[ChannelId], Link],
     batch_size: int,
 ) -> Task:
     stage = plan.stages[task.stage]
+    interrupt = Interrupt(signal)
     operators = {}
     for number in stage.operators:
         spec = plan.operators[number]
@@ -119,10 +124,12 @@ def _build_task(
             attempt=attempt.attempt,
         )
         operators[number] = _KINDS[spec.kind](spec, context)
+        operators[number].recover_with(interrupt.pause)
     hops: dict[int, list[Hop]] = {number: [] for number in stage.operators}
     for edge in plan.graph.edges:
         if edge.source in operators and edge.target in operators:
-            hops[edge.source].append(Hop(operators[edge.target], keyed=edge.exchange == "hash"))
+            hop = Hop(operators[edge.target], keyed=edge.exchange == "hash", input=edge.input, tag=edge.tag)
+            hops[edge.source].append(hop)
     outputs: dict[int, Output] = {}
     for crossing in plan.edges:
         if crossing.source_stage == stage.id:
@@ -131,7 +138,7 @@ def _build_task(
                 end.on_credit(signal.set)
             output = Output(crossing.exchange, sending, keyed=crossing.keyed, batch_size=batch_size)
             outputs[crossing.id] = output
-            hops[crossing.source].append(Hop(output, keyed=crossing.keyed))
-    keyed = any(edge.keyed for edge in plan.edges if edge.target_stage == stage.id)
-    chain = Chain(f"task {task} of {attempt.job}", list(operators.values()), hops, keyed=keyed)
-    return Task(task, chain, inputs, outputs, signal, Pace(batch_size))
+            hops[crossing.source].append(Hop(output, keyed=crossing.keyed, tag=crossing.tag))
+    keyed = {edge.input: edge.keyed for edge in plan.edges if edge.target_stage == stage.id}
+    chain = Chain(f"task {task} of {attempt.job}", list(operators.values()), hops, keyed)
+    return Task(task, chain, inputs, outputs, interrupt, Pace(batch_size))

@@ -9,6 +9,7 @@ from typing import Any
 from sage.core.errors import GraphError, Problem
 from sage.core.graph.functions import Given
 from sage.core.graph.model import Edge, Exchange, LogicalGraph, Operator, SourceLocation
+from sage.core.graph.policy import ErrorPolicy
 from sage.core.graph.validate import validate
 
 __all__ = ["GraphBuilder", "Upstream"]
@@ -16,10 +17,12 @@ __all__ = ["GraphBuilder", "Upstream"]
 
 @dataclass(frozen=True)
 class Upstream:
-    """Where an operator's records come from: an operator, and how its records travel."""
+    """Where an operator's records come from: an operator, how its records travel, by which output, to which input."""
 
     operator: int
     exchange: Exchange = "forward"
+    tag: str | None = None
+    input: int = 0
 
 
 @dataclass
@@ -32,6 +35,7 @@ class _Declared:
     location: SourceLocation
     upstream: Sequence[Upstream]
     options: Mapping[str, Any] = field(default_factory=dict)
+    on_error: ErrorPolicy = ErrorPolicy()
 
 
 class GraphBuilder:
@@ -55,9 +59,10 @@ class GraphBuilder:
         uid: str | None = None,
         parallelism: int = 1,
         options: Mapping[str, Any] | None = None,
+        on_error: ErrorPolicy | None = None,
     ) -> int:
         """Declare an operator. Returns its id."""
-        self._declared.append(_Declared(kind, given, name, uid, parallelism, location, upstream, options or {}))
+        self._declared.append(_Declared(kind, given, name, uid, parallelism, location, upstream, options or {}, on_error or ErrorPolicy()))
         return len(self._declared) - 1
 
     def parallelism_of(self, operator: int) -> int:
@@ -105,8 +110,9 @@ class GraphBuilder:
                     parallelism=item.parallelism,
                     location=item.location,
                     options=dict(item.options),
+                    on_error=item.on_error,
                 )
             )
-            edges += [Edge(up.operator, number, 0, up.exchange) for up in item.upstream]
+            edges += [Edge(up.operator, number, up.input, up.exchange, up.tag) for up in item.upstream]
         graph = LogicalGraph(self._name, tuple(operators), tuple(edges))
         return graph, problems + validate(graph)

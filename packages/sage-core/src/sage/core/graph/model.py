@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from sage.core.graph.policy import ErrorPolicy
+
 __all__ = ["Edge", "Exchange", "FunctionForm", "FunctionSpec", "LogicalGraph", "Operator", "SourceLocation"]
 
 FunctionForm = Literal["class", "instance", "callable", "data"]
@@ -57,6 +59,7 @@ class Operator:
         parallelism: number of subtasks.
         location: the user's line that added it.
         options: settings of this kind of operator, plain JSON values.
+        on_error: what happens to a record whose function raises.
     """
 
     id: int
@@ -67,16 +70,21 @@ class Operator:
     parallelism: int
     location: SourceLocation
     options: Mapping[str, Any] = field(default_factory=dict)
+    on_error: ErrorPolicy = ErrorPolicy()
 
 
 @dataclass(frozen=True)
 class Edge:
-    """Records of operator ``source`` go to input number ``input`` of operator ``target``."""
+    """Records of operator ``source`` go to input number ``input`` of operator ``target``.
+
+    ``tag`` names the side output they come from; None for the operator's own output.
+    """
 
     source: int
     target: int
     input: int
     exchange: Exchange
+    tag: str | None = None
 
 
 @dataclass(frozen=True)
@@ -106,11 +114,12 @@ class LogicalGraph:
                     "parallelism": operator.parallelism,
                     "location": str(operator.location),
                     "options": dict(operator.options),
+                    "on_error": operator.on_error.to_json(),
                 }
                 for operator in self.operators
             ],
             "edges": [
-                {"source": edge.source, "target": edge.target, "input": edge.input, "exchange": edge.exchange}
+                {"source": edge.source, "target": edge.target, "input": edge.input, "exchange": edge.exchange, "tag": edge.tag}
                 for edge in self.edges
             ],
         }
