@@ -192,6 +192,10 @@ def test_a_package_is_sent_as_it_is(sage: Any, jobmanager: Any) -> None:
     assert sage("job", "submit", "one.sagepkg").code == 0
     assert jobmanager.requests[-1].body == b"package"
     assert sage("job", "submit", "one.sagepkg", "x").code == 2
+    (sage.folder / "folder.sagepkg").mkdir()
+    result = sage("job", "submit", "folder.sagepkg")
+    assert result.code == 2
+    assert "folder.sagepkg cannot be read: Is a directory" in result.err
 
 
 def test_nothing_is_sent_if_the_script_fails(sage: Any, jobmanager: Any) -> None:

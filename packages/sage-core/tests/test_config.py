@@ -537,10 +537,21 @@ def test_public_names_are_there() -> None:
         assert hasattr(config_module, name)
 
 
+@given(st.from_regex(r"\A[0-9]{1,20}\Z"))
+def test_numbers_are_what_yaml_says(text: str) -> None:
+    """Plain numbers take a short way; it gives what YAML gives, octal ones included."""
+    import yaml
+
+    from sage.core.config.documents import parse_value
+
+    assert parse_value(text, "here") == yaml.safe_load(text)
+
+
 def test_yaml_is_imported_only_for_something_to_parse(tmp_path: Path) -> None:
-    """Without a file and variables, loading costs no PyYAML."""
+    """Without a file, and for a variable that holds a number, loading costs no PyYAML."""
     code = "import sys; from sage.core.config import load; load(); sys.exit('yaml' in sys.modules)"
     env = {name: value for name, value in os.environ.items() if not name.startswith("SAGE_")}
+    env["SAGE_DAEMON__PORT"] = "19002"
     subprocess.run([sys.executable, "-c", code], check=True, env=env | {"SAGE_HOME": str(tmp_path)}, timeout=60)
 
 

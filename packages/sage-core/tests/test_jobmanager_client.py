@@ -28,6 +28,7 @@ from sage.core.errors import (
     ConfigError,
     ConflictError,
     DaemonUnreachableError,
+    InvalidPackageError,
     JobManagerError,
     LimitExceededError,
     NotAllowedError,
@@ -421,6 +422,23 @@ def test_a_missing_package_is_the_callers_error(peer: Peer, client: JobManagerCl
     with pytest.raises(FileNotFoundError):
         client.submit(tmp_path / "none.zip")
     assert peer.seen == []
+
+
+def test_an_empty_package_is_not_sent(peer: Peer, client: JobManagerClient, tmp_path: Path) -> None:
+    """It is no package, whoever looks at it; nothing is asked of the JobManager."""
+    (tmp_path / "empty.zip").touch()
+    with pytest.raises(InvalidPackageError, match=r"empty\.zip: the package is empty"):
+        client.submit(tmp_path / "empty.zip")
+    assert peer.seen == []
+
+
+def test_a_refused_package_is_named(peer: Peer, client: JobManagerClient, package: Path) -> None:
+    """The JobManager knows no file; the error does, and says what to do."""
+    peer.on("GET info", Reply(INFO))
+    peer.on("POST jobs", problem(400, "invalid_package", "the package is not valid: it is cut off"))
+    with pytest.raises(InvalidPackageError, match=r"package\.zip: the package is not valid: it is cut off") as caught:
+        client.submit(package)
+    assert "submit the program itself" in (caught.value.hint or "")
 
 
 def test_an_answer_of_conflict_is_an_error_of_its_own(peer: Peer, client: JobManagerClient, package: Path) -> None:

@@ -53,7 +53,7 @@ class Deployment(Protocol):
         """End all tasks. Those that do not within ``grace`` seconds are reported ``abandoned``. Never blocks."""
 
     def join(self, timeout: float | None) -> bool:
-        """Wait, at most ``timeout`` seconds, until all tasks have ended. Returns whether they have."""
+        """Wait, at most ``timeout`` seconds, until all tasks have ended or were abandoned. Returns whether it is so."""
 
 
 @runtime_checkable

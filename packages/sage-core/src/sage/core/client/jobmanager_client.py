@@ -26,6 +26,7 @@ from sage.core.client.models import (
 )
 from sage.core.errors import (
     DaemonUnreachableError,
+    InvalidPackageError,
     JobManagerError,
     LimitExceededError,
     NotAllowedError,
@@ -53,6 +54,7 @@ _STREAM_IDLE = 60.0  # a stream says something at least every 15 s
 _SUBMIT = 60.0  # seconds for the JobManager to check and store a package that was sent
 _DELETE = 120.0  # seconds for a forced delete, which cancels and waits first
 _LOG_BYTES = 1 << 18
+_PACKAGE_HINT = "the file was damaged, or is something else: submit the program itself, which makes a new package"
 
 
 class JobManagerClient:
@@ -140,9 +142,16 @@ class JobManagerClient:
 
         with package.open("rb") as file:
             size = file.seek(0, 2)
+            if not size:
+                raise InvalidPackageError(f"{package.name}: the package is empty", hint=_PACKAGE_HINT)
             self._check_version()
             body = Body(file, size, MEDIA_TYPE)
-            return self._call("POST", "jobs", JobInfo.from_json, body=body, repeatable=True, within=_SUBMIT)
+            try:
+                return self._call("POST", "jobs", JobInfo.from_json, body=body, repeatable=True, within=_SUBMIT)
+            except InvalidPackageError as error:
+                # The JobManager knows no file; who sent it may have more than one.
+                told = InvalidPackageError(f"{package.name}: {error.message}", hint=error.hint or _PACKAGE_HINT)
+                raise told from error
 
     def jobs(
         self,

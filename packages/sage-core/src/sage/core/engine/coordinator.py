@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sage.core.client.models import EdgeMetrics, FailureInfo, JobMetrics, OperatorMetrics
 from sage.core.engine.events import Attempt, Command, HostInfo, TaskCounts, TaskEvent
+from sage.core.engine.failures import describe_backend_failure
 from sage.core.errors import GraphError
 from sage.core.graph.model import LogicalGraph
 from sage.core.plan.model import TaskId
@@ -25,6 +26,9 @@ StateListener = Callable[[str, str | None, FailureInfo | None], None]
 """``listener(state, reason, failure)``, called in order, from any thread, once for each move."""
 
 _ENDS = {"running": "completed", "starting": "completed", "failing": "failed", "cancelling": "cancelled"}
+
+_FAILING_GRACE = 10.0
+"""Seconds that other tasks get to return from user code once one has failed."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +71,7 @@ class Coordinator:
         self._released = False
 
     def start(self) -> None:
-        """Check the plan and deploy it.
+        """Check the plan and deploy it. If the backend fails at that, so does the job.
 
         Raises:
             GraphError: the backend cannot run this plan; nothing was started.
@@ -75,8 +79,15 @@ class Coordinator:
         problems = [item for item in self._backend.check(self.plan) if item.level == "error"]
         if problems:
             raise GraphError(problems)
-        self._move("starting")
-        deployment = self._backend.deploy(self.plan, self.attempt, self._on_event)
+        with self._lock:
+            if self.state != "created":  # cancelled before it began
+                return
+            self._move("starting")
+        try:
+            deployment = self._backend.deploy(self.plan, self.attempt, self._on_event)
+        except Exception as error:
+            self._not_deployed(error)
+            return
         with self._lock:
             self._deployment = deployment
         self._proceed()
@@ -84,13 +95,18 @@ class Coordinator:
     def cancel(self, grace: float = 10.0) -> None:
         """End the job without finishing its work. Tasks in user code get ``grace`` seconds. Never blocks."""
         with self._lock:
-            if self.state in ("starting", "running"):
+            if self.state == "created":
+                self._move("cancelled")
+                self._ended.set()
+            elif self.state in ("starting", "running"):
                 self._move("cancelling")
                 self._grace = grace
         self._proceed()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait, at most ``timeout`` seconds, until the job has ended. Returns whether it has."""
+        if timeout is not None and timeout > threading.TIMEOUT_MAX:
+            timeout = None
         deadline = None if timeout is None else time.monotonic() + timeout
         if self._deployment is not None and not self._ended.is_set():
             self._deployment.join(timeout)
@@ -108,7 +124,9 @@ class Coordinator:
         """What the tasks have counted so far."""
         deployment = self._deployment
         if deployment is not None:
-            for task in sorted(self._left):
+            with self._lock:
+                left = sorted(self._left)
+            for task in left:
                 deployment.send(task, Command("report"))
         with self._lock:
             counts, running = dict(self._counts), len(self._left - self._waiting)
@@ -149,6 +167,9 @@ class Coordinator:
 
     def _on_event(self, event: TaskEvent) -> None:
         with self._lock:
+            if event.task not in self._left:  # a count that comes too late, or what an abandoned task did in the end
+                self._log_failure("after its task was given up", event.failure)
+                return
             if event.counts is not None:
                 self._counts[event.task] = event.counts
                 self._blocked.pop(event.task, None)
@@ -163,17 +184,29 @@ class Coordinator:
                 self._left.discard(event.task)
                 if event.kind == "abandoned":
                     self._abandoned.append(f"task {event.task} did not stop and was abandoned in {event.where}")
-                elif event.failure is not None:
-                    _log.error("while cancelling: %s\n%s", event.failure.message, event.failure.traceback)
+                else:
+                    self._log_failure("while cancelling", event.failure)
         self._proceed()
 
     def _note_failure(self, event: TaskEvent) -> None:
         if self.failure is None and self.state in ("starting", "running"):
             self.failure, self.error = event.failure, event.error
-            self._grace = 10.0
+            self._grace = _FAILING_GRACE
             self._move("failing", event.failure.message if event.failure else None)
-        elif event.failure is not None:
-            _log.error("after the job began to end: %s\n%s", event.failure.message, event.failure.traceback)
+        else:
+            self._log_failure("after the job began to end", event.failure)
+
+    def _log_failure(self, when: str, failure: FailureInfo | None) -> None:
+        if failure is not None:
+            _log.error("%s: %s\n%s", when, failure.message, failure.traceback)
+
+    def _not_deployed(self, error: Exception) -> None:
+        with self._lock:
+            if self.state == "starting":
+                self.failure, self.error = describe_backend_failure(error), error
+                self._move("failing", self.failure.message)
+            self._move(_ENDS[self.state])
+            self._ended.set()
 
     def _proceed(self) -> None:
         """Do what the state asks for; called after every change."""
@@ -200,4 +233,7 @@ class Coordinator:
         with self._lock:
             self.state = state
             if self._on_state is not None:
-                self._on_state(state, reason, self.failure if state in ("failing", "failed") else None)
+                try:
+                    self._on_state(state, reason, self.failure if state in ("failing", "failed") else None)
+                except Exception:  # the job goes on and ends, whoever listens
+                    _log.exception("whoever listens to job %s could not take its state '%s'", self.attempt.job, state)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import sys
 import threading
@@ -18,9 +20,12 @@ from sage.core.plan.model import ChannelId, TaskId
 
 __all__ = ["TaskHost"]
 
+_log = logging.getLogger(__name__)
+
 _SLOW_AFTER = 0.002
 _SHORTEST_WATCH = 0.005
 _LONGEST_WATCH = 0.05
+_GIVE_UP_AFTER = 10.0
 
 _BLOCKED_AFTER = 1.0
 """Seconds in one call of user code after which it is named: meanwhile the job can neither stop nor move on."""
@@ -56,15 +61,33 @@ class TaskHost:
             for id, life in self._lives.items()
         }
         self._monitor = threading.Thread(target=self._watch, name=f"sage-monitor-{attempt.job[:8]}", daemon=True)
-        self._over = threading.Event()
-        self._reaper: threading.Thread | None = None
-        self._cancelled = threading.Event()
+        self._left = set(self._lives)  # neither ended nor abandoned
+        self._abandoned: set[TaskId] = set()
+        self._lock = threading.Lock()
+        self._over = threading.Event()  # nothing is left
+        if not self._left:
+            self._over.set()
+        self._deadline = math.inf  # from `cancel` on: when to abandon what is left
 
     def deploy(self) -> None:
-        """Start the threads: each opens its task, reports ``running`` and waits for the command ``start``."""
-        for thread in self._threads.values():
-            thread.start()
-        self._monitor.start()
+        """Start the threads: each opens its task, reports ``running`` and waits for the command ``start``.
+
+        Raises:
+            RuntimeError: the system gives no more threads. Those that it gave have ended again.
+        """
+        started: list[threading.Thread] = []
+        try:
+            for thread in (self._monitor, *self._threads.values()):
+                thread.start()
+                started.append(thread)
+        except BaseException:
+            for life in self._lives.values():
+                life.task.cancel()
+            deadline = time.monotonic() + _GIVE_UP_AFTER
+            for thread in started[1:]:
+                thread.join(max(0.0, deadline - time.monotonic()))
+            self._over.set()
+            raise
 
     def receive(self, channel: ChannelId, message: Message) -> None:
         """A message from another host has arrived. Never blocks."""
@@ -88,31 +111,36 @@ class TaskHost:
 
     def cancel(self, grace: float) -> None:
         """End all tasks at their next step. After ``grace`` seconds those still in user code are abandoned."""
+        self._deadline = min(self._deadline, time.monotonic() + grace)
         for life in self._lives.values():
             life.task.cancel()
-        if not self._cancelled.is_set():
-            self._cancelled.set()
-            self._reaper = threading.Thread(target=self._reap, args=(grace,), name="sage-host-reaper", daemon=True)
-            self._reaper.start()
 
     def join(self, timeout: float | None) -> bool:
-        """Wait for the tasks' threads. Returns whether all have ended."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        for thread in self._threads.values():
-            if thread is not threading.current_thread():
-                thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads.values())
+        """Wait until all tasks have ended or were abandoned. Returns whether they have."""
+        if not self._over.wait(timeout):
+            return False
+        for id, thread in self._threads.items():
+            if id not in self._abandoned:
+                thread.join()  # it has said that it ends
+        return True
 
     def _run(self, life: TaskLife) -> None:
-        if life.open():
-            while not life.ended:
-                if life.step() == "wait":
-                    life.idle()
-        if all(other.ended for other in self._lives.values()):
-            self._over.set()
+        try:
+            if life.open():
+                while not life.ended:
+                    if life.step() == "wait":
+                        life.idle()
+        finally:
+            self._leave(life.task.id)
+
+    def _leave(self, task: TaskId) -> None:
+        with self._lock:
+            self._left.discard(task)
+            if not self._left:
+                self._over.set()
 
     def _watch(self) -> None:
-        """Let no record wait for user code that does not return.
+        """Let no record, and no cancel, wait for user code that does not return.
 
         A task decides how many records it takes in one go by how quick it has been; the first slow call after
         many quick ones takes it by surprise, and what it has put out before would wait with it. Nothing but a
@@ -127,15 +155,24 @@ class TaskHost:
                 if since is not None:
                     pause = _SHORTEST_WATCH
                     if now - since > _SLOW_AFTER:
-                        life.task.rescue()
+                        self._rescue(life)
+            if time.monotonic() >= self._deadline:
+                self._abandon()
 
-    def _reap(self, grace: float) -> None:
-        if self.join(grace):
-            return
-        for id, life in self._lives.items():
-            if not life.ended:
-                where = _where(self._threads[id])
-                self._events(TaskEvent(id, "abandoned", counts=life.task.counts(), where=where))
+    def _rescue(self, life: TaskLife) -> None:
+        try:
+            life.task.rescue()
+        except Exception:  # a key compares itself by code of the user: its own task meets that too, and reports it
+            _log.debug("records of task %s wait for user code that does not return", life.task.id, exc_info=True)
+
+    def _abandon(self) -> None:
+        with self._lock:
+            stuck = [id for id in self._left if not self._lives[id].ended]
+            self._abandoned.update(stuck)
+        for id in stuck:
+            counts, where = self._lives[id].task.counts(), _where(self._threads[id])
+            self._events(TaskEvent(id, "abandoned", counts=counts, where=where))
+            self._leave(id)
 
 
 def _where(thread: threading.Thread) -> str | None:

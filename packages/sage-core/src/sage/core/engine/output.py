@@ -79,11 +79,9 @@ class Output:
         with self._lock:
             count = len(self.keys) if self._keyed else len(self.records)
             if count:
-                records = self.records[:count]
-                del self.records[:count]
-                keys = self.keys[:count] if self._keyed else None
+                self._share_out(self.records[:count], self.keys[:count] if self._keyed else None)
+                del self.records[:count]  # not before: nothing is lost if a key refuses to be compared
                 del self.keys[:count]
-                self._share_out(records, keys)
                 self._send(True)
 
     def end(self) -> bool:

@@ -13,7 +13,6 @@ from sage.core.errors import PluginError, SageError, UnknownBackendError
 from sage.core.plugins import hookspecs
 from sage.core.plugins.entry_points import (
     BUILT_IN,
-    BuiltIn,
     InstalledPlugin,
     canonical,
     distribution_of,

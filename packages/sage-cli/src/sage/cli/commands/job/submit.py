@@ -61,7 +61,12 @@ def _packages(script: str, args: Sequence[str], folder: Path) -> Sequence[Path]:
     if script.endswith(_PACKAGE):
         if args:
             raise typer.BadParameter("a package takes no arguments", param_hint="ARGS")
-        return [Path(script)]
+        package = Path(script)
+        try:
+            package.open("rb").close()
+        except OSError as error:
+            raise typer.BadParameter(f"{script} cannot be read: {error.strerror}", param_hint="SCRIPT") from error
+        return [package]
     status = run_script(script, args, {"SAGE_CAPTURE": str(folder)}, stdout=sys.stderr)
     if status:
         refuse(
