@@ -10,6 +10,7 @@ from sage.core.engine.context import RuntimeContext
 from sage.core.engine.events import Attempt
 from sage.core.engine.interrupt import Interrupt
 from sage.core.engine.links import CREDITS, Inbox, Link, LocalLink, Signal
+from sage.core.engine.operators.aggregate import AggregateOperator
 from sage.core.engine.operators.base import RunningOperator
 from sage.core.engine.operators.filter import FilterOperator
 from sage.core.engine.operators.flatmap import FlatMapOperator
@@ -37,6 +38,7 @@ _KINDS: Mapping[str, type[RunningOperator]] = {
     "flatmap": FlatMapOperator,
     "keyby": KeyByOperator,
     "reduce": ReduceOperator,
+    "aggregate": AggregateOperator,
     "sink": SinkOperator,
 }
 

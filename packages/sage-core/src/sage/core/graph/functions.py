@@ -45,8 +45,22 @@ def is_function_class(given: Any) -> bool:
     return isinstance(given, type) and (function_kind(given) is not None or callable(getattr(given, "execute", None)))
 
 
-def describe_function(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], kind: str) -> Given:
-    """Describe a class with constructor arguments, an instance, or a plain callable for an operator of ``kind``."""
+def describe_functions(given: tuple[Any, ...], kind: str, inputs: int) -> Given:
+    """Describe one plain callable for each input of an operator."""
+    slips = [slip for each in given for slip in _callable(each, kind)] if all(map(callable, given)) else []
+    if len(given) != inputs or not all(map(callable, given)):
+        slips = [Slip(f"takes one callable for each of its {inputs} inputs, not {len(given)} values")]
+    return Given(FunctionSpec("callable", given), "+".join(map(_name, given)), tuple(slips))
+
+
+def describe_function(
+    given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], kind: str, *, inputs: int = 1
+) -> Given:
+    """Describe a class with constructor arguments, an instance, or a plain callable for an operator of ``kind``.
+
+    Args:
+        inputs: how many inputs the operator has; with several, the class has a method for each.
+    """
     name = _name(given)
     if is_function_class(given):
         slips = _wrong_kind(given, kind) or [*_constructor(given, args, kwargs), *_method(given, kind)]
