@@ -117,6 +117,7 @@ class Answer:
     body: Any = None
     status: int = 200
     media_type: str = "application/json"
+    held: bool = False
 
     def to_bytes(self) -> bytes:
         if isinstance(self.body, bytes):
@@ -130,6 +131,7 @@ class Scripted:
     def __init__(self) -> None:
         self.answers: dict[tuple[str, str], list[Answer]] = {}
         self.requests: list[Request] = []
+        self.closing = threading.Event()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -145,9 +147,15 @@ class Scripted:
                 self.send_response(answer.status)
                 if answer.status != 204:
                     self.send_header("Content-Type", answer.media_type)
-                    self.send_header("Content-Length", str(len(data)))
+                    if answer.held:
+                        self.close_connection = True
+                    else:
+                        self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
+                if answer.held:
+                    self.wfile.flush()
+                    outer.closing.wait(120)
 
             do_GET = do_POST = do_DELETE = _serve
 
@@ -196,6 +204,11 @@ class Scripted:
         chunk = {"text": text, "offset": 0, "next_offset": offset, "end": True, "truncated": False}
         self.on("GET", f"jobs/{info['uuid']}/logs", chunk)
 
+    def hold(self, path: str, text: str) -> None:
+        """Give the beginning of a log, and nothing more while the test lasts."""
+        event = f"event: log\ndata: {json.dumps({'offset': len(text), 'text': text})}\n\n"
+        self.on("GET", path, Answer(event.encode(), 200, "text/event-stream", held=True))
+
     def asked(self, method: str) -> list[str]:
         """The paths asked for by a method, with their queries."""
         return [
@@ -205,6 +218,7 @@ class Scripted:
         ]
 
     def close(self) -> None:
+        self.closing.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(10)

@@ -352,7 +352,9 @@ def test_cleanup_takes_ended_states_only(sage: Any) -> None:
     """A running job is nothing to clean up."""
     result = sage("job", "cleanup", "--yes", "--state", "running")
     assert (result.code, result.out) == (2, "")
-    assert "'running' is no state of an ended job (cancelled, completed, failed, stopped)" in result.err
+    assert result.err == (
+        "error: 'running' is no state of an ended job\n  hint: --state takes cancelled, completed, failed, stopped\n"
+    )
 
 
 def test_yaml(sage: Any, jobmanager: Any) -> None:

@@ -25,9 +25,13 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def on_terminal(
-    sage: Any, *args: str, answer: bytes | None = None, env: dict[str, str] | None = None
+    sage: Any,
+    *args: str,
+    answer: bytes | None = None,
+    asked: bytes = b"[y/N]: ",
+    env: dict[str, str] | None = None,
 ) -> tuple[str, int]:
-    """Run the command with a terminal for everything; send `answer` once it has asked.
+    """Run the command with a terminal for everything; send `answer` once it has `asked`.
 
     Returns:
         what the terminal was sent, and the exit code.
@@ -45,7 +49,7 @@ def on_terminal(
             except OSError:  # the other side is closed
                 break
             shown += data
-            if answer is not None and shown.endswith(b"[y/N]: "):
+            if answer is not None and shown.replace(b"\r\n", b"\n").endswith(asked):
                 os.write(ours, answer)
                 answer = None
         code = process.wait(LIMIT)
@@ -112,3 +116,12 @@ def test_json_on_a_terminal_is_json(sage: Any, jobmanager: Any) -> None:
     jobmanager.job()
     shown, _ = on_terminal(sage, "job", "show", "3", "--json")
     assert shown == sage("job", "show", "3", "--json").out
+
+
+def test_ctrl_c_ends_the_following_and_not_the_job(sage: Any, jobmanager: Any) -> None:
+    """What was waited for goes on, and how to come back to it is said: exit code 130."""
+    jobmanager.job(state="running", ended_at=None)
+    jobmanager.hold(f"jobs/{UUID}/logs/follow", "one\n")
+    shown, code = on_terminal(sage, "job", "logs", "-f", "3", answer=b"\x03", asked=b"one\n")
+    assert code == 130
+    assert shown == "one\n^C\njob 3 (numbers) goes on: sage job logs -f 3\nerror: interrupted\n"

@@ -303,6 +303,18 @@ def test_threads_that_do_not_end(packaged: Make) -> None:
     assert "terminated" in last["reason"]
 
 
+def test_arguments_of_the_process_are_not_the_programs(packaged: Make) -> None:
+    """Code that looks into sys.argv finds nothing there, above all not what the job process was started with."""
+    job = packaged(
+        """
+        environment.from_batch([1]).map(lambda value: sys.argv[1:]).sink(print)
+        environment.submit()
+        """
+    ).start()
+    assert job.wait_ended()["state"] == "completed", job.log()
+    assert job.log() == "[]\n"
+
+
 def test_children_do_not_speak_for_the_job(packaged: Make) -> None:
     """The line to the shim is not handed on to what user code starts."""
     job = packaged(

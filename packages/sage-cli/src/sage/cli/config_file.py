@@ -111,6 +111,8 @@ def write_private(path: Path, text: str, *, exclusive: bool = False) -> None:
 
 def _private_folder(folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists() and not folder.is_dir():
+        refuse("unsafe_file", f"{folder} is no folder", "move it away or set SAGE_HOME")
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.stat()
     if found.st_uid != os.geteuid():

@@ -37,6 +37,7 @@ class Context:
         self._format: str | None = None
         self._config: Config | None = None
         self._clients: list[JobManagerClient] = []
+        self._line_left = False
 
     # Configuration and JobManager
 
@@ -137,6 +138,12 @@ class Context:
     def note(self, text: str) -> None:
         """Say something to people, on stderr."""
         print(clean_block(text), file=sys.stderr, flush=True)
+
+    def leave_line(self) -> None:
+        """After Ctrl-C: go on in a new line, since the terminal has shown ``^C`` in the current one."""
+        if sys.stderr.isatty() and not self._line_left:
+            self._line_left = True
+            print(file=sys.stderr, flush=True)
 
     def confirm(self, text: str) -> None:
         """Ask before something that cannot be undone; come back only if the answer is yes.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from sage.core.errors import SageError
 
-__all__ = ["DECLINED", "CommandError", "Failure", "failure_of", "refuse"]
+__all__ = ["DECLINED", "CommandError", "Failure", "failure_of", "misuse", "refuse"]
 
 DECLINED = 130
 """Exit code of a command that was interrupted, or whose question was answered with no."""
@@ -61,6 +61,15 @@ def refuse(
         CommandError: always.
     """
     raise CommandError(Failure(code, message, hint, exit_code, details))
+
+
+def misuse(message: str, hint: str | None = None) -> NoReturn:
+    """End the command because of what was typed: exit code 2.
+
+    Raises:
+        CommandError: always.
+    """
+    refuse("usage", message, hint, exit_code=2)
 
 
 def failure_of(error: SageError) -> Failure:

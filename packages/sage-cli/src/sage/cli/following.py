@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sage.cli.context import Context
@@ -15,7 +16,7 @@ from sage.core.client.models import JobInfo, LogChunk
 if TYPE_CHECKING:
     from sage.core.client import JobManagerClient
 
-__all__ = ["exit_code_of", "exit_code_of_all", "follow", "follow_all", "print_log"]
+__all__ = ["exit_code_of", "exit_code_of_all", "follow", "follow_all", "print_log", "telling_what_goes_on"]
 
 _EXIT_CODES: Mapping[str, int] = {"failed": 1, "stopped": 7, "cancelled": 7}
 _CLOSING = 2.0  # seconds that followers have to notice that the command was interrupted
@@ -64,10 +65,11 @@ def follow(context: Context, client: JobManagerClient, job: JobInfo, *, offset: 
         the job as it ended.
     """
     printer = _printer(context, job, prefix)
-    for text in client.follow_logs(job.uuid, offset=offset):
-        printer.feed(text)
-    printer.close()
-    ended = client.wait(job.uuid)
+    with telling_what_goes_on(context, [job]):
+        for text in client.follow_logs(job.uuid, offset=offset):
+            printer.feed(text)
+        printer.close()
+        ended = client.wait(job.uuid)
     if context.for_machines:
         context.emit_next(ended)
     else:
@@ -99,8 +101,9 @@ def follow_all(context: Context, jobs: Sequence[tuple[JobManagerClient, JobInfo]
     for thread in threads:
         thread.start()
     try:
-        for thread in threads:
-            thread.join()
+        with telling_what_goes_on(context, [job for _, job in jobs]):
+            for thread in threads:
+                thread.join()
     except KeyboardInterrupt:
         context.close()  # ends their streams
         for thread in threads:
@@ -109,6 +112,19 @@ def follow_all(context: Context, jobs: Sequence[tuple[JobManagerClient, JobInfo]
     if errors:
         raise errors[0]
     return [ends[job.uuid] for _, job in jobs]
+
+
+@contextmanager
+def telling_what_goes_on(context: Context, jobs: Sequence[JobInfo]) -> Iterator[None]:
+    """If Ctrl-C ends the waiting, say that it does not end the jobs."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not context.for_machines:
+            context.leave_line()
+            for job in jobs:
+                context.note(f"job {job.number} ({clean(job.name)}) goes on: sage job logs -f {job.number}")
+        raise
 
 
 def _tell_end(context: Context, job: JobInfo) -> None:

@@ -20,6 +20,8 @@ from sage.cli.registry import ELSEWHERE, Entry
 
 __all__ = ["LazyGroup", "Stub", "add_plugin_commands"]
 
+_COMPLETION = ("install_completion", "show_completion")  # what a default Typer() adds to install its completion
+
 
 class Stub(TyperCommand):
     """A name and a help; the command itself is loaded when its arguments are read."""
@@ -118,9 +120,9 @@ def _finished(app: typer.Typer, name: str) -> Any:
     An application with one command becomes that command, without a group around it.
     """
     app.rich_markup_mode = None  # rich's help takes twice the time
-    app._add_completion = False  # the options that a default Typer() adds to install itself
-    command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
     command.name = name
+    command.params = [param for param in command.params if param.name not in _COMPLETION]
     _walk(command)
     return command
 

@@ -11,11 +11,11 @@ import typer
 from typer.exceptions import TyperException
 
 from sage.cli.context import Context, use
-from sage.cli.failures import DECLINED, Failure, failure_of
+from sage.cli.failures import DECLINED, CommandError, Failure, failure_of
 from sage.cli.groups import LazyGroup
 from sage.cli.options import wanted_format
 from sage.cli.registry import COMMANDS
-from sage.core.errors import SageError
+from sage.core.errors import NotAllowedError, SageError
 
 __all__ = ["main", "root"]
 
@@ -63,8 +63,7 @@ def _run(context: Context, arguments: list[str]) -> Failure | None:
     except typer.Exit as error:
         return Failure("exit", "", None, error.exit_code) if error.exit_code else None
     except (KeyboardInterrupt, typer.Abort):
-        if sys.stderr.isatty():
-            sys.stderr.write("\n")  # the terminal has shown ^C in the current line
+        context.leave_line()
         return Failure("interrupted", "interrupted", None, DECLINED)
     except TyperException as error:
         context.use_format(wanted_format(arguments) or context.format)
@@ -74,6 +73,10 @@ def _run(context: Context, arguments: list[str]) -> Failure | None:
         return failure_of(error)
     except BrokenPipeError:
         raise
+    except OSError as error:
+        _trace(error)
+        context.settle_format()
+        return _os_failure(error)
     except Exception as error:
         _trace(error)
         context.settle_format()
@@ -88,6 +91,15 @@ def _usage_failure(error: TyperException) -> Failure:
         return Failure("usage", "", None, _USAGE)
     hint = f"'{ctx.command_path} --help' shows how it is used" if ctx is not None else None
     return Failure("usage", error.format_message(), hint, error.exit_code)
+
+
+def _os_failure(error: OSError) -> Failure:
+    """A file or the system does not let us: a matter of permissions (5) or of what is there (9)."""
+    what = error.strerror or str(error) or type(error).__name__
+    message = f"{error.filename}: {what}" if error.filename is not None else what
+    if isinstance(error, PermissionError):
+        return Failure(NotAllowedError.code, message, None, NotAllowedError.exit_code)
+    return Failure("os", message, None, CommandError.exit_code)
 
 
 def _bug_hint(context: Context) -> str:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import typer
+from sage.cli.failures import misuse
 
 __all__ = ["check_script", "run_script"]
 
@@ -20,10 +20,10 @@ def check_script(script: str) -> None:
     """Refuse a script that is not there.
 
     Raises:
-        typer.BadParameter: it is not.
+        CommandError: it is not.
     """
     if not Path(script).exists():
-        raise typer.BadParameter(f"there is no file {script}", param_hint="SCRIPT")
+        misuse(f"there is no file {script}")
 
 
 def run_script(script: str, args: Sequence[str], variables: Mapping[str, str], *, stdout: IO[Any] | None = None) -> int:

@@ -46,8 +46,18 @@ def console(stream: TextIO, *, colors: bool, terminal: bool | None = None) -> Co
 
 
 def renderable(parts: Sequence[Part]) -> RenderableType:
-    """All parts as one thing that rich can draw."""
-    return Group(*(item for part in parts for item in _draw(part)))
+    """All parts as one thing that rich can draw, an empty line between them as in plain text."""
+    items: list[RenderableType] = []
+    before: Part | None = None
+    for part in parts:
+        drawn = list(_draw(part))
+        if not drawn:
+            continue
+        if before is not None and not (isinstance(before, Line) and isinstance(part, Line)):
+            items.append(Text())
+        items += drawn
+        before = part
+    return Group(*items)
 
 
 def _draw(part: Part) -> Iterator[RenderableType]:
@@ -56,7 +66,7 @@ def _draw(part: Part) -> Iterator[RenderableType]:
         yield Text(clean(part.text))
     elif isinstance(part, Block):
         yield Text(clean(part.title), style="bold")
-        yield Padding(Text(clean_block(part.text).rstrip("\n")), (0, 0, 0, 2))
+        yield Padding(Text(clean_block(part.text).rstrip("\n")), (0, 0, 0, 2), expand=False)
     elif isinstance(part, Fields):
         yield from _titled(part.title)
         grid = RichTable.grid(padding=(0, 2, 0, 0))
@@ -64,7 +74,7 @@ def _draw(part: Part) -> Iterator[RenderableType]:
         grid.add_column(overflow="fold")
         for name, value in part.rows:
             grid.add_row(Text(clean(name)), Text(clean_block(value), style=_STATES.get(value, "")))
-        yield Padding(grid, (0, 0, 0, 2 if part.title else 0))
+        yield Padding(grid, (0, 0, 0, 2 if part.title else 0), expand=False)
     elif part.rows:
         yield from _titled(part.title)
         table = RichTable(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")

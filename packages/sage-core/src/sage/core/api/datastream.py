@@ -197,8 +197,9 @@ class DataStream:
         return self._by("rebalance")
 
     def _parallelism(self) -> int:
-        builder = self._environment._builder
-        return max(builder.parallelism_of(up.operator) for up in self._upstream)
+        """That of the operators before; what is no number there is reported there."""
+        numbers = [self._environment._builder.parallelism_of(up.operator) for up in self._upstream]
+        return max((number for number in numbers if isinstance(number, int)), default=1)
 
     def _add(
         self,

@@ -149,12 +149,12 @@ class Task:
         before = source.records_out
         answer = self._call(self.chain.turn, self._pace.limit)
         self._free = self._flush(partial=True)
+        if source.records_out > before:
+            self._idle_for = _FIRST_WAIT
         if answer == ENDED:
             return self._end_input()
         if answer != IDLE:
             return "again"
-        if source.records_out > before:
-            self._idle_for = _FIRST_WAIT
         patience, self._idle_for = self._idle_for, min(self._idle_for * 2, _LONGEST_WAIT)
         return self._wait(patience)
 

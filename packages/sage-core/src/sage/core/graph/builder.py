@@ -68,9 +68,6 @@ class GraphBuilder:
     def parallelism_of(self, operator: int) -> int:
         return self._declared[operator].parallelism
 
-    def kind_of(self, operator: int) -> str:
-        return self._declared[operator].kind
-
     def build(self) -> LogicalGraph:
         """The graph.
 

@@ -79,7 +79,7 @@ def describe_function(
         return Given(FunctionSpec("callable", given), name, (*extra, *_callable(given, kind)))
     slip = Slip(
         f"expects a function class, an instance of one, or a callable, not {type(given).__name__}",
-        f"for example a class derived from {kind.capitalize()}Function, or a lambda",
+        f"for example a class derived from {_base(kind)}, or a lambda",
     )
     return Given(FunctionSpec("callable", given), name, (slip,))
 
@@ -87,9 +87,15 @@ def describe_function(
 def describe_data(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Given:
     """Describe records: an iterable, or a callable that makes one."""
     name = _name(given) if callable(given) else type(given).__name__
-    spec = FunctionSpec("data", functools.partial(given, *args, **kwargs) if args or kwargs else given)
-    if isinstance(given, str | bytes):
+    bound = functools.partial(given, *args, **kwargs) if callable(given) and (args or kwargs) else given
+    spec = FunctionSpec("data", bound)
+    if isinstance(given, str | bytes | bytearray):
         return Given(spec, name, (Slip(f"a {name} is one value, not a collection of records", "put it into a list"),))
+    if is_function_class(given) or function_kind(given) is not None:
+        slip = Slip(
+            f"{name} is a function, not a collection of records", "call env.from_batch(…) or env.from_source(…)"
+        )
+        return Given(spec, name, (slip,))
     if not callable(given) and not isinstance(given, Iterable):
         message = f"expects a BatchFunction, an iterable, or a callable that makes one, not {type(given).__name__}"
         return Given(spec, name, (Slip(message),))
@@ -116,13 +122,17 @@ def _wrong_kind(given: Any, kind: str) -> list[Slip]:
     return [
         Slip(
             f"is a {marker} function, but this is a {kind} operator",
-            f"derive it from {_base(kind)}, or call .{marker}(…)",
+            f"derive it from {_base(kind)}, or call {_method_for(str(marker))}(…)",
         )
     ]
 
 
 def _base(kind: str) -> str:
     return {"keyby": "KeyByFunction", "flatmap": "FlatMapFunction"}.get(kind, f"{kind.capitalize()}Function")
+
+
+def _method_for(kind: str) -> str:
+    return f"env.from_{kind}" if kind in ("batch", "source") else f".{kind}"
 
 
 def _constructor(given: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Slip]:
@@ -134,6 +144,9 @@ def _method(given: Any, kind: str) -> list[Slip]:
     execute = getattr(given, "execute", None)
     if not callable(execute) or getattr(execute, "__isabstractmethod__", False):
         return [Slip("does not define execute", "execute is the one method every function class has")]
+    missing = sorted(getattr(given, "__abstractmethods__", ())) if isinstance(given, type) else []
+    if missing:
+        return [Slip(f"does not define {', '.join(missing)}, which its base demands")]
     arguments: list[Any] = [None] * _ARGUMENTS.get(kind, 1)
     if isinstance(given, type) and not isinstance(inspect.getattr_static(given, "execute"), staticmethod | classmethod):
         arguments.append(None)  # self
@@ -145,7 +158,7 @@ def _callable(given: Callable[..., Any], kind: str) -> list[Slip]:
 
 
 def _called(function: Callable[..., Any], arguments: list[Any], kind: str, what: str) -> list[Slip]:
-    if inspect.iscoroutinefunction(function):
+    if _is_async(function) or _is_async(getattr(type(function), "__call__", None)):  # noqa: B004 - looked at, not asked
         return [Slip(f"{what} is a coroutine function, which {kind} would call and never await")]
     problem = _refuses(function, tuple(arguments), {})
     if problem is None:
@@ -154,6 +167,10 @@ def _called(function: Callable[..., Any], arguments: list[Any], kind: str, what:
     return [
         Slip(f"{what} cannot be called with {count} argument{'' if count == 1 else 's'}, as {kind} does: {problem}")
     ]
+
+
+def _is_async(function: Any) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _refuses(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:

@@ -22,6 +22,7 @@ def validate(graph: LogicalGraph) -> list[Problem]:
     keyed = {edge.target for edge in graph.edges if edge.exchange == "hash"}
     feeding = {edge.source for edge in graph.edges}
     for operator in graph.operators:
+        problems += _check_names(operator)
         problems += _check_parallelism(operator, keyed=operator.id in keyed)
         if operator.id not in feeding and operator.kind != "sink":
             problems.append(
@@ -31,6 +32,8 @@ def validate(graph: LogicalGraph) -> list[Problem]:
                     "end it with .sink(…) or .print(), or remove it",
                 )
             )
+        if not isinstance(operator.uid, str):
+            continue
         if operator.uid in uids:
             other = uids[operator.uid].location
             problems.append(
@@ -40,6 +43,15 @@ def validate(graph: LogicalGraph) -> list[Problem]:
     if not any(operator.kind == "sink" for operator in graph.operators):
         problems.append(Problem("the pipeline has no sink", hint="end it with .sink(…) or .print()"))
     return problems
+
+
+def _check_names(operator: Operator) -> list[Problem]:
+    given = {"uid": operator.uid, "name": operator.name}
+    return [
+        _problem(operator, f"its {what} must be text that is not empty, not {value!r}")
+        for what, value in given.items()
+        if not isinstance(value, str) or not value
+    ]
 
 
 def _check_parallelism(operator: Operator, *, keyed: bool) -> list[Problem]:

@@ -8,4 +8,6 @@ import sys as _sys
 from sage.runtime.jobprocess.main import main as _main
 
 if __name__ == "__main__":
-    _sys.exit(_main(_sys.argv[1:]))
+    # A program's arguments do not travel. Code that looks for them finds none, rather than ours.
+    _arguments, _sys.argv[1:] = _sys.argv[1:], []
+    _sys.exit(_main(_arguments))

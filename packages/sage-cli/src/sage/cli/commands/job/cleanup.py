@@ -9,6 +9,7 @@ import typer
 
 from sage.cli.arguments import Yes, seconds
 from sage.cli.context import current
+from sage.cli.failures import misuse
 from sage.cli.render.parts import Part
 from sage.core.client.models import ENDED_STATES, JobInfo
 
@@ -58,5 +59,5 @@ def _checked(states: Sequence[str]) -> Sequence[str]:
     wrong = [state for state in states if state not in ENDED_STATES]
     if wrong:
         known = ", ".join(sorted(ENDED_STATES))
-        raise typer.BadParameter(f"{wrong[0]!r} is no state of an ended job ({known})", param_hint="--state")
+        misuse(f"{wrong[0]!r} is no state of an ended job", f"--state takes {known}")
     return list(dict.fromkeys(states))

@@ -12,7 +12,7 @@ import typer
 
 from sage.cli.arguments import ScriptArgs
 from sage.cli.context import Context, current
-from sage.cli.failures import refuse
+from sage.cli.failures import misuse, refuse
 from sage.cli.following import exit_code_of_all, follow_all
 from sage.cli.render.text import clean
 from sage.cli.scripts import check_script, run_script
@@ -60,7 +60,7 @@ def _packages(script: str, args: Sequence[str], folder: Path) -> Sequence[Path]:
     """The packages to send, in the order in which the script submitted them."""
     if script.endswith(_PACKAGE):
         if args:
-            raise typer.BadParameter("a package takes no arguments", param_hint="ARGS")
+            misuse(f"{script} is a package, and takes no arguments: {' '.join(args)}")
         package = Path(script)
         try:
             package.open("rb").close()

@@ -8,7 +8,7 @@ import typer
 
 from sage.cli.arguments import Ref, seconds
 from sage.cli.context import current
-from sage.cli.following import exit_code_of
+from sage.cli.following import exit_code_of, telling_what_goes_on
 
 app = typer.Typer()
 
@@ -27,7 +27,10 @@ def wait(
 ) -> None:
     """Wait until a job has ended, show it, and tell by the exit code how it ended."""
     context = current()
-    job = context.client().wait(ref, timeout=timeout)
+    client = context.client()
+    job = client.job(ref)
+    with telling_what_goes_on(context, [job]):
+        job = client.wait(job.uuid, timeout=timeout)
     context.emit(job)
     status = exit_code_of(job)
     if status:

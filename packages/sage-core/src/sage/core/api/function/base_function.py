@@ -18,7 +18,7 @@ class _Context:
     def __get__(self, function: object | None, owner: type) -> Any:
         if function is None:
             return self
-        raise RuntimeError(f"{owner.__qualname__}.context is there from open() on, while the pipeline runs")
+        raise AttributeError(f"{owner.__qualname__}.context is there from open() on, while the pipeline runs")
 
 
 class _Logger:
