@@ -16,6 +16,11 @@ _ARGUMENTS = {"batch": 0, "source": 0, "reduce": 2}
 """How many records each kind's function is called with; 1 for the others."""
 
 
+_BASES = {"keyby": "KeyByFunction", "flatmap": "FlatMapFunction", "comap": "CoMapFunction", "filter_map": "MapFunction"}
+_INSTEAD = {"aggregate": "", "comap": ", or one callable for each stream"}
+"""Kinds that no single callable serves, and what else does."""
+
+
 @dataclass(frozen=True)
 class Slip:
     """Something wrong with what was given, and what to do about it."""
@@ -63,7 +68,7 @@ def describe_function(
     """
     name = _name(given)
     if is_function_class(given):
-        slips = _wrong_kind(given, kind) or [*_constructor(given, args, kwargs), *_method(given, kind)]
+        slips = _wrong_kind(given, kind) or [*_constructor(given, args, kwargs), *_methods(given, kind, inputs)]
         return Given(FunctionSpec("class", given, args, dict(kwargs)), name, tuple(slips))
     extra = []
     if args or kwargs:
@@ -71,15 +76,15 @@ def describe_function(
             Slip("constructor arguments only go with a function class", f"bind them, or pass the class of {name}")
         )
     if not isinstance(given, type) and callable(getattr(given, "execute", None)):
-        slips = _wrong_kind(given, kind) or _method(given, kind)
+        slips = _wrong_kind(given, kind) or _methods(given, kind, inputs)
         return Given(FunctionSpec("instance", given), name, (*extra, *slips))
     if not isinstance(given, type) and function_kind(given) is not None:
-        return Given(FunctionSpec("instance", given), name, (*extra, *_method(given, kind)))
-    if callable(given):
+        return Given(FunctionSpec("instance", given), name, (*extra, *_methods(given, kind, inputs)))
+    if callable(given) and kind not in _INSTEAD:
         return Given(FunctionSpec("callable", given), name, (*extra, *_callable(given, kind)))
     slip = Slip(
-        f"expects a function class, an instance of one, or a callable, not {type(given).__name__}",
-        f"for example a class derived from {_base(kind)}, or a lambda",
+        f"expects a function class, an instance of one{_INSTEAD.get(kind, ', or a callable')}, not {type(given).__name__}",
+        f"for example a class derived from {_base(kind)}{'' if kind in _INSTEAD else ', or a lambda'}",
     )
     return Given(FunctionSpec("callable", given), name, (slip,))
 
@@ -117,7 +122,7 @@ def _name(given: Any) -> str:
 
 def _wrong_kind(given: Any, kind: str) -> list[Slip]:
     marker = function_kind(given)
-    if marker in (None, "any", kind):
+    if marker in (None, "any", kind) or (kind, marker) == ("filter_map", "map"):
         return []
     return [
         Slip(
@@ -128,7 +133,7 @@ def _wrong_kind(given: Any, kind: str) -> list[Slip]:
 
 
 def _base(kind: str) -> str:
-    return {"keyby": "KeyByFunction", "flatmap": "FlatMapFunction"}.get(kind, f"{kind.capitalize()}Function")
+    return _BASES.get(kind, f"{kind.capitalize()}Function")
 
 
 def _method_for(kind: str) -> str:
@@ -140,30 +145,46 @@ def _constructor(given: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
     return [Slip(f"its constructor does not take these arguments: {problem}")] if problem else []
 
 
-def _method(given: Any, kind: str) -> list[Slip]:
-    execute = getattr(given, "execute", None)
-    if not callable(execute) or getattr(execute, "__isabstractmethod__", False):
-        return [Slip("does not define execute", "execute is the one method every function class has")]
+def _methods(given: Any, kind: str, inputs: int) -> list[Slip]:
+    """What is wrong with the methods that an operator of ``kind`` calls."""
+    called = _called_methods(kind, inputs)
+    for name in called:
+        method = getattr(given, name, None)
+        if not callable(method) or getattr(method, "__isabstractmethod__", False):
+            return [Slip(f"does not define {name}", f"what a {kind} function has to define: {', '.join(called)}")]
     missing = sorted(getattr(given, "__abstractmethods__", ())) if isinstance(given, type) else []
     if missing:
         return [Slip(f"does not define {', '.join(missing)}, which its base demands")]
-    arguments: list[Any] = [None] * _ARGUMENTS.get(kind, 1)
-    if isinstance(given, type) and not isinstance(inspect.getattr_static(given, "execute"), staticmethod | classmethod):
-        arguments.append(None)  # self
-    return _called(execute, arguments, kind, "its execute")
+    slips = []
+    for name, count in called.items():
+        arguments: list[Any] = [None] * count
+        static = inspect.getattr_static(given, name)
+        if isinstance(given, type) and not isinstance(static, staticmethod | classmethod):
+            arguments.append(None)  # self
+        slips += _called(getattr(given, name), arguments, kind, f"its {name}", count)
+    return slips
+
+
+def _called_methods(kind: str, inputs: int) -> dict[str, int]:
+    """The methods an operator calls, and with how many arguments."""
+    if kind == "comap":
+        return {f"map{number}": 1 for number in range(inputs)}
+    if kind == "aggregate":
+        return {"create": 0, "add": 2, "result": 1}
+    return {"execute": _ARGUMENTS.get(kind, 1)}
 
 
 def _callable(given: Callable[..., Any], kind: str) -> list[Slip]:
-    return _called(given, [None] * _ARGUMENTS.get(kind, 1), kind, "it")
+    count = _ARGUMENTS.get(kind, 1)
+    return _called(given, [None] * count, kind, "it", count)
 
 
-def _called(function: Callable[..., Any], arguments: list[Any], kind: str, what: str) -> list[Slip]:
+def _called(function: Callable[..., Any], arguments: list[Any], kind: str, what: str, count: int) -> list[Slip]:
     if _is_async(function) or _is_async(getattr(type(function), "__call__", None)):  # noqa: B004 - looked at, not asked
         return [Slip(f"{what} is a coroutine function, which {kind} would call and never await")]
     problem = _refuses(function, tuple(arguments), {})
     if problem is None:
         return []
-    count = _ARGUMENTS.get(kind, 1)
     return [
         Slip(f"{what} cannot be called with {count} argument{'' if count == 1 else 's'}, as {kind} does: {problem}")
     ]
