@@ -217,6 +217,11 @@ def test_a_configuration_that_keeps_plugins_from_being_listed(sage: Any, plugin:
     assert result.code == 0
     assert result.err.startswith("warning: commands of plugins are left out: ")
     assert result.err.count("\n") == 1
+    assert sage("version").err == ""
+    for name in ("hello", "jobmanager"):  # who asks for one by name is told what is wrong, not that it is missing
+        result = sage(name, "--json")
+        assert (result.code, result.json["data"]["code"]) == (9, "config")
+        assert "config.yaml:1: plugins -> disable: " in result.json["data"]["message"]
 
 
 def test_a_disabled_plugin_is_gone(sage: Any, plugin: Any) -> None:

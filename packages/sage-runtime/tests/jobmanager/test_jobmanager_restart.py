@@ -184,6 +184,7 @@ class TestFailpoints:
         assert daemon.api("GET", "jobs/1").status == 404
         assert not daemon.folder(job["uuid"]).exists()
         assert daemon.submitted(packages("quick"))["number"] == 2
+        assert daemon.wait(2)["state"] == "completed"
         assert_sound(daemon)
 
 

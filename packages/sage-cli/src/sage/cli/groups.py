@@ -14,9 +14,11 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from sage.cli.context import current
 from sage.cli.failures import refuse
-from sage.cli.options import add_output_options
+from sage.cli.options import add_output_options, wanted_format
 from sage.cli.registry import ELSEWHERE, Entry
+from sage.core.errors import SageError
 
 __all__ = ["LazyGroup", "Stub", "add_plugin_commands"]
 
@@ -31,7 +33,13 @@ class Stub(TyperCommand):
         self.load = load
 
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
-        return self.load().make_context(info_name, args, parent=parent, **extra)
+        try:
+            command = self.load()
+        except SageError:
+            # Nobody will read the command's options any more, but how to print is among them.
+            current().use_format(wanted_format(args) or current().format)
+            raise
+        return command.make_context(info_name, args, parent=parent, **extra)
 
 
 class LazyGroup(TyperGroup):
@@ -50,6 +58,7 @@ class LazyGroup(TyperGroup):
         self._path = path
         self._built_in = frozenset(entries)
         self._scanned = False
+        self._unlisted: SageError | None = None  # why plugins could not be listed
         add_output_options(self)
 
     def parse_args(self, ctx: Any, args: Any) -> Any:
@@ -62,22 +71,28 @@ class LazyGroup(TyperGroup):
         if cmd_name not in self._built_in:
             self._add_plugins()
         found = self.commands.get(cmd_name)
-        if found is None and not self._path and cmd_name in ELSEWHERE and not ctx.resilient_parsing:
-            refuse(
-                "not_installed",
-                f"the command '{cmd_name}' comes with {ELSEWHERE[cmd_name]}, which is not installed here",
-                f"pip install {ELSEWHERE[cmd_name]}",
-            )
-        return found
+        if found is not None or ctx.resilient_parsing:
+            return found
+        if self._unlisted is not None:
+            return Stub(cmd_name, "", _failing(self._unlisted))
+        if not self._path and cmd_name in ELSEWHERE:
+            return Stub(cmd_name, "", _missing(cmd_name))
+        return None
 
     def list_commands(self, ctx: Any) -> list[str]:
         self._add_plugins()
+        if self._unlisted is not None and not ctx.resilient_parsing:
+            # All other commands work without them.
+            current().note(f"warning: commands of plugins are left out: {self._unlisted.message}")
         return list(self.commands)
 
     def _add_plugins(self) -> None:
         if not self._scanned:
             self._scanned = True
-            add_plugin_commands(self, self._path)
+            try:
+                add_plugin_commands(self, self._path)
+            except SageError as error:
+                self._unlisted = error
 
 
 def add_plugin_commands(group: Any, path: tuple[str, ...]) -> None:
@@ -98,6 +113,22 @@ def _built_in(name: str, entry: Entry, path: tuple[str, ...]) -> Any:
 def _built_in_loader(name: str, module: str) -> Callable[[], Any]:
     def load() -> Any:
         return _finished(import_module(module).app, name)
+
+    return load
+
+
+def _failing(error: SageError) -> Callable[[], Any]:
+    def load() -> Any:
+        raise error
+
+    return load
+
+
+def _missing(name: str) -> Callable[[], Any]:
+    def load() -> Any:
+        brings = ELSEWHERE[name]
+        message = f"the command '{name}' comes with {brings}, which is not installed here"
+        refuse("not_installed", message, f"pip install {brings}")
 
     return load
 

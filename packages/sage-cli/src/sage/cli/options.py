@@ -29,7 +29,7 @@ def is_output_option(param: Any) -> bool:
 def wanted_format(args: Sequence[str]) -> str | None:
     """The format that a command line asks for, read without parsing it: for errors in the command line itself."""
     found = None
-    for arg, following in zip(args, [*args[1:], ""], strict=True):
+    for arg, following in zip(args, [*args, ""][1:], strict=True):
         if arg == "--":
             break
         if arg == "--json":

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import typer
 
 from sage.cli.context import current
-from sage.core.errors import PluginError, SageError
+from sage.core.errors import PluginError
 
 __all__ = ["distributions_of", "load_plugin_command", "plugin_commands"]
 
@@ -15,17 +15,13 @@ __all__ = ["distributions_of", "load_plugin_command", "plugin_commands"]
 def plugin_commands(path: tuple[str, ...]) -> Mapping[str, str]:
     """Names and one-line helps of the plugin commands right under a place in the tree; imports no plugin.
 
-    What keeps plugins from being listed costs a warning, since all other commands work without them.
+    Raises:
+        ConfigError: it cannot be told which plugins are disabled.
     """
     from sage.core.plugins import installed_commands
 
-    try:
-        found = installed_commands()
-    except SageError as error:
-        current().note(f"warning: commands of plugins are left out: {error.message}")
-        return {}
     depth = len(path)
-    split = {tuple(name.split(".")): help for name, help in found.items()}
+    split = {tuple(name.split(".")): help for name, help in installed_commands().items()}
     return {parts[depth]: help for parts, help in split.items() if len(parts) == depth + 1 and parts[:depth] == path}
 
 

@@ -36,8 +36,12 @@ class LocalJob(Job):
         """Check and deploy."""
         _check_templates(graph)
         job = cls(graph, uuid, backend)
-        job._coordinator.start()
-        _at_exit(job)
+        _at_exit(job)  # before it starts: Ctrl-C may come at any moment
+        try:
+            job._coordinator.start()
+        except BaseException:
+            job._coordinator.cancel(_GRACE)
+            raise
         return job
 
     def __init__(self, graph: LogicalGraph, uuid: str, backend: str) -> None:
@@ -122,9 +126,10 @@ class LocalJob(Job):
 
     def cancel_and_wait(self) -> None:
         """Cancel, and wait until the tasks have ended or were abandoned."""
-        self._coordinator.cancel(_GRACE)
-        if not self._left_alone:
-            self._coordinator.join(_GRACE + 1)
+        with self._left_at_once():
+            self._coordinator.cancel(_GRACE)
+            if not self._left_alone:
+                self._coordinator.join(_GRACE + 1)
 
     def settle_at_exit(self, *, cancel: bool) -> None:
         """Nobody will see an exception any more: a failure is logged."""
@@ -135,9 +140,15 @@ class LocalJob(Job):
 
     def interrupted(self) -> None:
         """Ctrl-C once ends the job in good order; a second one, during that, leaves at once."""
-        _log.warning("job '%s' is being cancelled; press Ctrl-C again to leave at once", self.name)
-        try:
+        with self._left_at_once():
+            _log.warning("job '%s' is being cancelled; press Ctrl-C again to leave at once", self.name)
             self.cancel_and_wait()
+
+    @contextmanager
+    def _left_at_once(self) -> Iterator[None]:
+        """Ctrl-C in here leaves the job as it is: nothing will wait for it any more."""
+        try:
+            yield
         except KeyboardInterrupt:
             self._left_alone = True
             _unfinished.discard(self)
@@ -190,8 +201,6 @@ def _at_exit(job: LocalJob) -> None:
         atexit.unregister(_settle_all)
         atexit.register(_settle_all)
     _unfinished.add(job)
-    if job._coordinator.state in ENDED_STATES:
-        _unfinished.discard(job)
 
 
 def _settle_all() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -29,6 +30,9 @@ _ENDS = {"running": "completed", "starting": "completed", "failing": "failed", "
 
 _FAILING_GRACE = 10.0
 """Seconds that other tasks get to return from user code once one has failed."""
+
+_LISTEN_EVERY = 1.0
+"""Seconds: Ctrl-C that comes just before a thread blocks is noticed when it wakes, so it must not block for long."""
 
 _log = logging.getLogger(__name__)
 
@@ -85,9 +89,11 @@ class Coordinator:
             self._move("starting")
         try:
             deployment = self._backend.deploy(self.plan, self.attempt, self._on_event)
-        except Exception as error:
+        except BaseException as error:
             self._not_deployed(error)
-            return
+            if isinstance(error, Exception):
+                return
+            raise
         with self._lock:
             self._deployment = deployment
         self._proceed()
@@ -105,12 +111,17 @@ class Coordinator:
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait, at most ``timeout`` seconds, until the job has ended. Returns whether it has."""
-        if timeout is not None and timeout > threading.TIMEOUT_MAX:
-            timeout = None
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if self._deployment is not None and not self._ended.is_set():
-            self._deployment.join(timeout)
-        return self._ended.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+
+        def some() -> float:
+            return max(0.0, min(deadline - time.monotonic(), _LISTEN_EVERY))
+
+        while not self._ended.is_set():
+            if self._deployment is None or self._deployment.join(some()):
+                self._ended.wait(some())
+            if time.monotonic() >= deadline:
+                break
+        return self._ended.is_set()
 
     @property
     def is_ended(self) -> bool:
@@ -200,7 +211,7 @@ class Coordinator:
         if failure is not None:
             _log.error("%s: %s\n%s", when, failure.message, failure.traceback)
 
-    def _not_deployed(self, error: Exception) -> None:
+    def _not_deployed(self, error: BaseException) -> None:
         with self._lock:
             if self.state == "starting":
                 self.failure, self.error = describe_backend_failure(error), error

@@ -85,7 +85,7 @@ def describe_failure(error: BaseException, *, subtask: int | None = None) -> Fai
     )
 
 
-def describe_backend_failure(error: Exception) -> FailureInfo:
+def describe_backend_failure(error: BaseException) -> FailureInfo:
     """A backend raised where it should have started a job's tasks."""
     return FailureInfo(
         kind="backend",

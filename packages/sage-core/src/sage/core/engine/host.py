@@ -75,17 +75,16 @@ class TaskHost:
         Raises:
             RuntimeError: the system gives no more threads. Those that it gave have ended again.
         """
-        started: list[threading.Thread] = []
         try:
             for thread in (self._monitor, *self._threads.values()):
                 thread.start()
-                started.append(thread)
         except BaseException:
             for life in self._lives.values():
                 life.task.cancel()
             deadline = time.monotonic() + _GIVE_UP_AFTER
-            for thread in started[1:]:
-                thread.join(max(0.0, deadline - time.monotonic()))
+            for thread in self._threads.values():
+                if thread.ident is not None:  # it was started
+                    thread.join(max(0.0, deadline - time.monotonic()))
             self._over.set()
             raise
 
