@@ -162,6 +162,16 @@ class DataStream:
         self._add("sink", PrintSink, (prefix,), {}, name or "print", uid, 1, None)
         return self
 
+    def collect(self, *, name: str | None = None, uid: str | None = None) -> list[Any]:
+        """Brings the records into this process: the list that is returned fills while the job runs.
+
+        Only for jobs that run in this process; under a JobManager the pipeline is refused.
+        """
+        records: list[Any] = []
+        given = describe_function(records.append, (), {}, "sink")
+        self._declare("sink", given, self._upstream, name or "collect", uid, 1, None, {"collect": True})
+        return records
+
     def union(self, *others: DataStream) -> DataStream:
         """The records of this stream and of all ``others``, in no particular order between them.
 

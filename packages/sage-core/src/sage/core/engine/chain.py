@@ -22,7 +22,9 @@ class Hop:
 
     __slots__ = ("input", "keyed", "tag", "target")
 
-    def __init__(self, target: RunningOperator | Output, *, keyed: bool, input: int = 0, tag: str | None = None) -> None:
+    def __init__(
+        self, target: RunningOperator | Output, *, keyed: bool, input: int = 0, tag: str | None = None
+    ) -> None:
         self.target = target
         self.keyed = keyed
         self.input = input

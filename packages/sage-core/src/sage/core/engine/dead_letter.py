@@ -58,12 +58,12 @@ class DeadLetterFile:
         if self._file is None:
             # Unbuffered and for appending: each line is one write, and lands whole behind what others wrote.
             self._file = self._path.open("ab", buffering=0)
+        pickled: str | None = None
+        reason: str | None = None
         try:
             pickled = base64.b64encode(pickle.dumps(letter.record, protocol=5)).decode()
         except Exception as error:  # the text of the record is kept all the same, and the reason told
-            pickled, reason = None, f"{type(error).__name__}: {error}"
-        else:
-            reason = None
+            reason = f"{type(error).__name__}: {error}"
         line = {"time": letter.time, **letter.failure.to_json(), "pickle": pickled, "not_pickled": reason}
         self._file.write(json.dumps(line).encode() + b"\n")
 

@@ -12,10 +12,10 @@ from sage.core.engine.interrupt import Interrupt
 from sage.core.engine.links import CREDITS, Inbox, Link, LocalLink, Signal
 from sage.core.engine.operators.aggregate import AggregateOperator
 from sage.core.engine.operators.base import RunningOperator
+from sage.core.engine.operators.comap import CoMapOperator
 from sage.core.engine.operators.filter import FilterOperator
 from sage.core.engine.operators.flatmap import FlatMapOperator
 from sage.core.engine.operators.keyby import KeyByOperator
-from sage.core.engine.operators.comap import CoMapOperator
 from sage.core.engine.operators.map import FilterMapOperator, MapOperator
 from sage.core.engine.operators.reduce import ReduceOperator
 from sage.core.engine.operators.sink import SinkOperator

@@ -9,7 +9,7 @@ from typing import Any
 from sage.core.errors import GraphError, Problem
 from sage.core.graph.functions import Given
 from sage.core.graph.model import Edge, Exchange, LogicalGraph, Operator, SourceLocation
-from sage.core.graph.policy import ErrorPolicy
+from sage.core.graph.policy import FAIL, ErrorPolicy
 from sage.core.graph.validate import validate
 
 __all__ = ["GraphBuilder", "Upstream"]
@@ -35,7 +35,7 @@ class _Declared:
     location: SourceLocation
     upstream: Sequence[Upstream]
     options: Mapping[str, Any] = field(default_factory=dict)
-    on_error: ErrorPolicy = ErrorPolicy()
+    on_error: ErrorPolicy = FAIL
 
 
 class GraphBuilder:
@@ -62,7 +62,19 @@ class GraphBuilder:
         on_error: ErrorPolicy | None = None,
     ) -> int:
         """Declare an operator. Returns its id."""
-        self._declared.append(_Declared(kind, given, name, uid, parallelism, location, upstream, options or {}, on_error or ErrorPolicy()))
+        self._declared.append(
+            _Declared(
+                kind,
+                given,
+                name,
+                uid,
+                parallelism,
+                location,
+                upstream,
+                options or {},
+                FAIL if on_error is None else on_error,
+            )
+        )
         return len(self._declared) - 1
 
     def parallelism_of(self, operator: int) -> int:

@@ -83,7 +83,8 @@ def describe_function(
     if callable(given) and kind not in _INSTEAD:
         return Given(FunctionSpec("callable", given), name, (*extra, *_callable(given, kind)))
     slip = Slip(
-        f"expects a function class, an instance of one{_INSTEAD.get(kind, ', or a callable')}, not {type(given).__name__}",
+        f"expects a function class, an instance of one{_INSTEAD.get(kind, ', or a callable')},"
+        f" not {type(given).__name__}",
         f"for example a class derived from {_base(kind)}{'' if kind in _INSTEAD else ', or a lambda'}",
     )
     return Given(FunctionSpec("callable", given), name, (slip,))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sage.core.graph.policy import ErrorPolicy
+from sage.core.graph.policy import FAIL, ErrorPolicy
 
 __all__ = ["Edge", "Exchange", "FunctionForm", "FunctionSpec", "LogicalGraph", "Operator", "SourceLocation"]
 
@@ -70,7 +70,7 @@ class Operator:
     parallelism: int
     location: SourceLocation
     options: Mapping[str, Any] = field(default_factory=dict)
-    on_error: ErrorPolicy = ErrorPolicy()
+    on_error: ErrorPolicy = FAIL
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,13 @@ class LogicalGraph:
                 for operator in self.operators
             ],
             "edges": [
-                {"source": edge.source, "target": edge.target, "input": edge.input, "exchange": edge.exchange, "tag": edge.tag}
+                {
+                    "source": edge.source,
+                    "target": edge.target,
+                    "input": edge.input,
+                    "exchange": edge.exchange,
+                    "tag": edge.tag,
+                }
                 for edge in self.edges
             ],
         }

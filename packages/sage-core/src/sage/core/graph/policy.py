@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-__all__ = ["DEAD_LETTERS", "ErrorPolicy"]
+__all__ = ["DEAD_LETTERS", "FAIL", "ErrorPolicy"]
 
 DEAD_LETTERS = "sage.dead_letters"
 """Tag of the side output on which dead letters leave their operator."""
@@ -46,3 +46,7 @@ class ErrorPolicy:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+FAIL = ErrorPolicy()
+"""Any exception fails the job."""

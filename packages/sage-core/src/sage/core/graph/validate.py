@@ -64,7 +64,9 @@ def _check_policy(operator: Operator) -> list[Problem]:
     if wrong is not None:
         return [_problem(operator, f"on_error: {wrong}")]
     if operator.kind in SOURCE_KINDS and policy.then == "dead_letter":
-        return [_problem(operator, "a source that raises has no record to send as a dead letter", "skip(…) or retry(…)")]
+        return [
+            _problem(operator, "a source that raises has no record to send as a dead letter", "skip(…) or retry(…)")
+        ]
     return []
 
 
@@ -83,7 +85,9 @@ def _check_parallelism(operator: Operator, *, keyed: bool) -> list[Problem]:
     if operator.kind in ("reduce", "aggregate") and not keyed:
         return [
             _problem(
-                operator, f"{operator.kind} without keyby runs as one subtask", "call keyby(…) first, or leave parallelism out"
+                operator,
+                f"{operator.kind} without keyby runs as one subtask",
+                "call keyby(…) first, or leave parallelism out",
             )
         ]
     return []

@@ -39,7 +39,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class PlanEdge:
-    """An edge between two stages; ``exchange`` is how records find their channel, ``tag`` the side output they leave by."""
+    """An edge between two stages.
+
+    ``exchange`` is how records find their channel, ``tag`` names the side output they leave by.
+    """
 
     id: int
     source: int

@@ -12,7 +12,7 @@ from sage.core.engine.context import RuntimeContext
 from sage.core.engine.functions import build_function, close_function, entry_point, open_function, wants_context
 from sage.core.engine.recovery import GIVEN_UP, Recovery
 from sage.core.graph.model import Operator
-from sage.core.graph.policy import ErrorPolicy
+from sage.core.graph.policy import FAIL
 
 __all__ = ["ENDED", "MORE", "Emit", "Flow", "RunningOperator"]
 
@@ -65,7 +65,7 @@ class RunningOperator:
 
     def recover_with(self, pause: Callable[[float], bool]) -> None:
         """Apply the operator's error policy; ``pause`` waits, and tells whether to go on."""
-        if self.spec.on_error != ErrorPolicy():
+        if self.spec.on_error != FAIL:
             self.recovery = Recovery(self.spec.on_error, self, pause)
 
     def forget_call(self) -> None:

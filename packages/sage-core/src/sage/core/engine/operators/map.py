@@ -23,6 +23,9 @@ class FilterMapOperator(RunningOperator):
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_key(code, flow)
         kept = code.counter("kept")
-        with self.calling(code, "filter_map", flow.value, flow.value) as result, code.block(f"if {result} is not None:"):
+        with (
+            self.calling(code, "filter_map", flow.value, flow.value) as result,
+            code.block(f"if {result} is not None:"),
+        ):
             code.line(f"{kept} += 1")
             emit(Flow(result, kept))
