@@ -62,6 +62,7 @@ class Chain:
         self._hops = hops
         self.runs: dict[int, Callable[[list[Any], list[Any] | None], None]] = {}
         self._inputs = dict(inputs)
+        self._budgeted = [operator for operator in operators if operator.spec.on_error.ratio is not None]
         self._counts: list[tuple[RunningOperator, str, str]] = []
 
     @property
@@ -77,6 +78,13 @@ class Chain:
             with OperatorError.boundary(operator, "open"):
                 operator.open()
         self._compile()
+
+    def check_budgets(self, *, at_end: bool = False) -> None:
+        """Fail where too large a share of an operator's records was given up. Raises `OperatorError`."""
+        for operator in self._budgeted:
+            assert operator.recovery is not None
+            with OperatorError.boundary(operator, "execute"):
+                operator.recovery.check_ratio(at_end=at_end)
 
     def close(self) -> None:
         """Close all operators that were opened. The first error is raised after all were tried."""

@@ -99,7 +99,8 @@ class Recovery:
         Raises:
             BudgetSpentError: it was.
         """
-        ratio, seen = self._policy.ratio, self._operator.records_in
+        ratio, operator = self._policy.ratio, self._operator
+        seen = operator.records_in or operator.records_out + self.given_up  # a source takes nothing in
         if ratio is not None and seen and (at_end or seen >= _RATIO_FROM) and self.given_up > ratio * seen:
             raise BudgetSpentError(
                 f"{self.given_up:,} of {seen:,} records were given up, more than the share of {ratio:g} that is allowed"

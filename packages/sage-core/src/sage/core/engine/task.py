@@ -206,6 +206,7 @@ class Task:
                 endings.popleft()
             self._free = self._flush(partial=self._slow)
         else:
+            self.chain.check_budgets(at_end=True)
             self.close()
             self._closed = True
         return "again"
@@ -244,4 +245,5 @@ class Task:
         finally:
             self.since = None
         self._slow = self._pace.after(time.perf_counter() - started)
+        self.chain.check_budgets()
         return answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sage.core.errors import Problem
 from sage.core.graph.model import LogicalGraph, Operator
-from sage.core.graph.policy import ErrorPolicy
+from sage.core.graph.policy import FAIL, ErrorPolicy
 
 __all__ = ["SOURCE_KINDS", "validate"]
 
@@ -63,6 +63,8 @@ def _check_policy(operator: Operator) -> list[Problem]:
     wrong = policy.problem()
     if wrong is not None:
         return [_problem(operator, f"on_error: {wrong}")]
+    if operator.kind == "collection" and policy != FAIL:
+        return [_problem(operator, "an iterable that has raised has ended: there is nothing to skip or to retry")]
     if operator.kind in SOURCE_KINDS and policy.then == "dead_letter":
         return [
             _problem(operator, "a source that raises has no record to send as a dead letter", "skip(…) or retry(…)")
