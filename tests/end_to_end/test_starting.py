@@ -71,13 +71,14 @@ def test_a_port_taken_by_another_jobmanager(user: User, stranger: User) -> None:
         ("daemon:\n  port: many\n", [":2: daemon -> port: needs a whole number", "got 'many'"]),
         ("daemon: [1, 2]\n", [":1: daemon: needs a mapping"]),
         ("daemon: {port: 1\nlogs\n", [":", "is no valid YAML"]),
+        ("plugins:\n  disable: 7\n", [":2: plugins -> disable: needs a list"]),
         (
             "ssh:\n  workers:\n  - host: a\n  - host: b\n    port: 0\n",
             [":5: ssh -> workers[1] -> port: needs", "got 0"],
         ),
         ("daemon:\n  bind: 0.0.0.0\n", ["daemon -> bind", "daemon.allow_plaintext"]),
     ],
-    ids=["unknown field", "wrong kind", "wrong shape", "no YAML", "deep", "unsafe"],
+    ids=["unknown field", "wrong kind", "wrong shape", "no YAML", "plugins", "deep", "unsafe"],
 )
 def test_a_malformed_configuration(stranger: User, text: str, parts: list[str]) -> None:
     """File, line and field, exit code 9, and no JobManager; the same in programs and in `config validate`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,41 @@ def test_run_tells_of_a_stopped_job(user: User) -> None:
     assert "(run-and-stopped): cancelled" in done.err
 
 
+def test_ctrl_c_leaves_the_job_alone(user: User) -> None:
+    """A program that waits is interrupted at once, and says where to find its job, which goes on."""
+    user.write("held.py", user.held)
+    user.write(
+        "program.py",
+        """
+        import signal
+        import sys
+        from held import Held, Show
+        from sage.core.api import RemoteEnvironment
+
+        def wait(*given):  # lets Ctrl-C through from here on, so that it meets the program as it waits
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            return client_wait(*given)
+
+        with RemoteEnvironment("left-alone") as env:
+            env.from_source(Held, f"{sys.path[0]}/release-{env.env_uuid}").sink(Show)
+            job = env.submit()
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            client_wait, env.client.wait = env.client.wait, wait
+            print(job, flush=True)
+            job.wait()
+        """,
+    )
+    program = user.start_python("program.py")
+    uuid = program.line()
+    program.process.send_signal(signal.SIGINT)
+    done = program.end(-signal.SIGINT)
+    assert done.err.endswith(
+        f"KeyboardInterrupt\njob 'left-alone' goes on: sage job logs -f {uuid}, sage job stop {uuid}\n"
+    )
+    user.release(uuid)
+    assert user.sage("job", "logs", "-f", uuid).out == "got 1\ngot 2\ngot 3\ngot released\nclosed\n"
+
+
 def test_submit_sends_and_does_not_wait(user: User) -> None:
     """Each submit() of the program is a job, its output goes to stderr; with --wait the exit code tells the ends."""
     user.write("two.py", TWO)
@@ -123,6 +159,7 @@ def test_the_handle_of_a_job(user: User) -> None:
         import sys
         from held import Held, Show
         from sage.core.api import RemoteEnvironment
+        from sage.core.client import JobManagerClient
         from sage.core.errors import WaitTimeoutError, WrongStateError
 
         def refused(what):
@@ -141,6 +178,8 @@ def test_the_handle_of_a_job(user: User) -> None:
             text = ""
             while "got 3" not in text:
                 text += next(logs)
+            with JobManagerClient.from_config() as client:  # its log may be a little ahead of its state
+                client.wait(job.uuid, until={"running"})
             print(env.get_job_status()["status"], job.status()["running"])
             refused(job.delete)
             try:

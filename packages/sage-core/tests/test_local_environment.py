@@ -639,6 +639,42 @@ def test_many_jobs_at_the_end_of_a_program(program: Start) -> None:
     assert sorted(map(int, out.split())) == [number * 20 - 1 for number in range(1, 30)]
 
 
+def test_a_child_does_not_wait_for_the_jobs_of_its_parent(program: Start) -> None:
+    """A forked process has none of the threads, and ends."""
+    status, out, _ = program(
+        """
+        import os, warnings
+        warnings.simplefilter("ignore")
+        env = LocalEnvironment()
+        env.from_source(Ever).sink(id)
+        env.submit()
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+            say("child is gone")
+        """
+    ).ends()
+    assert status == 0
+    assert "child is gone" in out
+
+
+def test_jobs_may_run_inside_jobs(backend: str) -> None:
+    """User code may run pipelines of its own."""
+
+    def total(count: int) -> int:
+        out: list[int] = []
+        env = LocalEnvironment(backend=backend)
+        env.from_batch(range(count)).reduce(lambda left, right: left + right, final=True).sink(out.append)
+        env.submit(autostop=True, timeout=LIMIT)
+        return out[0]
+
+    found: list[int] = []
+    env = LocalEnvironment(backend=backend)
+    env.from_batch([3, 4, 5]).map(total, parallelism=2).sink(found.append)
+    env.submit(autostop=True, timeout=LIMIT)
+    assert sorted(found) == [3, 6, 10]
+
+
 @pytest.mark.parametrize("where", ["start of a thread", "after the start"])
 def test_ctrl_c_during_submit_leaves_nothing_running(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     """Threads that had been started end again, and what they opened is closed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ _GRACE = 10.0
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 _log = logging.getLogger("sage.job")
 _unfinished: set[LocalJob] = set()
+os.register_at_fork(after_in_child=_unfinished.clear)  # the threads of a job stay with the parent
 
 
 class LocalJob(Job):

@@ -46,7 +46,11 @@ class RemoteJob(Job):
             return {"status": "deleted", "uuid": self.uuid, "name": self.name}
 
     def wait(self, timeout: float | None = None) -> dict[str, Any]:
-        info = self._environment.client.wait(self.uuid, timeout)
+        try:
+            info = self._environment.client.wait(self.uuid, timeout)
+        except KeyboardInterrupt as error:
+            error.add_note(f"job '{self.name}' goes on: sage job logs -f {self.uuid}, sage job stop {self.uuid}")
+            raise
         if info.state == "failed":
             raise job_failed(self.uuid, self.name, info.failure)
         return _as_status(info)

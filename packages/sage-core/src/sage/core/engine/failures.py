@@ -118,12 +118,17 @@ def _type_name(error: BaseException) -> str:
 
 
 def _bounded(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
+    return _printable(text) if len(text) <= limit else f"{_printable(text[:limit])}… ({len(text):,} characters)"
+
+
+def _printable(text: str) -> str:
+    """Lone surrogates, which no file and no terminal takes, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _format(error: BaseException, trace: TracebackType | None) -> str:
     shown = traceback.TracebackException(type(error), error, trace, limit=-60, compact=True)
-    text = "".join(shown.format())
+    text = _printable("".join(shown.format()))
     if len(text) <= _MAX_TRACEBACK:
         return text
     half = _MAX_TRACEBACK // 2
