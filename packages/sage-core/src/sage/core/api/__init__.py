@@ -19,11 +19,13 @@ from sage.core.api.function.source_function import STOP, SourceFunction
 from sage.core.api.job import Job
 from sage.core.api.local_environment import LocalEnvironment
 from sage.core.api.remote_environment import RemoteEnvironment
+from sage.core.api.service.base_service import BaseService
 
 __all__ = [
     "STOP",
     "AggregateFunction",
     "BaseFunction",
+    "BaseService",
     "BatchFunction",
     "CoMapFunction",
     "ConnectedStreams",

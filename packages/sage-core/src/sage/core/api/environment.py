@@ -11,7 +11,14 @@ from sage.core.api.datastream import DataStream
 from sage.core.api.job import Job
 from sage.core.errors import AlreadySubmittedError, WrongStateError
 from sage.core.graph.builder import GraphBuilder, Upstream
-from sage.core.graph.functions import Given, describe_data, describe_function, function_kind, is_function_class
+from sage.core.graph.functions import (
+    Given,
+    describe_data,
+    describe_function,
+    describe_service,
+    function_kind,
+    is_function_class,
+)
 from sage.core.graph.location import users_location
 from sage.core.graph.model import LogicalGraph
 from sage.core.graph.policy import ErrorPolicy
@@ -80,6 +87,16 @@ class Environment(ABC):
         """
         given = describe_function(source, args, kwargs, "source")
         return self._add_source("source", given, name, uid, parallelism, on_error)
+
+    def register_service(self, name: str, service: Any, *args: Any, **kwargs: Any) -> None:
+        """Make a service known that functions call by ``self.call_service(name).method(…)``.
+
+        Args:
+            name: to call it by.
+            service: any class with its constructor arguments, or an instance; its ``open(context)`` and ``close()``
+                are called if it has them. Each host has one instance, which many threads call at once.
+        """
+        self._builder.add_service(name, describe_service(service, args, kwargs), users_location())
 
     def explain(self) -> str:
         """The operators as declared and the tasks they will run as.

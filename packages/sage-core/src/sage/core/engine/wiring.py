@@ -22,6 +22,7 @@ from sage.core.engine.operators.sink import SinkOperator
 from sage.core.engine.operators.source import BatchOperator, CollectionOperator, StreamSourceOperator
 from sage.core.engine.output import BATCH_SIZE, Output
 from sage.core.engine.pace import Pace
+from sage.core.engine.services import ServiceRegistry
 from sage.core.engine.task import Task
 from sage.core.plan.model import ChannelId, ExecutionPlan, TaskId
 
@@ -53,10 +54,11 @@ class TaskSet:
 
 @dataclass(frozen=True)
 class Wiring:
-    """Tasks, and the inboxes of the channels that lead into them."""
+    """Tasks, the inboxes of the channels that lead into them, and the services they call."""
 
     tasks: tuple[Task, ...]
     inboxes: Mapping[ChannelId, Inbox]
+    services: ServiceRegistry
 
 
 def wire(
@@ -79,6 +81,7 @@ def wire(
         credits: batches a channel within this set may hold; None for no limit.
     """
     plan = tasks.plan
+    services = ServiceRegistry(plan.graph.services, attempt, users=len(tasks.ids))
     signals = {task: signal() for task in tasks.ids}
     inboxes = {channel: Inbox(signals[task].set) for task in tasks.ids for channel in plan.channels_into(task)}
 
@@ -97,9 +100,10 @@ def wire(
                 [(plan.edges[channel.edge].input, inboxes[channel]) for channel in plan.channels_into(task)],
                 link,
                 batch_size,
+                services,
             )
         )
-    return Wiring(tuple(built), inboxes)
+    return Wiring(tuple(built), inboxes, services)
 
 
 def _build_task(
@@ -110,6 +114,7 @@ def _build_task(
     inputs: list[tuple[int, Inbox]],
     link: Callable[[ChannelId], Link],
     batch_size: int,
+    services: ServiceRegistry,
 ) -> Task:
     stage = plan.stages[task.stage]
     interrupt = Interrupt(signal)
@@ -124,6 +129,7 @@ def _build_task(
             subtask=task.subtask,
             parallelism=stage.parallelism,
             attempt=attempt.attempt,
+            services=services,
         )
         operators[number] = _KINDS[spec.kind](spec, context)
         operators[number].recover_with(interrupt.pause)

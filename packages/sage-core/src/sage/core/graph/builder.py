@@ -8,7 +8,7 @@ from typing import Any
 
 from sage.core.errors import GraphError, Problem
 from sage.core.graph.functions import Given
-from sage.core.graph.model import Edge, Exchange, LogicalGraph, Operator, SourceLocation
+from sage.core.graph.model import Edge, Exchange, LogicalGraph, Operator, ServiceSpec, SourceLocation
 from sage.core.graph.policy import FAIL, ErrorPolicy
 from sage.core.graph.validate import validate
 
@@ -44,6 +44,7 @@ class GraphBuilder:
     def __init__(self, name: str) -> None:
         self._name = name
         self._declared: list[_Declared] = []
+        self._services: list[tuple[str, Given, SourceLocation]] = []
 
     def __len__(self) -> int:
         return len(self._declared)
@@ -76,6 +77,10 @@ class GraphBuilder:
             )
         )
         return len(self._declared) - 1
+
+    def add_service(self, name: str, given: Given, location: SourceLocation) -> None:
+        """Declare a service."""
+        self._services.append((name, given, location))
 
     def parallelism_of(self, operator: int) -> int:
         return self._declared[operator].parallelism
@@ -123,5 +128,8 @@ class GraphBuilder:
                 )
             )
             edges += [Edge(up.operator, number, up.input, up.exchange, up.tag) for up in item.upstream]
-        graph = LogicalGraph(self._name, tuple(operators), tuple(edges))
+        services = tuple(ServiceSpec(name, given.spec, location) for name, given, location in self._services)
+        for name, given, location in self._services:
+            problems += [Problem(f"service '{name}': {s.message}", str(location), hint=s.hint) for s in given.slips]
+        graph = LogicalGraph(self._name, tuple(operators), tuple(edges), services)
         return graph, problems + validate(graph)

@@ -10,7 +10,16 @@ from typing import Any
 
 from sage.core.graph.model import FunctionSpec
 
-__all__ = ["Given", "Slip", "describe_data", "describe_function", "function_kind", "is_function_class"]
+__all__ = [
+    "Given",
+    "Slip",
+    "describe_data",
+    "describe_function",
+    "describe_functions",
+    "describe_service",
+    "function_kind",
+    "is_function_class",
+]
 
 _ARGUMENTS = {"batch": 0, "source": 0, "reduce": 2}
 """How many records each kind's function is called with; 1 for the others."""
@@ -88,6 +97,15 @@ def describe_function(
         f"for example a class derived from {_base(kind)}{'' if kind in _INSTEAD else ', or a lambda'}",
     )
     return Given(FunctionSpec("callable", given), name, (slip,))
+
+
+def describe_service(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Given:
+    """Describe a service: any class with its constructor arguments, or an instance."""
+    name = _name(given)
+    if isinstance(given, type):
+        return Given(FunctionSpec("class", given, args, dict(kwargs)), name, tuple(_constructor(given, args, kwargs)))
+    slips = (Slip("constructor arguments only go with a class"),) if args or kwargs else ()
+    return Given(FunctionSpec("instance", given), name, slips)
 
 
 def describe_data(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Given:

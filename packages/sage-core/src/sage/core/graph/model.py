@@ -9,7 +9,17 @@ from typing import Any, Literal
 
 from sage.core.graph.policy import FAIL, ErrorPolicy
 
-__all__ = ["Edge", "Exchange", "FunctionForm", "FunctionSpec", "LogicalGraph", "Operator", "SourceLocation"]
+__all__ = [
+    "Declared",
+    "Edge",
+    "Exchange",
+    "FunctionForm",
+    "FunctionSpec",
+    "LogicalGraph",
+    "Operator",
+    "ServiceSpec",
+    "SourceLocation",
+]
 
 FunctionForm = Literal["class", "instance", "callable", "data"]
 """How a user gave a function: a class with constructor arguments, an instance, a plain callable, or records."""
@@ -74,6 +84,24 @@ class Operator:
 
 
 @dataclass(frozen=True)
+class ServiceSpec:
+    """A service that functions call by name; one instance per host."""
+
+    name: str
+    function: FunctionSpec
+    location: SourceLocation
+    kind: str = "service"
+
+    @property
+    def uid(self) -> str:
+        return f"service:{self.name}"
+
+
+Declared = Operator | ServiceSpec
+"""What a user declares with a function of theirs, and an error may have to name."""
+
+
+@dataclass(frozen=True)
 class Edge:
     """Records of operator ``source`` go to input number ``input`` of operator ``target``.
 
@@ -94,6 +122,7 @@ class LogicalGraph:
     name: str
     operators: tuple[Operator, ...]
     edges: tuple[Edge, ...]
+    services: tuple[ServiceSpec, ...] = ()
 
     def inputs_of(self, operator: int) -> tuple[Edge, ...]:
         return tuple(edge for edge in self.edges if edge.target == operator)
@@ -128,4 +157,5 @@ class LogicalGraph:
                 }
                 for edge in self.edges
             ],
+            "services": [{"name": service.name, "location": str(service.location)} for service in self.services],
         }

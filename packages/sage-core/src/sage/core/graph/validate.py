@@ -42,6 +42,13 @@ def validate(graph: LogicalGraph) -> list[Problem]:
                 _problem(operator, f"the uid '{operator.uid}' is taken by the operator at {other}", "uids are unique")
             )
         uids.setdefault(operator.uid, operator)
+    names = [service.name for service in graph.services]
+    for service in graph.services:
+        where = str(service.location)
+        if not isinstance(service.name, str) or not service.name:
+            problems.append(Problem(f"a service's name must be text that is not empty, not {service.name!r}", where))
+        elif names.count(service.name) > 1:
+            problems.append(Problem(f"the name '{service.name}' is registered for more than one service", where))
     if not any(operator.kind == "sink" for operator in graph.operators):
         problems.append(Problem("the pipeline has no sink", hint="end it with .sink(…) or .print()"))
     return problems
