@@ -378,3 +378,67 @@ def stranger() -> Iterator[User]:
     """A user with an empty SAGE_HOME of their own, and no JobManager yet."""
     with a_user() as user:
         yield user
+
+
+NEVER = """
+import ctypes
+import sys
+import time
+
+from sage.core.api import RemoteEnvironment
+
+
+def sleeps(x):
+    print("reached")
+    time.sleep(100_000)  # sleeps
+
+
+def keeps_the_lock(x):
+    print("reached")
+    ctypes.PyDLL(None).sleep(100_000)  # keeps_the_lock
+
+
+places = {"port": int(sys.argv[1])} if len(sys.argv) > 1 else {}
+for f in (sleeps, keeps_the_lock):
+    with RemoteEnvironment(f.__name__, **places) as env:
+        env.from_batch([1]).map(f).print()
+        print(env.submit())
+"""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What ends only when somebody has waited long enough: two jobs that were told to stop, two who ask in vain."""
+
+    user: User
+    program: str
+    jobs: Mapping[str, str]
+    port: int
+    asking: Running
+    listing: Running
+
+
+@pytest.fixture(scope="session")
+def begun(_shared: User, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Begun]:
+    """User code that never returns, told to stop; and a program and a command at a port that never answers."""
+    user = _shared.at(tmp_path_factory.mktemp("begun"))
+    script = user.write("never.py", NEVER)
+    jobs = dict(zip(("sleeps", "keeps_the_lock"), user.python(script).out.split(), strict=True))
+    for uuid in jobs.values():
+        follower = user.start_sage("job", "logs", "-f", uuid)
+        follower.until("reached")
+        follower.close()
+        user.sage("job", "stop", uuid)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, as its backlog does, and no more
+        port = silent.getsockname()[1]
+        asking = user.start_python(script, str(port))
+        listing = user.start_sage("job", "list", "--json", env={"SAGE_DAEMON__PORT": str(port)})
+        yield Begun(user, NEVER, jobs, port, asking, listing)
+        user.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _begun_early(request: pytest.FixtureRequest) -> None:
+    """Let the waiting pass while other tests run, if there is a test that waits."""
+    if any("begun" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("begun")

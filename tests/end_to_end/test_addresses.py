@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Done, Running, User
+    from conftest import Done, User
 
 PROGRAM = """
 import sys
@@ -44,7 +44,7 @@ def ends_with(done: Done, code: str, *parts: str) -> None:
 
 @contextmanager
 def listening(serve: str) -> Iterator[int]:
-    """Something else on a port: a web server, one that talks at once or after a request, one that never answers."""
+    """Something else on a port: a web server, one that answers garbage, one that closes."""
     if serve == "web":
 
         class Handler(http.server.SimpleHTTPRequestHandler):
@@ -122,17 +122,6 @@ def test_a_wrong_port(user: User) -> None:
         ends_with(done, "unreachable", *parts)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def unanswered(module_user: User) -> Iterator[tuple[int, Running, Running]]:
-    """A port where nobody ever answers, and a program and a command that wait there while other tests run."""
-    module_user.write("program.py", PROGRAM)
-    with listening("silent") as port:
-        program = module_user.start_python("program.py", str(port))
-        command = module_user.start_sage("job", "list", "--json", env={"SAGE_DAEMON__PORT": str(port)})
-        yield port, program, command
-        module_user.close()
-
-
 @pytest.mark.parametrize(
     ("serve", "parts"),
     [
@@ -176,11 +165,3 @@ def test_a_wrong_token(user: User) -> None:
     done = user.sage("job", "list", "--json", code=5, env={"SAGE_DAEMON__TOKEN_FILE": str(other)})
     ends_with(done, "not_allowed", str(other), "chmod 600")
     assert user.uuids() == before
-
-
-def test_a_service_that_never_answers(unanswered: tuple[int, Running, Running]) -> None:
-    """Waiting for it ends by itself, and the error names the time that was waited."""
-    port, program, command = unanswered
-    parts = (f"127.0.0.1:{port} did not answer GET /api/v1/", "within 10 s", "something else listens there")
-    fails_with(program.end(1), "DaemonUnreachableError", *parts)
-    ends_with(command.end(4), "unreachable", *parts)

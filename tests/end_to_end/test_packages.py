@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -39,22 +40,31 @@ def double(x):
 """
 
 
-@pytest.fixture
-def mark(user: User) -> Path:
-    """A file that is there once somebody has opened the package."""
-    return user.folder / "opened"
-
-
-@pytest.fixture
-def package(user: User, mark: Path) -> Path:
-    """A package of a program with a module beside it, as a program itself makes one."""
-    user.write("helper.py", OPENED.format(mark=str(mark)))
-    user.write("program.py", PROGRAM)
-    folder = user.folder / "captured"
+@pytest.fixture(scope="module")
+def captured(module_user: User) -> tuple[bytes, Path]:
+    """A package of a program with a module beside it, as a program itself makes one, and the file of that module."""
+    mark = module_user.folder / "opened"
+    module_user.write("helper.py", OPENED.format(mark=str(mark)))
+    module_user.write("program.py", PROGRAM)
+    folder = module_user.folder / "captured"
     folder.mkdir()
-    user.python("program.py", env={"SAGE_CAPTURE": str(folder)})
-    mark.unlink()
+    module_user.python("program.py", env={"SAGE_CAPTURE": str(folder)})
     [path] = folder.glob("*.sagepkg")
+    return path.read_bytes(), mark
+
+
+@pytest.fixture
+def mark(captured: tuple[bytes, Path]) -> Path:
+    """A file that is there once somebody has opened the package."""
+    captured[1].unlink(missing_ok=True)
+    return captured[1]
+
+
+@pytest.fixture
+def package(user: User, captured: tuple[bytes, Path]) -> Path:
+    """The package of a job that was not submitted yet."""
+    path = user.folder / "packed.sagepkg"
+    path.write_bytes(doctored(captured[0], job={"uuid": str(uuid.uuid4())}))
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 if TYPE_CHECKING:
     from conftest import User
 
-HEAD = """\
-import functools, sys, threading
+CLASSES = """\
+import json, sys, threading
 from sage.core.api import *
+from sage.core.errors import AlreadySubmittedError, SageError
 
 class Count(BatchFunction):
     def __init__(self, limit):
@@ -43,11 +45,20 @@ class Inner:
 class NoExecute(MapFunction):
     def run(self, x):
         return x
+"""
 
+HEAD = (
+    CLASSES
+    + """
 remote = sys.argv[1] == "remote"
 env = RemoteEnvironment("refused") if remote else LocalEnvironment("refused", backend=sys.argv[1])
 numbers = env.from_batch(Count, 3)
 """
+)
+"""The beginning of a program that runs here or there, as its argument says."""
+
+LINE = HEAD.count("\n") + 1
+"""The line of the program that comes next."""
 
 TAIL = """
 with env:
@@ -55,93 +66,115 @@ with env:
 print("submitted")
 """
 
-LINE = HEAD.count("\n") + 1
-"""The line of a program that the one it differs by is on."""
+BOTH_HEAD = (
+    CLASSES
+    + """
+def build(env):
+    numbers = env.from_batch(Count, 3)
+"""
+)
+"""The beginning of a program that tries both."""
+
+BOTH_LINE = BOTH_HEAD.count("\n") + 1
+
+BOTH_TAIL = """
+    return env
+
+for kind in (LocalEnvironment, RemoteEnvironment):
+    with build(kind("refused")) as env:
+        try:
+            env.submit(autostop=True)
+        except SageError as error:
+            print(json.dumps([type(error).__name__, str(error), error.exit_code, len(error.problems)]))
+"""
 
 REFUSES = "its constructor does not take these arguments"
 
 CASES = {
     "no sink": (
         "numbers.map(Double)",
-        "GraphError: the pipeline has 2 problems:",
+        2,
         [
-            f"program.py:{LINE}: map 'Double': its records go nowhere",
+            f"program.py:{BOTH_LINE}: map 'Double': its records go nowhere",
             "the pipeline has no sink",
             "hint: end it with .sink(",
         ],
     ),
     "nothing at all": (
         "env = type(env)('refused')",
-        "GraphError: the pipeline has a problem:",
+        1,
         ["the pipeline is empty: it has no source and no sink", "hint: begin with env.from_batch("],
     ),
     "unconnected stream": (
         "numbers.print(); numbers.map(Double, name='forgotten')",
-        "GraphError: the pipeline has a problem:",
-        [f"program.py:{LINE}: map 'forgotten': its records go nowhere", "hint: end it with .sink("],
+        1,
+        [f"program.py:{BOTH_LINE}: map 'forgotten': its records go nowhere", "hint: end it with .sink("],
     ),
     "unconnected source": (
         "numbers.print(); env.from_collection([1])",
-        "GraphError: the pipeline has a problem:",
-        [f"program.py:{LINE}: collection 'list': its records go nowhere", "hint: end it with .sink("],
+        1,
+        [f"program.py:{BOTH_LINE}: collection 'list': its records go nowhere", "hint: end it with .sink("],
     ),
     "wrong kind": (
         "numbers.map(Keep, 1).print()",
-        "GraphError: the pipeline has a problem:",
+        1,
         [
-            f"program.py:{LINE}: map 'Keep': is a filter function, but this is a map operator",
+            f"program.py:{BOTH_LINE}: map 'Keep': is a filter function, but this is a map operator",
             "MapFunction, or call .filter(",
         ],
     ),
     "wrong kind of source": (
         "env.from_source(Count, 3).print(); numbers.print()",
-        "GraphError: the pipeline has a problem:",
-        [f"program.py:{LINE}: source 'Count': is a batch function, but this is a source", "or call env.from_batch("],
+        1,
+        [
+            f"program.py:{BOTH_LINE}: source 'Count': is a batch function, but this is a source",
+            "or call env.from_batch(",
+        ],
     ),
     "no function": (
         "numbers.map(7).print()",
-        "GraphError: the pipeline has a problem:",
-        [f"program.py:{LINE}: map 'int': expects a function class, an instance of one, or a callable, not int"],
+        1,
+        [f"program.py:{BOTH_LINE}: map 'int': expects a function class, an instance of one, or a callable, not int"],
     ),
     "no execute": (
         "numbers.map(NoExecute).print()",
-        "GraphError: the pipeline has a problem:",
-        [f"program.py:{LINE}: map 'NoExecute': does not define execute"],
+        1,
+        [f"program.py:{BOTH_LINE}: map 'NoExecute': does not define execute"],
     ),
     "too few constructor arguments": (
         "numbers.filter(Keep).print()",
-        "GraphError: the pipeline has a problem:",
-        [f"program.py:{LINE}: filter 'Keep': {REFUSES}: missing a required argument: 'lowest'"],
+        1,
+        [f"program.py:{BOTH_LINE}: filter 'Keep': {REFUSES}: missing a required argument: 'lowest'"],
     ),
     "too many constructor arguments": (
         "numbers.filter(Keep, 1, 2).print()",
-        "GraphError: the pipeline has a problem:",
-        [f"program.py:{LINE}: filter 'Keep': {REFUSES}: too many positional arguments"],
+        1,
+        [f"program.py:{BOTH_LINE}: filter 'Keep': {REFUSES}: too many positional arguments"],
     ),
     "unknown constructor argument": (
         "numbers.filter(Keep, lowest=1, hihgest=2).print()",
-        "GraphError: the pipeline has a problem:",
-        [f"program.py:{LINE}: filter 'Keep': {REFUSES}: got an unexpected keyword argument 'hihgest'"],
+        1,
+        [f"program.py:{BOTH_LINE}: filter 'Keep': {REFUSES}: got an unexpected keyword argument 'hihgest'"],
     ),
     "wrong source arguments": (
         "env.from_batch(Count).print(); numbers.print()",
-        "GraphError: the pipeline has a problem:",
-        [f"program.py:{LINE}: batch 'Count': {REFUSES}: missing a required argument: 'limit'"],
+        1,
+        [f"program.py:{BOTH_LINE}: batch 'Count': {REFUSES}: missing a required argument: 'limit'"],
     ),
     "a callable of another form": (
         "numbers.map(lambda x, y: x).print()",
-        "GraphError: the pipeline has a problem:",
-        [f"program.py:{LINE}: map '<lambda>': it cannot be called with 1 argument, as map does"],
+        1,
+        [f"program.py:{BOTH_LINE}: map '<lambda>': it cannot be called with 1 argument, as map does"],
     ),
     "unpicklable attribute of an instance": (
         "numbers.map(Locked()).print()",
-        "GraphError: the pipeline has a problem:",
-        [f"program.py:{LINE}: ", "Locked.self.inner.lock", "hint: make it in open()"],
+        1,
+        [f"program.py:{BOTH_LINE}: ", "Locked.self.inner.lock", "hint: make it in open()"],
     ),
     "unpicklable constructor argument": (
         "numbers.map(Locked, {'deep': [Inner()]}).print()",
-        "GraphError: the pipeline has a problem:",
-        [f"program.py:{LINE}: ", "args[0]['deep'][0].lock", "hint: "],
+        1,
+        [f"program.py:{BOTH_LINE}: ", "args[0]['deep'][0].lock", "hint: "],
     ),
 }
 
@@ -149,14 +182,13 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_pipeline_that_cannot_run(user: User, case: str) -> None:
     """Whether it should run here or under a JobManager: what is wrong, on which line, and what to do."""
-    line, head, parts = CASES[case]
-    user.write("program.py", HEAD + line + TAIL)
+    line, problems, parts = CASES[case]
+    user.write("program.py", f"{BOTH_HEAD}    {line}{BOTH_TAIL}")
     before = user.uuids()
-    for where in ("local", "remote"):
-        done = user.python("program.py", where, code=1)
-        assert done.out == ""
-        assert done.last_error.startswith(f"sage.core.errors.{head}"), done.err
-        assert [part for part in parts if part not in done.last_error] == [], done.last_error
+    told = [json.loads(line) for line in user.python("program.py").out.splitlines()]
+    assert [(name, code, count) for name, _, code, count in told] == [("GraphError", 9, problems)] * 2
+    for _, text, _, _ in told:
+        assert [part for part in parts if part not in text] == [], text
     assert user.uuids() == before
 
 
@@ -222,7 +254,6 @@ def test_a_second_submit(user: User, where: str) -> None:
         "program.py",
         HEAD
         + """
-from sage.core.errors import AlreadySubmittedError
 numbers.print()
 job = env.submit()
 try:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sage.core.api import STOP, LocalEnvironment
-from sage.core.engine.events import Attempt
+from sage.core.engine.events import Attempt, TaskEvent
+from sage.core.engine.life import TaskLife
 from sage.core.engine.links import Inbox
 from sage.core.engine.messages import Batch, EndOfInput
 from sage.core.engine.output import BATCH_SIZE
@@ -128,3 +129,24 @@ def test_counts_are_those_of_what_has_been_done() -> None:
     assert {records for records, _ in counts.edges.values()} == {15}
     assert dict(sink.counts().operators) == {"sink:str": (30, 0)}
     assert source.id == TaskId(0, 0)
+
+
+def test_a_task_cancelled_before_it_was_opened_is_not_opened() -> None:
+    """Nothing is built or connected for a job that is ending; the task says that it was cancelled."""
+
+    class Never:
+        def __init__(self) -> None:
+            raise AssertionError("it was built")
+
+        def execute(self, value: Any) -> Any:
+            return value
+
+    events: list[TaskEvent] = []
+    env = LocalEnvironment()
+    env.from_batch([1]).sink(Never)
+    task = wired(env).tasks[0]
+    task.cancel()
+    life = TaskLife(task, events.append)
+    assert not life.open()
+    assert [event.kind for event in events] == ["cancelled"]
+    assert life.ended

@@ -50,7 +50,7 @@ class LocalJob(Job):
         super().__init__(uuid, graph.name)
         self._backend = resolve_backend(backend)
         self._backend_name = backend
-        self._bounded = not any(operator.kind == "source" for operator in graph.operators)
+        self.is_bounded = not any(operator.kind == "source" for operator in graph.operators)
         self.in_callers_thread = not self._backend.capabilities & {"threads", "processes", "hosts"}
         self._times: dict[str, str] = {"created_at": _now()}
         self._reason: str | None = None
@@ -84,12 +84,12 @@ class LocalJob(Job):
 
     def wait(self, timeout: float | None = None) -> dict[str, Any]:
         run = self._coordinator
-        with self._to_be_told():
-            try:
+        try:
+            with self._to_be_told():
                 run.join(timeout)
-            except KeyboardInterrupt:
-                self.interrupted()
-                raise
+        except KeyboardInterrupt:
+            self.interrupted()
+            raise
         if run.state not in ENDED_STATES:
             raise WaitTimeoutError(
                 f"job '{self.name}' ({self.uuid}) has not ended within {timeout:g} s; it goes on", job=self.uuid
@@ -121,10 +121,10 @@ class LocalJob(Job):
 
     def settle(self) -> None:
         """Wait for a bounded job; cancel an unbounded one. Raises what `wait` does, unless it has done so before."""
-        if not self._bounded:
+        if not self.is_bounded:
             self.cancel_and_wait()
         if not self._told and not self._left_alone:
-            self.wait(None if self._bounded else 0)
+            self.wait(None if self.is_bounded else 0)
 
     def cancel_and_wait(self) -> None:
         """Cancel, and wait until the tasks have ended or were abandoned."""
@@ -133,12 +133,10 @@ class LocalJob(Job):
             if not self._left_alone:
                 self._coordinator.join(_GRACE + 1)
 
-    def settle_at_exit(self, *, cancel: bool) -> None:
-        """Nobody will see an exception any more: a failure is logged."""
-        if cancel or not self._bounded:
-            self.cancel_and_wait()
-        else:
-            self._coordinator.join()
+    def join_at_exit(self) -> None:
+        """Wait where nobody will see an exception any more: a failure is logged. Only bounded work has all its time."""
+        may_finish = self.is_bounded and self._coordinator.state != "cancelling"
+        self._coordinator.join(None if may_finish else _GRACE + 1)
 
     def interrupted(self) -> None:
         """Ctrl-C once ends the job in good order; a second one, during that, leaves at once."""
@@ -208,12 +206,17 @@ def _at_exit(job: LocalJob) -> None:
 def _settle_all() -> None:
     """The program has ended: bounded jobs are waited for, unbounded ones cancelled; all are if Ctrl-C ended it."""
     by_interrupt = getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1")
-    pressed = False
-    for job in list(_unfinished):
+    jobs, pressed = list(_unfinished), False
+    for job in jobs:
+        if by_interrupt or not job.is_bounded:
+            job.stop()
+    for job in jobs:
         try:
-            job.settle_at_exit(cancel=by_interrupt or pressed)
+            job.join_at_exit()
         except KeyboardInterrupt:
             pressed = True
+            for other in jobs:
+                other.stop()
             try:
                 job.interrupted()
             except KeyboardInterrupt:  # twice: leave at once

@@ -34,7 +34,10 @@ class TaskLife:
         self._events = events
 
     def open(self) -> bool:
-        """Open the task. Returns whether it is ready to start."""
+        """Open the task, unless it was cancelled before. Returns whether it is ready to start."""
+        if self.task.cancelled:
+            self._end_cancelled()
+            return False
         try:
             if self._services.open():
                 self.task.open()
