@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from sage.core.api import BaseService, LocalEnvironment, MapFunction
-from sage.core.engine.services import ServiceTimeoutError, UnknownServiceError
-from sage.core.errors import GraphError, JobFailedError
+from sage.core.errors import GraphError, JobFailedError, ServiceTimeoutError, UnknownServiceError
 
 BACKENDS = ("inline", "local")
 events: list[str] = []
@@ -126,7 +125,7 @@ def test_coroutines_are_called_by_the_async_form() -> None:
     env = LocalEnvironment("plain", backend="inline")
     env.register_service("prices", Prices, 3)
     env.from_batch([2]).map(Price, "later").print()
-    with pytest.raises(JobFailedError, match="await self.call_service_async"):
+    with pytest.raises(JobFailedError, match=r"await self\.call_service_async"):
         env.submit(autostop=True)
 
 

@@ -62,6 +62,7 @@ class Chain:
         self._hops = hops
         self.runs: dict[int, Callable[[list[Any], list[Any] | None], None]] = {}
         self._inputs = dict(inputs)
+        self.operators[0].has_keyed_input = any(inputs.values())
         self._budgeted = [operator for operator in operators if operator.spec.on_error.ratio is not None]
         self._counts: list[tuple[RunningOperator, str, str]] = []
 

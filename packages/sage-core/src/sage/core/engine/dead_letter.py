@@ -13,16 +13,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sage.core.client.models import FailureInfo
-from sage.core.errors import SageError
+from sage.core.errors import DeadLetterFileError
 
-__all__ = ["DeadLetter", "DeadLetterFile", "DeadLetterFileError", "read_dead_letters"]
-
-
-class DeadLetterFileError(SageError):
-    """A line of a file of dead letters cannot be read."""
-
-    code = "dead_letter_file"
-    exit_code = 9
+__all__ = ["DeadLetter", "DeadLetterFile", "read_dead_letters"]
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 from sage.core.client.models import FailureInfo
 from sage.core.engine.dead_letter import DeadLetter, DeadLetterFile
 from sage.core.engine.failures import OperatorError, describe_failure, users_frames
-from sage.core.errors import SageError
+from sage.core.errors import BudgetSpentError
 from sage.core.graph.policy import DEAD_LETTERS, ErrorPolicy
 
 if TYPE_CHECKING:
     from sage.core.engine.operators.base import RunningOperator
 
-__all__ = ["GIVEN_UP", "BudgetSpentError", "Recovery"]
+__all__ = ["GIVEN_UP", "Recovery"]
 
 _LISTED = 100
 _RATIO_FROM = 100
@@ -30,13 +30,6 @@ class _GivenUp:
 
 
 GIVEN_UP: Final = _GivenUp()
-
-
-class BudgetSpentError(SageError):
-    """More records were given up than the policy of their operator allows."""
-
-    code = "budget_spent"
-    exit_code = 1
 
 
 class Recovery:

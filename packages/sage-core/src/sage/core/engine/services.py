@@ -13,7 +13,7 @@ from typing import Any
 from sage.core.engine.events import Attempt
 from sage.core.engine.failures import OperatorError
 from sage.core.engine.functions import build_function
-from sage.core.errors import PipelineError, SageError
+from sage.core.errors import PipelineError, ServiceTimeoutError, UnknownServiceError
 from sage.core.graph.model import ServiceSpec
 
 __all__ = [
@@ -21,22 +21,7 @@ __all__ = [
     "ServiceContext",
     "ServiceHandle",
     "ServiceRegistry",
-    "ServiceTimeoutError",
-    "UnknownServiceError",
 ]
-
-
-class UnknownServiceError(PipelineError):
-    """A function calls a service that was not registered; ``registered`` lists those that were."""
-
-    code = "unknown_service"
-
-
-class ServiceTimeoutError(SageError):
-    """A service did not answer in time; the call goes on in the background, its result is dropped."""
-
-    code = "service_timeout"
-    exit_code = 1
 
 
 @dataclass(frozen=True)

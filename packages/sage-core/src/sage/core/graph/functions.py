@@ -25,6 +25,7 @@ _ARGUMENTS = {"batch": 0, "source": 0, "reduce": 2}
 """How many records each kind's function is called with; 1 for the others."""
 
 
+_NO_GENERATOR = frozenset({"sink", "filter", "keyby", "reduce"})
 _BASES = {"keyby": "KeyByFunction", "flatmap": "FlatMapFunction", "comap": "CoMapFunction", "filter_map": "MapFunction"}
 _INSTEAD = {"aggregate": "", "comap": ", or one callable for each stream"}
 """Kinds that no single callable serves, and what else does."""
@@ -201,6 +202,8 @@ def _callable(given: Callable[..., Any], kind: str) -> list[Slip]:
 def _called(function: Callable[..., Any], arguments: list[Any], kind: str, what: str, count: int) -> list[Slip]:
     if _is_async(function) or _is_async(getattr(type(function), "__call__", None)):  # noqa: B004 - looked at, not asked
         return [Slip(f"{what} is a coroutine function, which {kind} would call and never await")]
+    if kind in _NO_GENERATOR and inspect.isgeneratorfunction(function):
+        return [Slip(f"{what} is a generator function: {kind} would call it, and nothing of it would ever run")]
     problem = _refuses(function, tuple(arguments), {})
     if problem is None:
         return []

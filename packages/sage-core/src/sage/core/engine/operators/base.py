@@ -49,6 +49,7 @@ class RunningOperator:
     Attributes:
         records_in, records_out: counted so far; written by the task's thread, read by any.
         recovery: applies the operator's error policy; None where any exception fails the job.
+        has_keyed_input: whether records come with a key on any of its inputs.
         side: by tag, what the call that is running has put out on the side.
     """
 
@@ -58,6 +59,7 @@ class RunningOperator:
         self.records_in = 0
         self.records_out = 0
         self.recovery: Recovery | None = None
+        self.has_keyed_input = False
         self.side: dict[str, list[Any]] = context._side
         self._opened = False
         self.function: Any = None
@@ -159,8 +161,8 @@ class RunningOperator:
         return count
 
     def _set_key(self, code: Code, flow: Flow) -> None:
-        if flow.key is not None and wants_context(self.function, self.spec.function):
-            code.line(f"{code.bind('context', self.context)}.key = {flow.key}")
+        if (flow.key or self.has_keyed_input) and wants_context(self.function, self.spec.function):
+            code.line(f"{code.fast('context', self.context)}.key = {flow.key}")
 
 
 def _composed(wrap: Callable[[Any], Any], function: Callable[..., Any]) -> Callable[..., Any]:
