@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from sage.core.client import JobManagerClient
-from sage.core.client.models import ENDED_STATES, JobInfo
+from sage.core.models import ENDED_STATES, JobInfo
 from sage.runtime.shim.processes import ProcessIdentity, is_alive, send_signal
 from sage.runtime.shim.sweep import end_processes, find_processes
 

@@ -125,6 +125,7 @@ def test_a_life(stranger: User) -> None:
     stranger.works()
     status = stranger.sage("jobmanager", "status", "--json").data
     assert (status["status"], status["pid"], status["port"]) == ("up", first.pid, stranger.port)
+    assert status["started_at"] == started.data["started_at"]
     assert set(status["backends"]) >= {"inline", "local"}
     again = stranger.sage("jobmanager", "restart", "--json").data
     assert again["pid"] != first.pid

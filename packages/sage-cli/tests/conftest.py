@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sage.core.client.models import JobInfo
+from sage.core.models import JobInfo
 
 TOKEN = "f00d" * 16
 COMMAND = Path(sys.executable).with_name("sage")

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from sage.cli.commands.job.list import State
-from sage.core.client.models import JOB_STATES
+from sage.core.models import JOB_STATES
 
 UUID = "0a1b2c3d-0000-4000-8000-000000000003"
 FAILURE = {

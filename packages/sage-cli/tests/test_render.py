@@ -20,7 +20,7 @@ from sage.cli.render.logs import LogPrinter
 from sage.cli.render.parts import Block, Column, Fields, Line, Part, Table
 from sage.cli.render.text import LogFilter, clean, clean_block
 from sage.cli.render.views import view
-from sage.core.client.models import DaemonInfo, JobInfo, Page
+from sage.core.models import DaemonInfo, JobInfo, Page
 
 PARTS: list[Part] = [
     Line("a\x1b[2Jline"),

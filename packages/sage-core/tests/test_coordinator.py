@@ -21,9 +21,9 @@ from sage.core.backends.api import (
     TaskId,
 )
 from sage.core.backends.local import LocalBackend
-from sage.core.client.models import FailureInfo
 from sage.core.engine.coordinator import Coordinator
 from sage.core.errors import GraphError, Problem
+from sage.core.models import FailureInfo
 from sage.core.plan.model import ExecutionPlan
 
 LIMIT = 60.0

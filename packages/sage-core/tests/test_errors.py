@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 
 from sage.core import errors
-from sage.core.client.models import FailureInfo
 from sage.core.errors import GraphError, Problem, SageError
+from sage.core.models import FailureInfo
 
 CLASSES = sorted(
     (item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, SageError)),

@@ -21,8 +21,8 @@ from sage.core.api import (
     SinkFunction,
     SourceFunction,
 )
-from sage.core.client.models import FailureInfo
 from sage.core.errors import JobFailedError
+from sage.core.models import FailureInfo
 
 LIMIT = 60.0
 RECORDS = [1, 2, 3, 4, 5]

@@ -21,7 +21,6 @@ import pytest
 
 from sage.core import errors
 from sage.core.client import JobManagerClient, _answers, _http
-from sage.core.client.models import FailureInfo, JobInfo, LogChunk, Page
 from sage.core.client.package import MEDIA_TYPE
 from sage.core.config import Config, Daemon, Tls
 from sage.core.errors import (
@@ -38,6 +37,7 @@ from sage.core.errors import (
     VersionMismatchError,
     WaitTimeoutError,
 )
+from sage.core.models import FailureInfo, JobInfo, LogChunk, Page
 
 UUID = "0b5e1f6a-7f0e-4a52-9d0c-3f1a2b3c4d5e"
 LONG = 60.0  # seconds that nothing here ever takes; only a bug does

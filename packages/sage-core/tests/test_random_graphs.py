@@ -22,11 +22,11 @@ from sage.core.api.datastream import DataStream
 from sage.core.backends.api import Attempt, Backend
 from sage.core.backends.inline import InlineBackend
 from sage.core.backends.local import LocalBackend
-from sage.core.client.models import JobMetrics
 from sage.core.engine import host
 from sage.core.engine.coordinator import Coordinator
 from sage.core.engine.wiring import wire
 from sage.core.graph.model import LogicalGraph
+from sage.core.models import JobMetrics
 
 LIMIT = 60.0
 MANY = 1100

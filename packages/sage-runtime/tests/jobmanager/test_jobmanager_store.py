@@ -16,8 +16,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from sage.core.client.models import ENDED_STATES, JOB_STATES, FailureInfo
 from sage.core.errors import AmbiguousRefError, LimitExceededError, NotFoundError
+from sage.core.models import ENDED_STATES, JOB_STATES, FailureInfo
 from sage.runtime.jobmanager.locks import NamedLocks
 from sage.runtime.jobmanager.problems import BusyError
 from sage.runtime.jobmanager.store import NewJob, Query, Row, Store

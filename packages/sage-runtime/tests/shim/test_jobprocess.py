@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sage.core.client.models import FailureInfo, JobMetrics
+from sage.core.models import FailureInfo, JobMetrics
 from sage.runtime.shim.client import wait_exit
 from sage.runtime.shim.sweep import find_processes
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sage.core.client.models import FailureInfo
+from sage.core.models import FailureInfo
 from sage.runtime.shim import start
 from sage.runtime.shim.processes import is_alive, read_stat
 from sage.runtime.shim.start import ShimStartError, start_shim

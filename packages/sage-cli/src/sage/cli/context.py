@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from sage.cli.render.logs import LogPrinter
     from sage.cli.render.views import View
     from sage.core.client import JobManagerClient
-    from sage.core.client.models import LogChunk
     from sage.core.config import Config
+    from sage.core.models import LogChunk
 
 __all__ = ["Context", "current", "use"]
 

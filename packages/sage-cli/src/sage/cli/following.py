@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sage.cli.context import Context
 from sage.cli.render.logs import LogPrinter
 from sage.cli.render.text import clean
-from sage.core.client.models import JobInfo, LogChunk
+from sage.core.models import JobInfo, LogChunk
 
 if TYPE_CHECKING:
     from sage.core.client import JobManagerClient

@@ -2,7 +2,7 @@
 
 What may import what (left may import right, checked by a test)::
 
-    api → client → plan, backends → engine → graph → errors
+    api → client → backends → engine → plan → graph → errors
     plugins → errors          config → errors
 
 Doors for users and plugin authors: `sage.core.api`, `.client`, `.plugins`, `.backends.api`, `.errors`.

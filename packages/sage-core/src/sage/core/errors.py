@@ -215,7 +215,7 @@ class UnknownBackendError(PluginError):
 
 
 class JobFailedError(SageError):
-    """A job failed; ``failure`` (a `sage.core.client.models.FailureInfo`) tells operator, record and traceback."""
+    """A job failed; ``failure`` (a `sage.core.models.FailureInfo`) tells operator, record and traceback."""
 
     code = "job_failed"
     exit_code = 1

@@ -15,8 +15,8 @@ from sage.cli.arguments import ScriptArgs
 from sage.cli.context import Context, current
 from sage.cli.following import exit_code_of_all, follow_all
 from sage.cli.scripts import check_script, run_script
-from sage.core.client.models import JobInfo
 from sage.core.errors import NotFoundError
+from sage.core.models import JobInfo
 
 if TYPE_CHECKING:
     from sage.core.client import JobManagerClient

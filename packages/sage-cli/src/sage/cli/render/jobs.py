@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sage.cli.render.parts import Block, Column, Fields, Part, Table
-from sage.core.client.models import FailureInfo, JobInfo, JobMetrics, StateChange
+from sage.core.models import FailureInfo, JobInfo, JobMetrics, StateChange
 
 __all__ = ["details", "duration", "history_table", "metrics_tables", "moment", "table"]
 

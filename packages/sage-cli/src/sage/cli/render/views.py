@@ -15,7 +15,7 @@ View = Callable[[Any], Sequence[Part]]
 
 def view(model: object) -> Sequence[Part]:
     """The parts for any model."""
-    from sage.core.client.models import JobInfo, Page
+    from sage.core.models import JobInfo, Page
 
     if isinstance(model, (JobInfo, Page)):
         from sage.cli.render.jobs import details, table

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sage.core.client.models import FailureInfo
 from sage.core.errors import JobFailedError
+from sage.core.models import FailureInfo
 
 __all__ = ["job_failed"]
 

@@ -14,11 +14,11 @@ from typing import Any
 
 from sage.core.api._failed import job_failed
 from sage.core.api.job import Job
-from sage.core.client.models import ENDED_STATES, FailureInfo
 from sage.core.engine.coordinator import Coordinator
 from sage.core.engine.events import Attempt
 from sage.core.errors import GraphError, WaitTimeoutError, WrongStateError
 from sage.core.graph.model import FunctionSpec, LogicalGraph
+from sage.core.models import ENDED_STATES, FailureInfo
 from sage.core.plugins import backend as resolve_backend
 
 __all__ = ["LocalJob"]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from sage.core.api._failed import job_failed
 from sage.core.api._packing import pack
 from sage.core.api.job import Job
-from sage.core.client.models import JobInfo
 from sage.core.errors import NotFoundError
 from sage.core.graph.model import LogicalGraph
+from sage.core.models import JobInfo
 
 if TYPE_CHECKING:
     from sage.core.api.remote_environment import RemoteEnvironment

@@ -1,4 +1,4 @@
-"""What speaks to a JobManager: its client, the models it answers with, and the packages it is sent.
+"""What speaks to a JobManager: its client, and the packages it is sent.
 
 ::
 

@@ -14,16 +14,6 @@ from urllib.parse import quote, urlencode
 
 from sage.core.client._address import check_address, refused_hint, running_port, tls_context
 from sage.core.client._answers import ServerEvent, events_of, problem_of, read_answer
-from sage.core.client.models import (
-    ENDED_STATES,
-    DaemonInfo,
-    FailureInfo,
-    JobInfo,
-    JobMetrics,
-    LogChunk,
-    Page,
-    StateChange,
-)
 from sage.core.errors import (
     DaemonUnreachableError,
     InvalidPackageError,
@@ -34,6 +24,16 @@ from sage.core.errors import (
     SageError,
     VersionMismatchError,
     WaitTimeoutError,
+)
+from sage.core.models import (
+    ENDED_STATES,
+    DaemonInfo,
+    FailureInfo,
+    JobInfo,
+    JobMetrics,
+    LogChunk,
+    Page,
+    StateChange,
 )
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sage.core.client.models import EdgeMetrics, FailureInfo, JobMetrics, OperatorMetrics
 from sage.core.engine.events import Attempt, Command, HostInfo, TaskCounts, TaskEvent
 from sage.core.engine.failures import describe_backend_failure
 from sage.core.errors import GraphError
 from sage.core.graph.model import LogicalGraph
+from sage.core.models import EdgeMetrics, FailureInfo, JobMetrics, OperatorMetrics
 from sage.core.plan.model import TaskId
 from sage.core.plan.planner import make_plan
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from sage.core.client.models import FailureInfo
+from sage.core.models import FailureInfo
 from sage.core.plan.model import TaskId
 
 __all__ = ["Attempt", "Command", "HostInfo", "TaskCounts", "TaskEvent"]

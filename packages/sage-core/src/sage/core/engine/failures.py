@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sage.core.client.models import FailureInfo
+from sage.core.models import FailureInfo
 
 if TYPE_CHECKING:
     from sage.core.graph.model import Declared

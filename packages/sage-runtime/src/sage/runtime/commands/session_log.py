@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from sage.core.client.models import LogChunk
+from sage.core.models import LogChunk
 
 __all__ = ["follow", "last_lines"]
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from importlib.metadata import version
 from socket import socket
 
-from sage.core.client.models import DaemonInfo
 from sage.core.client.package import MEDIA_TYPE, PackageLimits
 from sage.core.config import Config
+from sage.core.models import DaemonInfo
 from sage.core.plugins import installed_backends
 from sage.runtime.jobmanager.app import make_app
 from sage.runtime.jobmanager.events import Hub
@@ -49,6 +49,9 @@ class Daemon:
         session: where it logs.
         tls: serve HTTPS with this context.
 
+    Attributes:
+        started_at: when, as everybody is told.
+
     Raises:
         StoreError: the index of jobs cannot be opened.
     """
@@ -56,6 +59,7 @@ class Daemon:
     def __init__(
         self, config: Config, home: Home, token: str, session: SessionLog, tls: ssl.SSLContext | None = None
     ) -> None:
+        self.started_at = now()
         self._config = config
         self._home = home
         self._tokens = Tokens({_ADMIN: token})
@@ -166,7 +170,7 @@ class Daemon:
             implementation=sys.implementation.name,
             cloudpickle=version("cloudpickle"),
             pid=os.getpid(),
-            started_at=now(),
+            started_at=self.started_at,
             session_log=str(self._session.path),
             backends=installed_backends(),
         )

@@ -22,7 +22,6 @@ from sage.core.errors import InternalError, SageError
 from sage.runtime.jobmanager.home import Home, UnsafeFileError, create_token, prepare_home
 from sage.runtime.jobmanager.network import client_host, listen, tls_context
 from sage.runtime.jobmanager.session_log import SessionLog
-from sage.runtime.shim.events import now
 from sage.runtime.shim.files import write_json
 from sage.runtime.shim.processes import identify
 
@@ -86,7 +85,9 @@ def _run(options: _Options, ready: _Ready) -> int:
 
         daemon = Daemon(config, home, token, session, tls)
         stack.callback(lambda: home.daemon_file.unlink(missing_ok=True))
-        asyncio.run(_serve(daemon, listener, lambda: _announce(config, home, listener, session, ready)))
+        asyncio.run(
+            _serve(daemon, listener, lambda: _announce(config, home, listener, session, daemon.started_at, ready))
+        )
         _log.info("the JobManager has stopped; its jobs go on")
     return 0
 
@@ -110,12 +111,14 @@ async def _serve(daemon: Daemon, listener: socket, announce: Callable[[], None])
     await daemon.run(listener, announce)
 
 
-def _announce(config: Config, home: Home, listener: socket, session: SessionLog, ready: _Ready) -> None:
+def _announce(
+    config: Config, home: Home, listener: socket, session: SessionLog, started_at: str, ready: _Ready
+) -> None:
     host, port = client_host(config), listener.getsockname()[1]
     identity = identify(os.getpid())
     assert identity is not None
     address = {"host": host, "port": port, "tls": config.daemon.tls.cert is not None}
-    more = {"started_at": now(), "session_log": str(session.path)}
+    more = {"started_at": started_at, "session_log": str(session.path)}
     write_json(str(home.daemon_file), {**identity.to_json(), **address, **more})
     _log.info("the JobManager listens on %s port %d (process %d, SAGE_HOME %s)", host, port, identity.pid, home.root)
     ready.ok(host, port)

@@ -17,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from sage.core.client.models import JOB_STATES, JobMetrics
+from sage.core.models import JOB_STATES, JobMetrics
 
 __all__ = ["METRICS_MEDIA_TYPE", "JobCounts", "Meters"]
 

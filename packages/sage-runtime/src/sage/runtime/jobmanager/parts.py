@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from sage.core.client.models import DaemonInfo
+from sage.core.models import DaemonInfo
 from sage.runtime.jobmanager.events import Hub
 from sage.runtime.jobmanager.home import Home
 from sage.runtime.jobmanager.limits import Limits

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sage.core.client.models import FailureInfo, JobInfo, JobMetrics, StateChange
 from sage.core.client.package import read_manifest
 from sage.core.errors import InternalError, SageError
+from sage.core.models import FailureInfo, JobInfo, JobMetrics, StateChange
 from sage.runtime.jobmanager.home import Home
 from sage.runtime.jobmanager.offload import Offload
 from sage.runtime.jobmanager.store import Row

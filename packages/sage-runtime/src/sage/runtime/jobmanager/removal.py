@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sage.core.client.models import ENDED_STATES
 from sage.core.errors import NotFoundError, WrongStateError
+from sage.core.models import ENDED_STATES
 from sage.runtime.jobmanager.failpoints import failpoint
 from sage.runtime.jobmanager.home import Home
 from sage.runtime.jobmanager.locks import NamedLocks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import PlainTextResponse, Response
 
-from sage.core.client.models import ENDED_STATES, DaemonInfo
+from sage.core.models import ENDED_STATES, DaemonInfo
 from sage.runtime.jobmanager.meters import METRICS_MEDIA_TYPE, JobCounts
 from sage.runtime.jobmanager.parts import API_PREFIX, JsonResponse, Parts
 from sage.runtime.jobmanager.problems import BusyError

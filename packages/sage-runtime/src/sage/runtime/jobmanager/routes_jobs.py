@@ -8,7 +8,9 @@ from typing import Annotated, NoReturn
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from sage.core.client.models import (
+from sage.core.client.package import MEDIA_TYPE
+from sage.core.errors import SageError, WrongStateError
+from sage.core.models import (
     ENDED_STATES,
     JOB_STATES,
     FailureInfo,
@@ -18,8 +20,6 @@ from sage.core.client.models import (
     Page,
     StateChange,
 )
-from sage.core.client.package import MEDIA_TYPE
-from sage.core.errors import SageError, WrongStateError
 from sage.runtime.jobmanager import store
 from sage.runtime.jobmanager.events import HubClosedError, SlowReaderError
 from sage.runtime.jobmanager.guard import OWNER

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sage.core.client.models import ENDED_STATES, FailureInfo
+from sage.core.models import ENDED_STATES, FailureInfo
 from sage.runtime.shim.client import wait_exit
 from sage.runtime.shim.events import EventsFile, EventsFileBusyError
 from sage.runtime.shim.files import read_json

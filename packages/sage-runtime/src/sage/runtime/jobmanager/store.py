@@ -21,8 +21,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sage.core.client.models import ENDED_STATES, FailureInfo
 from sage.core.errors import AmbiguousRefError, LimitExceededError, NotFoundError, SageError
+from sage.core.models import ENDED_STATES, FailureInfo
 from sage.runtime.jobmanager.problems import BusyError
 
 __all__ = ["NewJob", "Query", "Row", "Store", "StoreError"]

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sage.core.client.models import ENDED_STATES, FailureInfo
 from sage.core.errors import NotFoundError, SageError, WrongStateError
+from sage.core.models import ENDED_STATES, FailureInfo
 from sage.runtime.jobmanager.events import Change, Hub
 from sage.runtime.jobmanager.failpoints import failpoint
 from sage.runtime.jobmanager.home import Home

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import traceback
 
-from sage.core.client.models import FailureInfo
 from sage.core.errors import SageError
+from sage.core.models import FailureInfo
 
 __all__ = ["describe_failure"]
 

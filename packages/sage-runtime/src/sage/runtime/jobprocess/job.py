@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from sage.runtime.shim.failure import clean_failure
 
 if TYPE_CHECKING:
-    from sage.core.client.models import FailureInfo
     from sage.core.engine.coordinator import Coordinator, StateListener
+    from sage.core.models import FailureInfo
 
 __all__ = ["Job"]
 

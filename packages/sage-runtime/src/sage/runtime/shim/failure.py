@@ -18,7 +18,7 @@ _LONGEST_TRACEBACK = 1 << 16
 
 
 def clean_failure(told: object) -> dict[str, Any]:
-    """The failure that a job process told (a `sage.core.client.models.FailureInfo` as JSON), made safe to pass on.
+    """The failure that a job process told (a `sage.core.models.FailureInfo` as JSON), made safe to pass on.
 
     The job may be faulty or worse: kept are the known fields, if of the right type, as encodable text of bounded
     length.

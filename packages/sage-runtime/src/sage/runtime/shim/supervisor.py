@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["ENDED_STATES", "Supervisor"]
 
 ENDED_STATES = ("stopped", "completed", "failed", "cancelled")
-"""The states in which nothing of a job runs any more (`sage.core.client.models`, which a shim cannot import)."""
+"""The states in which nothing of a job runs any more (`sage.core.models`, which a shim cannot import)."""
 
 _CHUNK = 1 << 16
 _LONGEST_GRACE = 86400.0

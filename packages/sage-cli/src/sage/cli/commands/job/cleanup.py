@@ -11,7 +11,7 @@ from sage.cli.arguments import Yes, seconds
 from sage.cli.context import current
 from sage.cli.failures import misuse
 from sage.cli.render.parts import Part
-from sage.core.client.models import ENDED_STATES, JobInfo
+from sage.core.models import ENDED_STATES, JobInfo
 
 app = typer.Typer()
 

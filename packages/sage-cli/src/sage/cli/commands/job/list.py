@@ -10,7 +10,7 @@ from sage.cli.context import current
 
 app = typer.Typer()
 
-# The states of `sage.core.client.models.JOB_STATES`, spelled out because an annotation must (a test compares them).
+# The states of `sage.core.models.JOB_STATES`, spelled out because an annotation must (a test compares them).
 State = Literal[
     "submitted",
     "queued",

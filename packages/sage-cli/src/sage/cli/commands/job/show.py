@@ -11,7 +11,7 @@ import typer
 from sage.cli.arguments import Ref
 from sage.cli.context import current
 from sage.cli.render.parts import Part
-from sage.core.client.models import JobInfo, JobMetrics, StateChange
+from sage.core.models import JobInfo, JobMetrics, StateChange
 
 app = typer.Typer()
 

@@ -9,7 +9,7 @@ import typer
 from sage.cli.arguments import Ref
 from sage.cli.context import current
 from sage.cli.render.parts import Line, Part
-from sage.core.client.models import JobInfo
+from sage.core.models import JobInfo
 
 app = typer.Typer()
 

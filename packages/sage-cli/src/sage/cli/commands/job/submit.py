@@ -16,8 +16,8 @@ from sage.cli.failures import misuse, refuse
 from sage.cli.following import exit_code_of_all, follow_all
 from sage.cli.render.text import clean
 from sage.cli.scripts import check_script, run_script
-from sage.core.client.models import JobInfo, Page
 from sage.core.errors import SageError
+from sage.core.models import JobInfo, Page
 
 if TYPE_CHECKING:
     from sage.core.client import JobManagerClient

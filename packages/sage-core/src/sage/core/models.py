@@ -1,4 +1,7 @@
-"""What the JobManager tells about jobs: frozen dataclasses that mirror the REST models field for field."""
+"""What the JobManager tells about jobs: frozen dataclasses that mirror the REST models field for field.
+
+A running job fills them in, the JobManager passes them on as JSON, and its client hands them to people.
+"""
 
 from __future__ import annotations
 
