@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sage.core.client.models import FailureInfo
 from sage.core.errors import DeadLetterFileError
+from sage.core.models import FailureInfo
 
 __all__ = ["DeadLetter", "DeadLetterFile", "read_dead_letters"]
 

@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from sage.core.client.models import FailureInfo
 from sage.core.engine.dead_letter import DeadLetter, DeadLetterFile
 from sage.core.engine.failures import OperatorError, describe_failure, users_frames
 from sage.core.errors import BudgetSpentError
 from sage.core.graph.policy import DEAD_LETTERS, ErrorPolicy
+from sage.core.models import FailureInfo
 
 if TYPE_CHECKING:
     from sage.core.engine.operators.base import RunningOperator
