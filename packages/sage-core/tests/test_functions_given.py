@@ -252,3 +252,15 @@ def test_the_context_is_only_there_while_running() -> None:
     with pytest.raises(AttributeError, match=r"Scale\.context is there from open\(\) on"):
         _ = function.context
     assert function.logger.name == "sage.function.Scale"
+
+
+@pytest.mark.parametrize("kind", ["sink", "filter", "keyby", "reduce"])
+def test_a_generator_function_where_nobody_would_run_it_is_refused(kind: str) -> None:
+    """Called as a sink, a generator function does nothing at all; that is told before it can happen."""
+
+    def lazy(*values: Any) -> Any:
+        yield from values
+
+    (slip,) = describe_function(lazy, (), {}, kind).slips
+    assert "is a generator function" in slip.message
+    assert describe_function(lazy, (), {}, "flatmap").slips == ()

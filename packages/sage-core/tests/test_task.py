@@ -144,9 +144,10 @@ def test_a_task_cancelled_before_it_was_opened_is_not_opened() -> None:
     events: list[TaskEvent] = []
     env = LocalEnvironment()
     env.from_batch([1]).sink(Never)
-    task = wired(env).tasks[0]
+    wiring = wired(env)
+    task = wiring.tasks[0]
     task.cancel()
-    life = TaskLife(task, events.append)
+    life = TaskLife(task, wiring.services, events.append)
     assert not life.open()
     assert [event.kind for event in events] == ["cancelled"]
     assert life.ended

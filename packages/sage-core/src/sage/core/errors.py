@@ -8,11 +8,15 @@
     │   ├── PackagingError         something in the graph cannot travel to a job's process
     │   ├── CapabilityError        the backend does not offer what the graph needs
     │   ├── UnsupportedKeyError    a value that cannot be a key
+    │   ├── UnknownServiceError    a function calls a service that was not registered
     │   └── AlreadySubmittedError  one environment, one job                                (exit 8)
     ├── ConfigError                a field of the configuration is wrong                   (exit 9)
     ├── PluginError                a plugin is missing, broken or claims a taken name      (exit 9)
     │   └── UnknownBackendError    no installed backend has that name
     ├── JobFailedError             user code (or its process) failed while a job ran       (exit 1)
+    ├── BudgetSpentError           more records failed than their operator's policy allows (exit 1)
+    ├── ServiceTimeoutError        a service did not answer in time                        (exit 1)
+    ├── DeadLetterFileError        a file of dead letters cannot be read                   (exit 9)
     ├── JobManagerError            the JobManager answered with an error
     │   ├── DaemonUnreachableError nobody, or somebody else, listens there                 (exit 4)
     │   ├── NotAllowedError        token missing or wrong, host or origin refused          (exit 5)
@@ -40,10 +44,12 @@ from typing import Any, ClassVar
 __all__ = [
     "AlreadySubmittedError",
     "AmbiguousRefError",
+    "BudgetSpentError",
     "CapabilityError",
     "ConfigError",
     "ConflictError",
     "DaemonUnreachableError",
+    "DeadLetterFileError",
     "GraphError",
     "InternalError",
     "InvalidPackageError",
@@ -57,7 +63,9 @@ __all__ = [
     "PluginError",
     "Problem",
     "SageError",
+    "ServiceTimeoutError",
     "UnknownBackendError",
+    "UnknownServiceError",
     "UnsupportedKeyError",
     "VersionMismatchError",
     "WaitTimeoutError",
@@ -160,6 +168,13 @@ class UnsupportedKeyError(PipelineError):
     code = "key"
 
 
+class UnknownServiceError(PipelineError):
+    """A function calls a service that was not registered; ``registered`` lists those that were."""
+
+    code = "unknown_service"
+    registered: Sequence[str] = ()
+
+
 class AlreadySubmittedError(PipelineError):
     """``submit()`` was called twice on one environment; ``job`` is the uuid of the first."""
 
@@ -206,6 +221,27 @@ class JobFailedError(SageError):
     exit_code = 1
     job: str | None = None
     failure: Any = None
+
+
+class BudgetSpentError(SageError):
+    """More records were given up than the error policy of their operator allows. Seen as the cause of a failed job."""
+
+    code = "budget_spent"
+    exit_code = 1
+
+
+class ServiceTimeoutError(SageError):
+    """A service did not answer in time; the call goes on in the background, and its result is dropped."""
+
+    code = "service_timeout"
+    exit_code = 1
+
+
+class DeadLetterFileError(SageError):
+    """A line of a file of dead letters is damaged, or its record could not be pickled when it was written."""
+
+    code = "dead_letter_file"
+    exit_code = 9
 
 
 class JobManagerError(SageError):

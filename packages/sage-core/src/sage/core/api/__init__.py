@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from sage.core.api.datastream import DataStream
+from sage.core.api.datastream import ConnectedStreams, DataStream
 from sage.core.api.environment import Environment
+from sage.core.api.error_policy import DeadLetter, ErrorPolicy, dead_letter, fail, read_dead_letters, retry, skip
+from sage.core.api.function.aggregate_function import AggregateFunction
 from sage.core.api.function.base_function import BaseFunction
 from sage.core.api.function.batch_function import BatchFunction
+from sage.core.api.function.comap_function import CoMapFunction
 from sage.core.api.function.filter_function import FilterFunction
 from sage.core.api.function.flatmap_function import FlatMapFunction
 from sage.core.api.function.keyby_function import KeyByFunction
@@ -16,13 +19,20 @@ from sage.core.api.function.source_function import STOP, SourceFunction
 from sage.core.api.job import Job
 from sage.core.api.local_environment import LocalEnvironment
 from sage.core.api.remote_environment import RemoteEnvironment
+from sage.core.api.service.base_service import BaseService
 
 __all__ = [
     "STOP",
+    "AggregateFunction",
     "BaseFunction",
+    "BaseService",
     "BatchFunction",
+    "CoMapFunction",
+    "ConnectedStreams",
     "DataStream",
+    "DeadLetter",
     "Environment",
+    "ErrorPolicy",
     "FilterFunction",
     "FlatMapFunction",
     "Job",
@@ -33,4 +43,9 @@ __all__ = [
     "RemoteEnvironment",
     "SinkFunction",
     "SourceFunction",
+    "dead_letter",
+    "fail",
+    "read_dead_letters",
+    "retry",
+    "skip",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sage.core.errors import GraphError, PackagingError
+from sage.core.errors import GraphError, PackagingError, Problem
 from sage.core.graph.model import LogicalGraph
 
 __all__ = ["pack"]
@@ -20,6 +20,18 @@ def pack(path: Path, graph: LogicalGraph, uuid: str, backend: str | None) -> Non
     from sage.core.client.code import check_picklable, write_package
     from sage.core.client.package import PackageJob
 
+    stays = [
+        Problem(
+            f"sink '{operator.name}': collect() fills a list of this process, and the job runs in another",
+            str(operator.location),
+            operator.uid,
+            "write the records somewhere with .sink(…), or run the pipeline on a LocalEnvironment",
+        )
+        for operator in graph.operators
+        if operator.options.get("collect")
+    ]
+    if stays:
+        raise GraphError(stays)
     try:
         write_package(path, graph, PackageJob(uuid=uuid, name=graph.name, backend=backend))
     except PackagingError as error:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sage.core.api.function.print_sink import PrintSink
 from sage.core.errors import GraphError, Problem
 from sage.core.graph.builder import Upstream
-from sage.core.graph.functions import describe_function
+from sage.core.graph.functions import Given, describe_function, describe_functions, is_function_class
 from sage.core.graph.location import users_location
+from sage.core.graph.model import Exchange
+from sage.core.graph.policy import DEAD_LETTERS, ErrorPolicy
 
 if TYPE_CHECKING:
     from sage.core.api.environment import Environment
 
-__all__ = ["DataStream"]
+__all__ = ["ConnectedStreams", "DataStream"]
 
 
 class DataStream:
@@ -25,7 +28,8 @@ class DataStream:
 
     - ``name``: what people read; the function's own name by default;
     - ``uid``: a stable identity; made of kind and name by default;
-    - ``parallelism``: number of subtasks, 1 by default. What a subtask keeps in attributes is its own.
+    - ``parallelism``: number of subtasks, 1 by default. What a subtask keeps in attributes is its own;
+    - ``on_error``: what happens to a record whose function raises: `fail`, `skip`, `retry` or `dead_letter`.
     """
 
     def __init__(self, environment: Environment, upstream: tuple[Upstream, ...]) -> None:
@@ -39,10 +43,11 @@ class DataStream:
         name: str | None = None,
         uid: str | None = None,
         parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
         **kwargs: Any,
     ) -> DataStream:
         """One record in, one record out: ``function(record)``."""
-        return self._add("map", function, args, kwargs, name, uid, parallelism)
+        return self._add("map", function, args, kwargs, name, uid, parallelism, on_error)
 
     def filter(
         self,
@@ -51,10 +56,24 @@ class DataStream:
         name: str | None = None,
         uid: str | None = None,
         parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
         **kwargs: Any,
     ) -> DataStream:
         """Keeps the records for which ``function(record)`` is true."""
-        return self._add("filter", function, args, kwargs, name, uid, parallelism)
+        return self._add("filter", function, args, kwargs, name, uid, parallelism, on_error)
+
+    def filter_map(
+        self,
+        function: Any,
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream:
+        """A map that leaves out None: ``function(record)`` is put out unless it is None."""
+        return self._add("filter_map", function, args, kwargs, name, uid, parallelism, on_error)
 
     def flatmap(
         self,
@@ -63,10 +82,11 @@ class DataStream:
         name: str | None = None,
         uid: str | None = None,
         parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
         **kwargs: Any,
     ) -> DataStream:
         """Puts out every item of ``function(record)``, an iterable or None."""
-        return self._add("flatmap", function, args, kwargs, name, uid, parallelism)
+        return self._add("flatmap", function, args, kwargs, name, uid, parallelism, on_error)
 
     def keyby(
         self,
@@ -75,6 +95,7 @@ class DataStream:
         name: str | None = None,
         uid: str | None = None,
         parallelism: int | None = None,
+        on_error: ErrorPolicy | None = None,
         **kwargs: Any,
     ) -> DataStream:
         """Gives each record the key ``function(record)``; all records of a key meet in one subtask of what follows.
@@ -83,7 +104,7 @@ class DataStream:
         ``parallelism`` is that of the operator before, unless given.
         """
         number = self._parallelism() if parallelism is None else parallelism
-        keyed = self._add("keyby", function, args, kwargs, name, uid, number)
+        keyed = self._add("keyby", function, args, kwargs, name, uid, number, on_error)
         return DataStream(self._environment, (Upstream(keyed._upstream[0].operator, "hash"),))
 
     def reduce(
@@ -94,6 +115,7 @@ class DataStream:
         name: str | None = None,
         uid: str | None = None,
         parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
         **kwargs: Any,
     ) -> DataStream:
         """Folds the records of each key: ``function(accumulated, record)``; a key's first record starts it.
@@ -101,7 +123,25 @@ class DataStream:
         Puts out the new value for every record, or with ``final`` each key's last value once, at the end of input.
         Without ``keyby`` before it there is one value for the whole stream.
         """
-        return self._add("reduce", function, args, kwargs, name, uid, parallelism, {"final": final})
+        return self._add("reduce", function, args, kwargs, name, uid, parallelism, on_error, {"final": final})
+
+    def aggregate(
+        self,
+        function: Any,
+        *args: Any,
+        final: bool = False,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream:
+        """Like `reduce`, with an accumulator of its own type: an `AggregateFunction`.
+
+        ``create()`` makes a key's accumulator, ``add(accumulator, record)`` gives the next one, and
+        ``result(accumulator)`` what is put out: for every record, or with ``final`` once per key at the end of input.
+        """
+        return self._add("aggregate", function, args, kwargs, name, uid, parallelism, on_error, {"final": final})
 
     def sink(
         self,
@@ -110,30 +150,61 @@ class DataStream:
         name: str | None = None,
         uid: str | None = None,
         parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
         **kwargs: Any,
     ) -> DataStream:
         """Takes each record out of the pipeline: ``function(record)``. Returns this stream, to be used further."""
-        self._add("sink", function, args, kwargs, name, uid, parallelism)
+        self._add("sink", function, args, kwargs, name, uid, parallelism, on_error)
         return self
 
     def print(self, prefix: str = "", *, name: str | None = None, uid: str | None = None) -> DataStream:
         """Prints each record where the job runs: in this process, or into the job's log. Returns this stream."""
-        self._add("sink", PrintSink, (prefix,), {}, name or "print", uid, 1)
+        self._add("sink", PrintSink, (prefix,), {}, name or "print", uid, 1, None)
         return self
+
+    def collect(self, *, name: str | None = None, uid: str | None = None) -> list[Any]:
+        """Brings the records into this process: the list that is returned fills while the job runs.
+
+        Only for jobs that run in this process; under a JobManager the pipeline is refused.
+        """
+        records: list[Any] = []
+        given = describe_function(records.append, (), {}, "sink")
+        self._declare("sink", given, self._upstream, name or "collect", uid, 1, None, {"collect": True})
+        return records
 
     def union(self, *others: DataStream) -> DataStream:
         """The records of this stream and of all ``others``, in no particular order between them.
 
         Streams that are all keyed stay keyed.
         """
-        for other in others:
-            if not isinstance(other, DataStream) or other._environment is not self._environment:
-                message = "union takes streams of the same environment"
-                raise GraphError([Problem(message, str(users_location()))])
+        self._belongs_with(others, "union")
         upstream = [*self._upstream, *(up for other in others for up in other._upstream)]
         if len({up.exchange for up in upstream}) > 1:
-            upstream = [Upstream(up.operator) for up in upstream]
+            upstream = [replace(up, exchange="forward") for up in upstream]
         return DataStream(self._environment, tuple(upstream))
+
+    def connect(self, *others: DataStream) -> ConnectedStreams:
+        """This stream and ``others`` side by side, for an operator with an input for each."""
+        self._belongs_with(others, "connect")
+        return ConnectedStreams(self, others)
+
+    def side_output(self, tag: str) -> DataStream:
+        """What the operator puts out by ``self.context.side_output(tag, record)``."""
+        upstream = tuple(replace(up, exchange="forward", tag=tag) for up in self._upstream)
+        return DataStream(self._environment, upstream)
+
+    @property
+    def dead_letters(self) -> DataStream:
+        """The records that the operator gave up under ``on_error=dead_letter()``, each as a `DeadLetter`."""
+        return self.side_output(DEAD_LETTERS)
+
+    def broadcast(self) -> DataStream:
+        """Every subtask of the next operator gets every record."""
+        return self._by("broadcast")
+
+    def rebalance(self) -> DataStream:
+        """Records are dealt out in turn to the subtasks of the next operator, which runs as a task of its own."""
+        return self._by("rebalance")
 
     def _parallelism(self) -> int:
         """That of the operators before; what is no number there is reported there."""
@@ -149,16 +220,81 @@ class DataStream:
         name: str | None,
         uid: str | None,
         parallelism: int,
+        on_error: ErrorPolicy | None,
+        options: Mapping[str, Any] | None = None,
+    ) -> DataStream:
+        given = describe_function(function, args, kwargs, kind)
+        return self._declare(kind, given, self._upstream, name, uid, parallelism, on_error, options)
+
+    def _declare(
+        self,
+        kind: str,
+        given: Given,
+        upstream: tuple[Upstream, ...],
+        name: str | None,
+        uid: str | None,
+        parallelism: int,
+        on_error: ErrorPolicy | None,
         options: Mapping[str, Any] | None = None,
     ) -> DataStream:
         number = self._environment._builder.add(
             kind,
-            describe_function(function, args, kwargs, kind),
+            given,
             location=users_location(),
-            upstream=self._upstream,
+            upstream=upstream,
             name=name,
             uid=uid,
             parallelism=parallelism,
             options=options,
+            on_error=on_error,
         )
         return DataStream(self._environment, (Upstream(number),))
+
+    def _by(self, exchange: Exchange) -> DataStream:
+        return DataStream(self._environment, tuple(replace(up, exchange=exchange) for up in self._upstream))
+
+    def _belongs_with(self, others: Iterable[DataStream], what: str) -> None:
+        for other in others:
+            if not isinstance(other, DataStream) or other._environment is not self._environment:
+                raise GraphError([Problem(f"{what} takes streams of the same environment", str(users_location()))])
+
+
+class ConnectedStreams:
+    """Several streams side by side; each is an input of the next operator."""
+
+    def __init__(self, first: DataStream, others: tuple[DataStream, ...]) -> None:
+        self._first = first
+        self._streams = (first, *others)
+
+    def keyby(self, *functions: Any) -> ConnectedStreams:
+        """Gives the records of each stream a key, by one function for each; records of a key meet in one subtask."""
+        if len(functions) != len(self._streams):
+            message = f"keyby of {len(self._streams)} connected streams takes as many functions, not {len(functions)}"
+            raise GraphError([Problem(message, str(users_location()))])
+        keyed = [stream.keyby(function) for stream, function in zip(self._streams, functions, strict=True)]
+        return ConnectedStreams(keyed[0], tuple(keyed[1:]))
+
+    def comap(
+        self,
+        function: Any,
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream:
+        """One record in, on any input, one record out.
+
+        Args:
+            function: a `CoMapFunction` with ``map0``, ``map1`` …, one for each stream; or one callable for each.
+        """
+        inputs = len(self._streams)
+        if callable(function) and not is_function_class(function) and args and not kwargs:
+            given = describe_functions((function, *args), "comap", inputs)
+        else:
+            given = describe_function(function, args, kwargs, "comap", inputs=inputs)
+        upstream = tuple(
+            replace(up, input=number) for number, stream in enumerate(self._streams) for up in stream._upstream
+        )
+        return self._first._declare("comap", given, upstream, name, uid, parallelism, on_error)

@@ -11,9 +11,17 @@ from sage.core.api.datastream import DataStream
 from sage.core.api.job import Job
 from sage.core.errors import AlreadySubmittedError, WrongStateError
 from sage.core.graph.builder import GraphBuilder, Upstream
-from sage.core.graph.functions import Given, describe_data, describe_function, function_kind, is_function_class
+from sage.core.graph.functions import (
+    Given,
+    describe_data,
+    describe_function,
+    describe_service,
+    function_kind,
+    is_function_class,
+)
 from sage.core.graph.location import users_location
 from sage.core.graph.model import LogicalGraph
+from sage.core.graph.policy import ErrorPolicy
 
 __all__ = ["Environment"]
 
@@ -41,6 +49,7 @@ class Environment(ABC):
         name: str | None = None,
         uid: str | None = None,
         parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
         **kwargs: Any,
     ) -> DataStream:
         """A source that ends.
@@ -50,14 +59,15 @@ class Environment(ABC):
                 iterable; or a callable that makes one. An iterable may hold None.
         """
         if is_function_class(source) or function_kind(source) or callable(getattr(source, "execute", None)):
-            return self._add_source("batch", describe_function(source, args, kwargs, "batch"), name, uid, parallelism)
-        return self._add_source("collection", describe_data(source, args, kwargs), name, uid, parallelism)
+            given = describe_function(source, args, kwargs, "batch")
+            return self._add_source("batch", given, name, uid, parallelism, on_error)
+        return self._add_source("collection", describe_data(source, args, kwargs), name, uid, parallelism, on_error)
 
     def from_collection(
         self, records: Any, *, name: str | None = None, uid: str | None = None, parallelism: int = 1
     ) -> DataStream:
         """A source of the records of an iterable, in its order."""
-        return self._add_source("collection", describe_data(records, (), {}), name, uid, parallelism)
+        return self._add_source("collection", describe_data(records, (), {}), name, uid, parallelism, None)
 
     def from_source(
         self,
@@ -66,6 +76,7 @@ class Environment(ABC):
         name: str | None = None,
         uid: str | None = None,
         parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
         **kwargs: Any,
     ) -> DataStream:
         """A source that may go on for ever.
@@ -74,7 +85,18 @@ class Environment(ABC):
             source: a `SourceFunction` (class with constructor arguments, or instance), or a callable; None is
                 "nothing yet", `STOP` ends it.
         """
-        return self._add_source("source", describe_function(source, args, kwargs, "source"), name, uid, parallelism)
+        given = describe_function(source, args, kwargs, "source")
+        return self._add_source("source", given, name, uid, parallelism, on_error)
+
+    def register_service(self, name: str, service: Any, *args: Any, **kwargs: Any) -> None:
+        """Make a service known that functions call by ``self.call_service(name).method(…)``.
+
+        Args:
+            name: to call it by.
+            service: any class with its constructor arguments, or an instance; its ``open(context)`` and ``close()``
+                are called if it has them. Each host has one instance, which many threads call at once.
+        """
+        self._builder.add_service(name, describe_service(service, args, kwargs), users_location())
 
     def explain(self) -> str:
         """The operators as declared and the tasks they will run as.
@@ -156,6 +178,10 @@ class Environment(ABC):
     def _backend_name(self) -> str | None:
         """The backend asked for, None for whatever the JobManager is configured to use."""
 
-    def _add_source(self, kind: str, given: Given, name: str | None, uid: str | None, parallelism: int) -> DataStream:
-        number = self._builder.add(kind, given, location=users_location(), name=name, uid=uid, parallelism=parallelism)
+    def _add_source(
+        self, kind: str, given: Given, name: str | None, uid: str | None, parallelism: int, on_error: ErrorPolicy | None
+    ) -> DataStream:
+        number = self._builder.add(
+            kind, given, location=users_location(), name=name, uid=uid, parallelism=parallelism, on_error=on_error
+        )
         return DataStream(self, (Upstream(number),))

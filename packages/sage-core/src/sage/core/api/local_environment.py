@@ -24,7 +24,7 @@ class LocalEnvironment(Environment):
             any other that is installed.
     """
 
-    def __init__(self, name: str = "local", *, backend: str = "local") -> None:
+    def __init__(self, name: str = "local", backend: str = "local") -> None:
         super().__init__(name)
         self._backend = backend
 

@@ -30,7 +30,6 @@ class RemoteEnvironment(Environment):
     def __init__(
         self,
         name: str = "remote",
-        *,
         host: str | None = None,
         port: int | None = None,
         backend: str | None = None,

@@ -50,7 +50,7 @@ class _InlineDeployment:
         self._signal = Signal()
         # A channel holds what one record made of itself: drained before the next is read, it needs no credits.
         wiring = wire(TaskSet(plan, plan.tasks), attempt, {}, signal=lambda: self._signal, batch_size=1, credits=None)
-        self._lives = {task.id: TaskLife(task, events) for task in wiring.tasks}
+        self._lives = {task.id: TaskLife(task, wiring.services, events) for task in wiring.tasks}
         self._info = HostInfo("inline", os.getpid())
         self._sources = [life for life in self._lives.values() if life.task.chain.source is not None]
         self._others = [life for life in self._lives.values() if life.task.chain.source is None]

@@ -32,7 +32,7 @@ from sage.core.client._unpicklable import Culprit, Trial, find_culprit
 from sage.core.client._versions import version_of
 from sage.core.client.package import Manifest, PackageJob, PackageLimits
 from sage.core.errors import InvalidPackageError, PackagingError, Problem, SageError
-from sage.core.graph.model import LogicalGraph, Operator
+from sage.core.graph.model import Declared, LogicalGraph
 
 __all__ = ["check_picklable", "check_templates", "open_package", "write_package"]
 
@@ -145,7 +145,9 @@ def check_templates(graph: LogicalGraph) -> list[Problem]:
     Classes, functions and lambdas stay as they are in one process, and pass. Of very large ones only the first 16 MiB
     are looked at.
     """
-    templates = [operator for operator in graph.operators if operator.function.form in ("class", "instance")]
+    templates = [
+        operator for operator in (*graph.operators, *graph.services) if operator.function.form in ("class", "instance")
+    ]
     found = [pair for operator in templates for pair in _find(operator, _try_copy, "cannot be copied for each subtask")]
     return [problem for problem, _ in found]
 
@@ -353,7 +355,7 @@ def _load_error(error: Exception) -> PackagingError:
 # Checking
 
 
-def _given(operator: Operator) -> Iterator[tuple[str, Any]]:
+def _given(operator: Declared) -> Iterator[tuple[str, Any]]:
     """What an operator was given, each part with the name it has in a path."""
     function = operator.function
     name = getattr(function.target, "__qualname__", type(function.target).__qualname__).rpartition("<locals>.")[2]
@@ -373,12 +375,12 @@ _Found = tuple[Problem, str]
 
 def _find_all(graph: LogicalGraph) -> list[_Found]:
     found: list[_Found] = []
-    for operator in graph.operators:
+    for operator in (*graph.operators, *graph.services):
         found += _one_shot(operator) or _find(operator, _try_travel, "cannot travel to the job")
     return found
 
 
-def _find(operator: Operator, trial: Trial, what: str) -> list[_Found]:
+def _find(operator: Declared, trial: Trial, what: str) -> list[_Found]:
     culprits = [find_culprit(value, label, trial) for label, value in _given(operator)]
     return [
         _problem(operator, culprit.path, f"{what}: {culprit.reason}", _hint(operator, culprit))
@@ -387,7 +389,7 @@ def _find(operator: Operator, trial: Trial, what: str) -> list[_Found]:
     ]
 
 
-def _one_shot(operator: Operator) -> list[_Found]:
+def _one_shot(operator: Declared) -> list[_Found]:
     target = operator.function.target
     if operator.function.form != "data" or not isinstance(target, Iterator):
         return []
@@ -398,12 +400,12 @@ def _one_shot(operator: Operator) -> list[_Found]:
 _ITERATOR_HINT = "give a list, or a callable that makes the iterator where the job runs"
 
 
-def _problem(operator: Operator, path: str, what: str, hint: str) -> _Found:
+def _problem(operator: Declared, path: str, what: str, hint: str) -> _Found:
     message = f"{operator.kind} '{operator.name}': {path} {what}"
     return Problem(message, where=str(operator.location), operator=operator.uid, hint=hint), path
 
 
-def _hint(operator: Operator, culprit: Culprit) -> str:
+def _hint(operator: Declared, culprit: Culprit) -> str:
     if isinstance(culprit.value, Iterator) and not isinstance(culprit.value, io.IOBase):
         return _ITERATOR_HINT
     if operator.function.form in ("class", "instance") and "global variable" not in culprit.path:

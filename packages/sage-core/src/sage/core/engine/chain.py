@@ -15,13 +15,20 @@ __all__ = ["Chain", "Hop"]
 
 
 class Hop:
-    """Where an operator's records go: to an operator of the same chain, or to an output."""
+    """Where an operator's records go: to an operator of the same chain, or to an output.
 
-    __slots__ = ("keyed", "target")
+    ``input`` is the number of that operator's input, ``tag`` the side output that the records leave by.
+    """
 
-    def __init__(self, target: RunningOperator | Output, *, keyed: bool) -> None:
+    __slots__ = ("input", "keyed", "tag", "target")
+
+    def __init__(
+        self, target: RunningOperator | Output, *, keyed: bool, input: int = 0, tag: str | None = None
+    ) -> None:
         self.target = target
         self.keyed = keyed
+        self.input = input
+        self.tag = tag
 
 
 class Chain:
@@ -31,26 +38,32 @@ class Chain:
         title: for tracebacks.
         operators: upstream first; the first takes the input.
         hops: by operator id, where its records go.
-        keyed: whether the input carries keys.
+        inputs: the numbers of the first operator's inputs, and whether each carries keys; none for a source.
 
     Attributes:
-        run: ``run(records, keys)`` processes one batch; set by `open` unless the chain starts with a source.
+        runs: for each input, ``run(records, keys)`` processes one batch; set by `open`.
         turn: ``turn(limit)`` lets the source take a turn; set by `open` if it does.
         endings: ``ending(limit)``, to be called in order at the end of input, each until it answers ``ENDED``: they
             emit what was held back until then.
     """
 
-    run: Callable[[list[Any], list[Any] | None], None]
     turn: Callable[[int], int]
 
     def __init__(
-        self, title: str, operators: Sequence[RunningOperator], hops: Mapping[int, Sequence[Hop]], *, keyed: bool
+        self,
+        title: str,
+        operators: Sequence[RunningOperator],
+        hops: Mapping[int, Sequence[Hop]],
+        inputs: Mapping[int, bool],
     ) -> None:
         self.operators = tuple(operators)
         self.code = Code(title)
         self.endings: list[Callable[[int], int]] = []
         self._hops = hops
-        self._keyed = keyed
+        self.runs: dict[int, Callable[[list[Any], list[Any] | None], None]] = {}
+        self._inputs = dict(inputs)
+        self.operators[0].has_keyed_input = any(inputs.values())
+        self._budgeted = [operator for operator in operators if operator.spec.on_error.ratio is not None]
         self._counts: list[tuple[RunningOperator, str, str]] = []
 
     @property
@@ -62,9 +75,17 @@ class Chain:
     def open(self) -> None:
         """Open the operators, last one first, so that each is ready before anything can reach it."""
         for operator in reversed(self.operators):
+            operator.side.update({hop.tag: [] for hop in self._hops[operator.spec.id] if hop.tag is not None})
             with OperatorError.boundary(operator, "open"):
                 operator.open()
         self._compile()
+
+    def check_budgets(self, *, at_end: bool = False) -> None:
+        """Fail where too large a share of an operator's records was given up. Raises `OperatorError`."""
+        for operator in self._budgeted:
+            assert operator.recovery is not None
+            with OperatorError.boundary(operator, "execute"):
+                operator.recovery.check_ratio(at_end=at_end)
 
     def close(self) -> None:
         """Close all operators that were opened. The first error is raised after all were tried."""
@@ -87,15 +108,15 @@ class Chain:
         if isinstance(first, SourceOperator):
             with code.function("def turn(limit):", self._write_counts):
                 first.generate_turn(code, "limit", self._emit_from(first))
-        else:
-            with code.function("def run(records, keys):", self._write_counts):
+        for number, keyed in self._inputs.items():
+            with code.function(f"def run_{number}(records, keys):", self._write_counts):
                 # Read off the iterator, the count is right also where a record fails, and costs nothing.
                 ahead, record = code.local("ahead", "iter(records)"), code.name("record")
                 count = f"len(records) - {ahead}.__length_hint__()"
-                key = code.name("key") if self._keyed else None
+                key = code.name("key") if keyed else None
                 header = f"for {record}, {key} in zip({ahead}, keys):" if key else f"for {record} in {ahead}:"
                 with code.block(header):
-                    self._generate(first, Flow(record, count, key))
+                    self._generate(first, Flow(record, count, key, number))
         endings = []
         for number, operator in enumerate(self.operators):
             held_back = operator.held_back()
@@ -106,19 +127,32 @@ class Chain:
         functions = code.compile()
         if isinstance(first, SourceOperator):
             self.turn = functions["turn"]
-        else:
-            self.run = functions["run"]
+        self.runs = {number: functions[f"run_{number}"] for number in self._inputs}
         self.endings = [functions[name] for name in endings]
 
     def _generate(self, operator: RunningOperator, flow: Flow) -> None:
         """Write what an operator, and all that follows it, does with the record of ``flow``."""
         self._counts.append((operator, "records_in", flow.count))
         operator.generate(self.code, flow, self._emit_from(operator))
+        self._drain_side_outputs(operator)
 
-    def _emit_from(self, operator: RunningOperator) -> Emit:
+    def _drain_side_outputs(self, operator: RunningOperator) -> None:
+        """Write what happens to what the call that has just returned has put out on the side."""
+        code = self.code
+        for tag, records in operator.side.items():
+            side, record, count = code.fast("side", records), code.name("record"), code.counter("aside")
+            with code.block(f"if {side}:"):
+                with code.block(f"for {record} in {side}:"):
+                    code.line(f"{count} += 1")
+                    self._emit_from(operator, tag)(Flow(record, count))
+                code.line(f"{side}.clear()")
+
+    def _emit_from(self, operator: RunningOperator, tag: str | None = None) -> Emit:
         def emit(flow: Flow) -> None:
             self._counts.append((operator, "records_out", flow.count))
             for hop in self._hops.get(operator.spec.id, ()):
+                if hop.tag != tag:
+                    continue
                 if isinstance(hop.target, Output):
                     self._append(hop, flow)
                 else:

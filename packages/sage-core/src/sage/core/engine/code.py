@@ -106,7 +106,7 @@ class Code:
         """All functions generated so far, by name; their source shows in tracebacks and debuggers."""
         source = "\n".join(self._lines) + "\n"
         linecache.cache[self.filename] = (len(source), None, source.splitlines(keepends=True), self.filename)
-        namespace = dict(self._names)
+        namespace = {**self._names, "__name__": "sage.core.engine.generated"}
         # The text is made of our own templates and generated names only; nothing of the user's is in it.
         exec(compile(source, self.filename, "exec"), namespace)  # noqa: S102
         return {name: value for name, value in namespace.items() if isinstance(value, FunctionType)}

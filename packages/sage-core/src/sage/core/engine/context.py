@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sage.core.engine.services import AsyncServiceHandle, ServiceHandle, ServiceRegistry
+
 __all__ = ["RuntimeContext"]
 
 
@@ -21,10 +23,19 @@ class RuntimeContext:
         key: the key of the record in hand, directly behind ``keyby``; elsewhere None.
     """
 
-    __slots__ = ("attempt", "job", "job_name", "key", "operator", "parallelism", "subtask", "uid")
+    __slots__ = ("_services", "_side", "attempt", "job", "job_name", "key", "operator", "parallelism", "subtask", "uid")
 
     def __init__(
-        self, *, job: str, job_name: str, operator: str, uid: str, subtask: int, parallelism: int, attempt: int
+        self,
+        *,
+        job: str,
+        job_name: str,
+        operator: str,
+        uid: str,
+        subtask: int,
+        parallelism: int,
+        attempt: int,
+        services: ServiceRegistry,
     ) -> None:
         self.job = job
         self.job_name = job_name
@@ -34,6 +45,34 @@ class RuntimeContext:
         self.parallelism = parallelism
         self.attempt = attempt
         self.key: Any = None
+        self._services = services
+        self._side: dict[str, list[Any]] = {}
+
+    def call_service(self, name: str, *, timeout: float | None = None) -> Any:
+        """A handle on the service ``name``, to call its methods.
+
+        Args:
+            name: as registered.
+            timeout: seconds that each call may take; then it raises `ServiceTimeoutError`.
+
+        Raises:
+            UnknownServiceError: none was registered under that name.
+        """
+        return ServiceHandle(name, self._services.get(name), timeout)
+
+    def call_service_async(self, name: str, *, timeout: float | None = None) -> Any:
+        """Like `call_service`, for coroutines: the methods of the handle return awaitables."""
+        return AsyncServiceHandle(name, self._services.get(name), timeout)
+
+    def side_output(self, tag: str, record: Any) -> None:
+        """Put a record out on the side output ``tag``, for ``stream.side_output(tag)``.
+
+        It is released with the other outputs of the call that is running. Where nobody takes that output, the
+        record is left out.
+        """
+        records = self._side.get(tag)
+        if records is not None:
+            records.append(record)
 
     def __repr__(self) -> str:
         return f"<RuntimeContext {self.uid} {self.subtask + 1}/{self.parallelism} of job {self.job}>"

@@ -171,6 +171,7 @@ class Coordinator:
             at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             tasks=len(self.plan.tasks),
             running_tasks=running,
+            services=len(self.plan.graph.services) if running else 0,
             operators=tuple(operators),
             edges=tuple(edges),
             blocked=blocked,

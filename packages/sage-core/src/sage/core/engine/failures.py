@@ -6,18 +6,26 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sage.core.models import FailureInfo
 
 if TYPE_CHECKING:
-    from sage.core.engine.operators.base import RunningOperator
+    from sage.core.graph.model import Declared
 
-__all__ = ["OperatorError", "describe_backend_failure", "describe_failure", "safe_repr", "users_frames"]
+__all__ = ["OperatorError", "Running", "describe_backend_failure", "describe_failure", "safe_repr", "users_frames"]
 
 _MAX_RECORD = 500
 _MAX_MESSAGE = 2_000
 _MAX_TRACEBACK = 64_000
+
+
+class Running(Protocol):
+    """What runs code of the user's: an operator or a service."""
+
+    @property
+    def spec(self) -> Declared:
+        """What was declared."""
 
 
 class OperatorError(Exception):
@@ -33,7 +41,7 @@ class OperatorError(Exception):
 
     def __init__(
         self,
-        operator: RunningOperator,
+        operator: Running,
         phase: str,
         cause: BaseException,
         trace: TracebackType | None,
@@ -51,7 +59,7 @@ class OperatorError(Exception):
 
     @classmethod
     @contextmanager
-    def boundary(cls, operator: RunningOperator, phase: str) -> Iterator[None]:
+    def boundary(cls, operator: Running, phase: str) -> Iterator[None]:
         """Whatever user code raises inside, `SystemExit` and the like included, comes out as an `OperatorError`."""
         try:
             yield

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sage.core.engine.context import RuntimeContext
 from sage.core.graph.model import FunctionSpec
+
+if TYPE_CHECKING:
+    from sage.core.engine.context import RuntimeContext
 
 __all__ = [
     "build_function",

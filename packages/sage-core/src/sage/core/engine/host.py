@@ -55,7 +55,7 @@ class TaskHost:
         self._inboxes = wiring.inboxes
         self._events = events
         self._info = HostInfo(name, os.getpid())
-        self._lives = {task.id: TaskLife(task, events) for task in wiring.tasks}
+        self._lives = {task.id: TaskLife(task, wiring.services, events) for task in wiring.tasks}
         self._threads = {
             id: threading.Thread(target=self._run, args=(life,), name=f"sage-task-{id}-{attempt.job[:8]}", daemon=True)
             for id, life in self._lives.items()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from sage.core.engine.events import TaskEvent
 from sage.core.engine.failures import OperatorError, describe_failure
+from sage.core.engine.services import ServiceRegistry
 from sage.core.engine.task import Step, Task
 
 __all__ = ["TaskLife"]
@@ -17,6 +18,7 @@ class TaskLife:
 
     Args:
         task: the task.
+        services: what it calls; the last task to end closes them.
         events: where to report.
 
     Attributes:
@@ -24,8 +26,9 @@ class TaskLife:
         ended: whether the last event was sent.
     """
 
-    def __init__(self, task: Task, events: Callable[[TaskEvent], None]) -> None:
+    def __init__(self, task: Task, services: ServiceRegistry, events: Callable[[TaskEvent], None]) -> None:
         self.task = task
+        self._services = services
         self.started = False
         self.ended = False
         self._events = events
@@ -36,11 +39,12 @@ class TaskLife:
             self._end_cancelled()
             return False
         try:
-            self.task.open()
+            if self._services.open():
+                self.task.open()
+                self._events(TaskEvent(self.task.id, "running"))
         except BaseException as error:  # reported as the job's failure
             self._fail(error)
             return False
-        self._events(TaskEvent(self.task.id, "running"))
         return True
 
     def start(self) -> None:
@@ -69,7 +73,7 @@ class TaskLife:
             if self.task.cancelled:
                 self._end_cancelled()
             else:
-                self._end(TaskEvent(self.task.id, "finished", counts=self.task.counts()))
+                self._end_finished()
         return step
 
     def idle(self) -> None:
@@ -79,21 +83,32 @@ class TaskLife:
         except BaseException as error:  # reported as the job's failure
             self._fail(error)
 
+    def _end_finished(self) -> None:
+        try:
+            self._services.leave()
+        except OperatorError as error:
+            failure = describe_failure(error)
+            self._end(TaskEvent(self.task.id, "failed", self.task.counts(), failure, error.cause))
+        else:
+            self._end(TaskEvent(self.task.id, "finished", counts=self.task.counts()))
+
     def _end_cancelled(self) -> None:
         failure = None
-        try:
-            self.task.close()
-        except OperatorError as error:
-            failure = describe_failure(error, subtask=self.task.id.subtask)
+        for close in (self.task.close, self._services.leave):
+            try:
+                close()
+            except OperatorError as error:
+                failure = failure or describe_failure(error, subtask=self.task.id.subtask)
         self._end(TaskEvent(self.task.id, "cancelled", counts=self.task.counts(), failure=failure))
 
     def _fail(self, error: BaseException) -> None:
         failure = describe_failure(error, subtask=self.task.id.subtask)
-        try:
-            self.task.close()
-        except OperatorError as second:
-            text = f"{failure.traceback}\nThen, while closing after that failure, {second}\n"
-            failure = dataclasses.replace(failure, traceback=text + (describe_failure(second).traceback or ""))
+        for close in (self.task.close, self._services.leave):
+            try:
+                close()
+            except OperatorError as second:
+                text = f"{failure.traceback}\nThen, while closing after that failure, {second}\n"
+                failure = dataclasses.replace(failure, traceback=text + (describe_failure(second).traceback or ""))
         cause = error.cause if isinstance(error, OperatorError) else error
         self._end(TaskEvent(self.task.id, "failed", counts=self.task.counts(), failure=failure, error=cause))
 

@@ -16,7 +16,8 @@ from typing import Any, Literal
 from sage.core.engine.chain import Chain
 from sage.core.engine.events import TaskCounts
 from sage.core.engine.failures import OperatorError, users_frames
-from sage.core.engine.links import Inbox, Signal
+from sage.core.engine.interrupt import Interrupt
+from sage.core.engine.links import Inbox
 from sage.core.engine.messages import Batch, EndOfInput
 from sage.core.engine.operators.base import ENDED
 from sage.core.engine.operators.source import IDLE
@@ -38,13 +39,12 @@ class Task:
     Args:
         id: which.
         chain: its operators.
-        inputs: one inbox per upstream channel.
+        inputs: per upstream channel, the number of the operator's input and the inbox.
         outputs: by id of the plan's edge, one per edge that leaves the stage.
-        signal: woken by messages and credits.
+        interrupt: tells the task to end; its signal is woken by messages and credits, too.
         pace: how many records a step may take.
 
     Attributes:
-        cancelled: whether the task is to end at its next step.
         since: when the user's code was entered that is running now (`time.perf_counter`), None in between.
         patience: after ``wait``: seconds after which to step again even without a signal; infinite for never.
     """
@@ -53,16 +53,16 @@ class Task:
         self,
         id: TaskId,
         chain: Chain,
-        inputs: Sequence[Inbox],
+        inputs: Sequence[tuple[int, Inbox]],
         outputs: Mapping[int, Output],
-        signal: Signal,
+        interrupt: Interrupt,
         pace: Pace,
     ) -> None:
         self.id = id
         self.chain = chain
         self._outputs = dict(outputs)
-        self.signal = signal
-        self.cancelled = False
+        self.signal = interrupt.signal
+        self._interrupt = interrupt
         self.since: float | None = None
         self.patience = math.inf
         self._inputs = tuple(inputs)
@@ -70,6 +70,7 @@ class Task:
         self._open_inputs = len(self._inputs)
         self._next_input = 0
         self._batch: Batch | None = None
+        self._run: Callable[..., None] | None = None  # what processes the batch
         self._position = 0
         self._free = True
         self._slow = False
@@ -99,8 +100,12 @@ class Task:
 
     def cancel(self) -> None:
         """End the task at its next step; any thread may ask."""
-        self.cancelled = True
-        self.signal.set()
+        self._interrupt.cancel()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the task is to end at its next step."""
+        return self._interrupt.cancelled
 
     def step(self) -> Step:
         """Do a bounded amount of work.
@@ -156,7 +161,7 @@ class Task:
     def _consume(self) -> Step:
         batch = self._batch
         if batch is None:
-            message = self._next_message()
+            number, message = self._next_message()
             if message is None:
                 self._flush(partial=True)  # nothing more at hand: what there is may leave
                 return self._wait(math.inf)
@@ -165,6 +170,7 @@ class Task:
                 return "again" if self._open_inputs else self._end_input()
             batch = self._batch = message
             self._position = 0
+            self._run = self.chain.runs[number]
         records, keys = batch.records, batch.keys
         start, end = self._position, self._position + self._pace.limit
         if start or end < len(records):
@@ -172,20 +178,22 @@ class Task:
         self._position = end
         if end >= len(batch.records):
             self._batch = None
-        self._call(self.chain.run, records, keys)
+        assert self._run is not None
+        self._call(self._run, records, keys)
         self._free = self._flush(partial=self._slow)
         return "again"
 
-    def _next_message(self) -> Batch | EndOfInput | None:
-        """The oldest message of the next input that has one: inputs take turns."""
+    def _next_message(self) -> tuple[int, Batch | EndOfInput | None]:
+        """The oldest message of the next channel that has one, and by which input it came: channels take turns."""
         count = len(self._inputs)
         for offset in range(count):
             index = (self._next_input + offset) % count
-            message = self._inputs[index].take()
+            number, inbox = self._inputs[index]
+            message = inbox.take()
             if message is not None:
                 self._next_input = (index + 1) % count
-                return message
-        return None
+                return number, message
+        return 0, None
 
     def _end_input(self) -> Step:
         self._endings = deque(self.chain.endings)
@@ -198,6 +206,7 @@ class Task:
                 endings.popleft()
             self._free = self._flush(partial=self._slow)
         else:
+            self.chain.check_budgets(at_end=True)
             self.close()
             self._closed = True
         return "again"
@@ -236,4 +245,5 @@ class Task:
         finally:
             self.since = None
         self._slow = self._pace.after(time.perf_counter() - started)
+        self.chain.check_budgets()
         return answer

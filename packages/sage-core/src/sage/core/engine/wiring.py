@@ -8,17 +8,21 @@ from dataclasses import dataclass
 from sage.core.engine.chain import Chain, Hop
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.events import Attempt
+from sage.core.engine.interrupt import Interrupt
 from sage.core.engine.links import CREDITS, Inbox, Link, LocalLink, Signal
+from sage.core.engine.operators.aggregate import AggregateOperator
 from sage.core.engine.operators.base import RunningOperator
+from sage.core.engine.operators.comap import CoMapOperator
 from sage.core.engine.operators.filter import FilterOperator
 from sage.core.engine.operators.flatmap import FlatMapOperator
 from sage.core.engine.operators.keyby import KeyByOperator
-from sage.core.engine.operators.map import MapOperator
+from sage.core.engine.operators.map import FilterMapOperator, MapOperator
 from sage.core.engine.operators.reduce import ReduceOperator
 from sage.core.engine.operators.sink import SinkOperator
 from sage.core.engine.operators.source import BatchOperator, CollectionOperator, StreamSourceOperator
 from sage.core.engine.output import BATCH_SIZE, Output
 from sage.core.engine.pace import Pace
+from sage.core.engine.services import ServiceRegistry
 from sage.core.engine.task import Task
 from sage.core.plan.model import ChannelId, ExecutionPlan, TaskId
 
@@ -29,10 +33,13 @@ _KINDS: Mapping[str, type[RunningOperator]] = {
     "collection": CollectionOperator,
     "source": StreamSourceOperator,
     "map": MapOperator,
+    "filter_map": FilterMapOperator,
+    "comap": CoMapOperator,
     "filter": FilterOperator,
     "flatmap": FlatMapOperator,
     "keyby": KeyByOperator,
     "reduce": ReduceOperator,
+    "aggregate": AggregateOperator,
     "sink": SinkOperator,
 }
 
@@ -47,10 +54,11 @@ class TaskSet:
 
 @dataclass(frozen=True)
 class Wiring:
-    """Tasks, and the inboxes of the channels that lead into them."""
+    """Tasks, the inboxes of the channels that lead into them, and the services they call."""
 
     tasks: tuple[Task, ...]
     inboxes: Mapping[ChannelId, Inbox]
+    services: ServiceRegistry
 
 
 def wire(
@@ -73,6 +81,7 @@ def wire(
         credits: batches a channel within this set may hold; None for no limit.
     """
     plan = tasks.plan
+    services = ServiceRegistry(plan.graph.services, attempt, users=len(tasks.ids))
     signals = {task: signal() for task in tasks.ids}
     inboxes = {channel: Inbox(signals[task].set) for task in tasks.ids for channel in plan.channels_into(task)}
 
@@ -88,12 +97,13 @@ def wire(
                 task,
                 attempt,
                 signals[task],
-                [inboxes[channel] for channel in plan.channels_into(task)],
+                [(plan.edges[channel.edge].input, inboxes[channel]) for channel in plan.channels_into(task)],
                 link,
                 batch_size,
+                services,
             )
         )
-    return Wiring(tuple(built), inboxes)
+    return Wiring(tuple(built), inboxes, services)
 
 
 def _build_task(
@@ -101,11 +111,13 @@ def _build_task(
     task: TaskId,
     attempt: Attempt,
     signal: Signal,
-    inputs: list[Inbox],
+    inputs: list[tuple[int, Inbox]],
     link: Callable[[ChannelId], Link],
     batch_size: int,
+    services: ServiceRegistry,
 ) -> Task:
     stage = plan.stages[task.stage]
+    interrupt = Interrupt(signal)
     operators = {}
     for number in stage.operators:
         spec = plan.operators[number]
@@ -117,12 +129,15 @@ def _build_task(
             subtask=task.subtask,
             parallelism=stage.parallelism,
             attempt=attempt.attempt,
+            services=services,
         )
         operators[number] = _KINDS[spec.kind](spec, context)
+        operators[number].recover_with(interrupt.pause)
     hops: dict[int, list[Hop]] = {number: [] for number in stage.operators}
     for edge in plan.graph.edges:
         if edge.source in operators and edge.target in operators:
-            hops[edge.source].append(Hop(operators[edge.target], keyed=edge.exchange == "hash"))
+            hop = Hop(operators[edge.target], keyed=edge.exchange == "hash", input=edge.input, tag=edge.tag)
+            hops[edge.source].append(hop)
     outputs: dict[int, Output] = {}
     for crossing in plan.edges:
         if crossing.source_stage == stage.id:
@@ -131,7 +146,7 @@ def _build_task(
                 end.on_credit(signal.set)
             output = Output(crossing.exchange, sending, keyed=crossing.keyed, batch_size=batch_size)
             outputs[crossing.id] = output
-            hops[crossing.source].append(Hop(output, keyed=crossing.keyed))
-    keyed = any(edge.keyed for edge in plan.edges if edge.target_stage == stage.id)
-    chain = Chain(f"task {task} of {attempt.job}", list(operators.values()), hops, keyed=keyed)
-    return Task(task, chain, inputs, outputs, signal, Pace(batch_size))
+            hops[crossing.source].append(Hop(output, keyed=crossing.keyed, tag=crossing.tag))
+    keyed = {edge.input: edge.keyed for edge in plan.edges if edge.target_stage == stage.id}
+    chain = Chain(f"task {task} of {attempt.job}", list(operators.values()), hops, keyed)
+    return Task(task, chain, inputs, outputs, interrupt, Pace(batch_size))

@@ -8,7 +8,8 @@ from typing import Any
 
 from sage.core.errors import GraphError, Problem
 from sage.core.graph.functions import Given
-from sage.core.graph.model import Edge, Exchange, LogicalGraph, Operator, SourceLocation
+from sage.core.graph.model import Edge, Exchange, LogicalGraph, Operator, ServiceSpec, SourceLocation
+from sage.core.graph.policy import FAIL, ErrorPolicy
 from sage.core.graph.validate import validate
 
 __all__ = ["GraphBuilder", "Upstream"]
@@ -16,10 +17,12 @@ __all__ = ["GraphBuilder", "Upstream"]
 
 @dataclass(frozen=True)
 class Upstream:
-    """Where an operator's records come from: an operator, and how its records travel."""
+    """Where an operator's records come from: an operator, how its records travel, by which output, to which input."""
 
     operator: int
     exchange: Exchange = "forward"
+    tag: str | None = None
+    input: int = 0
 
 
 @dataclass
@@ -32,6 +35,7 @@ class _Declared:
     location: SourceLocation
     upstream: Sequence[Upstream]
     options: Mapping[str, Any] = field(default_factory=dict)
+    on_error: ErrorPolicy = FAIL
 
 
 class GraphBuilder:
@@ -40,6 +44,7 @@ class GraphBuilder:
     def __init__(self, name: str) -> None:
         self._name = name
         self._declared: list[_Declared] = []
+        self._services: list[tuple[str, Given, SourceLocation]] = []
 
     def __len__(self) -> int:
         return len(self._declared)
@@ -55,10 +60,27 @@ class GraphBuilder:
         uid: str | None = None,
         parallelism: int = 1,
         options: Mapping[str, Any] | None = None,
+        on_error: ErrorPolicy | None = None,
     ) -> int:
         """Declare an operator. Returns its id."""
-        self._declared.append(_Declared(kind, given, name, uid, parallelism, location, upstream, options or {}))
+        self._declared.append(
+            _Declared(
+                kind,
+                given,
+                name,
+                uid,
+                parallelism,
+                location,
+                upstream,
+                options or {},
+                FAIL if on_error is None else on_error,
+            )
+        )
         return len(self._declared) - 1
+
+    def add_service(self, name: str, given: Given, location: SourceLocation) -> None:
+        """Declare a service."""
+        self._services.append((name, given, location))
 
     def parallelism_of(self, operator: int) -> int:
         return self._declared[operator].parallelism
@@ -102,8 +124,12 @@ class GraphBuilder:
                     parallelism=item.parallelism,
                     location=item.location,
                     options=dict(item.options),
+                    on_error=item.on_error,
                 )
             )
-            edges += [Edge(up.operator, number, 0, up.exchange) for up in item.upstream]
-        graph = LogicalGraph(self._name, tuple(operators), tuple(edges))
+            edges += [Edge(up.operator, number, up.input, up.exchange, up.tag) for up in item.upstream]
+        services = tuple(ServiceSpec(name, given.spec, location) for name, given, location in self._services)
+        for name, given, location in self._services:
+            problems += [Problem(f"service '{name}': {s.message}", str(location), hint=s.hint) for s in given.slips]
+        graph = LogicalGraph(self._name, tuple(operators), tuple(edges), services)
         return graph, problems + validate(graph)

@@ -10,10 +10,25 @@ from typing import Any
 
 from sage.core.graph.model import FunctionSpec
 
-__all__ = ["Given", "Slip", "describe_data", "describe_function", "function_kind", "is_function_class"]
+__all__ = [
+    "Given",
+    "Slip",
+    "describe_data",
+    "describe_function",
+    "describe_functions",
+    "describe_service",
+    "function_kind",
+    "is_function_class",
+]
 
 _ARGUMENTS = {"batch": 0, "source": 0, "reduce": 2}
 """How many records each kind's function is called with; 1 for the others."""
+
+
+_NO_GENERATOR = frozenset({"sink", "filter", "keyby", "reduce"})
+_BASES = {"keyby": "KeyByFunction", "flatmap": "FlatMapFunction", "comap": "CoMapFunction", "filter_map": "MapFunction"}
+_INSTEAD = {"aggregate": "", "comap": ", or one callable for each stream"}
+"""Kinds that no single callable serves, and what else does."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +60,25 @@ def is_function_class(given: Any) -> bool:
     return isinstance(given, type) and (function_kind(given) is not None or callable(getattr(given, "execute", None)))
 
 
-def describe_function(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], kind: str) -> Given:
-    """Describe a class with constructor arguments, an instance, or a plain callable for an operator of ``kind``."""
+def describe_functions(given: tuple[Any, ...], kind: str, inputs: int) -> Given:
+    """Describe one plain callable for each input of an operator."""
+    slips = [slip for each in given for slip in _callable(each, kind)] if all(map(callable, given)) else []
+    if len(given) != inputs or not all(map(callable, given)):
+        slips = [Slip(f"takes one callable for each of its {inputs} inputs, not {len(given)} values")]
+    return Given(FunctionSpec("callable", given), "+".join(map(_name, given)), tuple(slips))
+
+
+def describe_function(
+    given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], kind: str, *, inputs: int = 1
+) -> Given:
+    """Describe a class with constructor arguments, an instance, or a plain callable for an operator of ``kind``.
+
+    Args:
+        inputs: how many inputs the operator has; with several, the class has a method for each.
+    """
     name = _name(given)
     if is_function_class(given):
-        slips = _wrong_kind(given, kind) or [*_constructor(given, args, kwargs), *_method(given, kind)]
+        slips = _wrong_kind(given, kind) or [*_constructor(given, args, kwargs), *_methods(given, kind, inputs)]
         return Given(FunctionSpec("class", given, args, dict(kwargs)), name, tuple(slips))
     extra = []
     if args or kwargs:
@@ -57,17 +86,27 @@ def describe_function(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, An
             Slip("constructor arguments only go with a function class", f"bind them, or pass the class of {name}")
         )
     if not isinstance(given, type) and callable(getattr(given, "execute", None)):
-        slips = _wrong_kind(given, kind) or _method(given, kind)
+        slips = _wrong_kind(given, kind) or _methods(given, kind, inputs)
         return Given(FunctionSpec("instance", given), name, (*extra, *slips))
     if not isinstance(given, type) and function_kind(given) is not None:
-        return Given(FunctionSpec("instance", given), name, (*extra, *_method(given, kind)))
-    if callable(given):
+        return Given(FunctionSpec("instance", given), name, (*extra, *_methods(given, kind, inputs)))
+    if callable(given) and kind not in _INSTEAD:
         return Given(FunctionSpec("callable", given), name, (*extra, *_callable(given, kind)))
     slip = Slip(
-        f"expects a function class, an instance of one, or a callable, not {type(given).__name__}",
-        f"for example a class derived from {_base(kind)}, or a lambda",
+        f"expects a function class, an instance of one{_INSTEAD.get(kind, ', or a callable')},"
+        f" not {type(given).__name__}",
+        f"for example a class derived from {_base(kind)}{'' if kind in _INSTEAD else ', or a lambda'}",
     )
     return Given(FunctionSpec("callable", given), name, (slip,))
+
+
+def describe_service(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Given:
+    """Describe a service: any class with its constructor arguments, or an instance."""
+    name = _name(given)
+    if isinstance(given, type):
+        return Given(FunctionSpec("class", given, args, dict(kwargs)), name, tuple(_constructor(given, args, kwargs)))
+    slips = (Slip("constructor arguments only go with a class"),) if args or kwargs else ()
+    return Given(FunctionSpec("instance", given), name, slips)
 
 
 def describe_data(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Given:
@@ -103,7 +142,7 @@ def _name(given: Any) -> str:
 
 def _wrong_kind(given: Any, kind: str) -> list[Slip]:
     marker = function_kind(given)
-    if marker in (None, "any", kind):
+    if marker in (None, "any", kind) or (kind, marker) == ("filter_map", "map"):
         return []
     return [
         Slip(
@@ -114,7 +153,7 @@ def _wrong_kind(given: Any, kind: str) -> list[Slip]:
 
 
 def _base(kind: str) -> str:
-    return {"keyby": "KeyByFunction", "flatmap": "FlatMapFunction"}.get(kind, f"{kind.capitalize()}Function")
+    return _BASES.get(kind, f"{kind.capitalize()}Function")
 
 
 def _method_for(kind: str) -> str:
@@ -126,30 +165,48 @@ def _constructor(given: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
     return [Slip(f"its constructor does not take these arguments: {problem}")] if problem else []
 
 
-def _method(given: Any, kind: str) -> list[Slip]:
-    execute = getattr(given, "execute", None)
-    if not callable(execute) or getattr(execute, "__isabstractmethod__", False):
-        return [Slip("does not define execute", "execute is the one method every function class has")]
+def _methods(given: Any, kind: str, inputs: int) -> list[Slip]:
+    """What is wrong with the methods that an operator of ``kind`` calls."""
+    called = _called_methods(kind, inputs)
+    for name in called:
+        method = getattr(given, name, None)
+        if not callable(method) or getattr(method, "__isabstractmethod__", False):
+            return [Slip(f"does not define {name}", f"what a {kind} function has to define: {', '.join(called)}")]
     missing = sorted(getattr(given, "__abstractmethods__", ())) if isinstance(given, type) else []
     if missing:
         return [Slip(f"does not define {', '.join(missing)}, which its base demands")]
-    arguments: list[Any] = [None] * _ARGUMENTS.get(kind, 1)
-    if isinstance(given, type) and not isinstance(inspect.getattr_static(given, "execute"), staticmethod | classmethod):
-        arguments.append(None)  # self
-    return _called(execute, arguments, kind, "its execute")
+    slips = []
+    for name, count in called.items():
+        arguments: list[Any] = [None] * count
+        static = inspect.getattr_static(given, name)
+        if isinstance(given, type) and not isinstance(static, staticmethod | classmethod):
+            arguments.append(None)  # self
+        slips += _called(getattr(given, name), arguments, kind, f"its {name}", count)
+    return slips
+
+
+def _called_methods(kind: str, inputs: int) -> dict[str, int]:
+    """The methods an operator calls, and with how many arguments."""
+    if kind == "comap":
+        return {f"map{number}": 1 for number in range(inputs)}
+    if kind == "aggregate":
+        return {"create": 0, "add": 2, "result": 1}
+    return {"execute": _ARGUMENTS.get(kind, 1)}
 
 
 def _callable(given: Callable[..., Any], kind: str) -> list[Slip]:
-    return _called(given, [None] * _ARGUMENTS.get(kind, 1), kind, "it")
+    count = _ARGUMENTS.get(kind, 1)
+    return _called(given, [None] * count, kind, "it", count)
 
 
-def _called(function: Callable[..., Any], arguments: list[Any], kind: str, what: str) -> list[Slip]:
+def _called(function: Callable[..., Any], arguments: list[Any], kind: str, what: str, count: int) -> list[Slip]:
     if _is_async(function) or _is_async(getattr(type(function), "__call__", None)):  # noqa: B004 - looked at, not asked
         return [Slip(f"{what} is a coroutine function, which {kind} would call and never await")]
+    if kind in _NO_GENERATOR and inspect.isgeneratorfunction(function):
+        return [Slip(f"{what} is a generator function: {kind} would call it, and nothing of it would ever run")]
     problem = _refuses(function, tuple(arguments), {})
     if problem is None:
         return []
-    count = _ARGUMENTS.get(kind, 1)
     return [
         Slip(f"{what} cannot be called with {count} argument{'' if count == 1 else 's'}, as {kind} does: {problem}")
     ]

@@ -7,7 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["Edge", "Exchange", "FunctionForm", "FunctionSpec", "LogicalGraph", "Operator", "SourceLocation"]
+from sage.core.graph.policy import FAIL, ErrorPolicy
+
+__all__ = [
+    "Declared",
+    "Edge",
+    "Exchange",
+    "FunctionForm",
+    "FunctionSpec",
+    "LogicalGraph",
+    "Operator",
+    "ServiceSpec",
+    "SourceLocation",
+]
 
 FunctionForm = Literal["class", "instance", "callable", "data"]
 """How a user gave a function: a class with constructor arguments, an instance, a plain callable, or records."""
@@ -57,6 +69,7 @@ class Operator:
         parallelism: number of subtasks.
         location: the user's line that added it.
         options: settings of this kind of operator, plain JSON values.
+        on_error: what happens to a record whose function raises.
     """
 
     id: int
@@ -67,16 +80,39 @@ class Operator:
     parallelism: int
     location: SourceLocation
     options: Mapping[str, Any] = field(default_factory=dict)
+    on_error: ErrorPolicy = FAIL
+
+
+@dataclass(frozen=True)
+class ServiceSpec:
+    """A service that functions call by name; one instance per host."""
+
+    name: str
+    function: FunctionSpec
+    location: SourceLocation
+    kind: str = "service"
+
+    @property
+    def uid(self) -> str:
+        return f"service:{self.name}"
+
+
+Declared = Operator | ServiceSpec
+"""What a user declares with a function of theirs, and an error may have to name."""
 
 
 @dataclass(frozen=True)
 class Edge:
-    """Records of operator ``source`` go to input number ``input`` of operator ``target``."""
+    """Records of operator ``source`` go to input number ``input`` of operator ``target``.
+
+    ``tag`` names the side output they come from; None for the operator's own output.
+    """
 
     source: int
     target: int
     input: int
     exchange: Exchange
+    tag: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +122,7 @@ class LogicalGraph:
     name: str
     operators: tuple[Operator, ...]
     edges: tuple[Edge, ...]
+    services: tuple[ServiceSpec, ...] = ()
 
     def inputs_of(self, operator: int) -> tuple[Edge, ...]:
         return tuple(edge for edge in self.edges if edge.target == operator)
@@ -106,11 +143,19 @@ class LogicalGraph:
                     "parallelism": operator.parallelism,
                     "location": str(operator.location),
                     "options": dict(operator.options),
+                    "on_error": operator.on_error.to_json(),
                 }
                 for operator in self.operators
             ],
             "edges": [
-                {"source": edge.source, "target": edge.target, "input": edge.input, "exchange": edge.exchange}
+                {
+                    "source": edge.source,
+                    "target": edge.target,
+                    "input": edge.input,
+                    "exchange": edge.exchange,
+                    "tag": edge.tag,
+                }
                 for edge in self.edges
             ],
+            "services": [{"name": service.name, "location": str(service.location)} for service in self.services],
         }

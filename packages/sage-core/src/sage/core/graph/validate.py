@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sage.core.errors import Problem
 from sage.core.graph.model import LogicalGraph, Operator
+from sage.core.graph.policy import FAIL, ErrorPolicy
 
 __all__ = ["SOURCE_KINDS", "validate"]
 
@@ -23,6 +24,7 @@ def validate(graph: LogicalGraph) -> list[Problem]:
     feeding = {edge.source for edge in graph.edges}
     for operator in graph.operators:
         problems += _check_names(operator)
+        problems += _check_policy(operator)
         problems += _check_parallelism(operator, keyed=operator.id in keyed)
         if operator.id not in feeding and operator.kind != "sink":
             problems.append(
@@ -40,6 +42,13 @@ def validate(graph: LogicalGraph) -> list[Problem]:
                 _problem(operator, f"the uid '{operator.uid}' is taken by the operator at {other}", "uids are unique")
             )
         uids.setdefault(operator.uid, operator)
+    names = [service.name for service in graph.services]
+    for service in graph.services:
+        where = str(service.location)
+        if not isinstance(service.name, str) or not service.name:
+            problems.append(Problem(f"a service's name must be text that is not empty, not {service.name!r}", where))
+        elif names.count(service.name) > 1:
+            problems.append(Problem(f"the name '{service.name}' is registered for more than one service", where))
     if not any(operator.kind == "sink" for operator in graph.operators):
         problems.append(Problem("the pipeline has no sink", hint="end it with .sink(…) or .print()"))
     return problems
@@ -54,6 +63,22 @@ def _check_names(operator: Operator) -> list[Problem]:
     ]
 
 
+def _check_policy(operator: Operator) -> list[Problem]:
+    policy = operator.on_error
+    if not isinstance(policy, ErrorPolicy):
+        return [_problem(operator, f"on_error takes fail(), skip(…), retry(…) or dead_letter(…), not {policy!r}")]
+    wrong = policy.problem()
+    if wrong is not None:
+        return [_problem(operator, f"on_error: {wrong}")]
+    if operator.kind == "collection" and policy != FAIL:
+        return [_problem(operator, "an iterable that has raised has ended: there is nothing to skip or to retry")]
+    if operator.kind in SOURCE_KINDS and policy.then == "dead_letter":
+        return [
+            _problem(operator, "a source that raises has no record to send as a dead letter", "skip(…) or retry(…)")
+        ]
+    return []
+
+
 def _check_parallelism(operator: Operator, *, keyed: bool) -> list[Problem]:
     number = operator.parallelism
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= _MAX_PARALLELISM:
@@ -66,10 +91,12 @@ def _check_parallelism(operator: Operator, *, keyed: bool) -> list[Problem]:
                 operator, f"a source runs as one subtask, not {number}", "raise the parallelism of what follows it"
             )
         ]
-    if operator.kind == "reduce" and not keyed:
+    if operator.kind in ("reduce", "aggregate") and not keyed:
         return [
             _problem(
-                operator, "reduce without keyby runs as one subtask", "call keyby(…) first, or leave parallelism out"
+                operator,
+                f"{operator.kind} without keyby runs as one subtask",
+                "call keyby(…) first, or leave parallelism out",
             )
         ]
     return []

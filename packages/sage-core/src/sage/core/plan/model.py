@@ -39,7 +39,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class PlanEdge:
-    """An edge between two stages; ``exchange`` is how records find their channel."""
+    """An edge between two stages.
+
+    ``exchange`` is how records find their channel, ``tag`` names the side output they leave by.
+    """
 
     id: int
     source: int
@@ -48,6 +51,7 @@ class PlanEdge:
     target_stage: int
     input: int
     exchange: Exchange
+    tag: str | None = None
 
     @property
     def keyed(self) -> bool:

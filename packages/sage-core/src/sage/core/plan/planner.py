@@ -50,6 +50,7 @@ def make_plan(graph: LogicalGraph) -> ExecutionPlan:
             target_stage=stage_of[edge.target],
             input=edge.input,
             exchange=_exchange(edge, operators),
+            tag=edge.tag,
         )
         for number, edge in enumerate(crossing)
     )

@@ -51,6 +51,22 @@ class BaseFunction(ABC):
     def open(self, context: RuntimeContext) -> None:  # noqa: B027 - overriding it is optional
         """Called once before the first record, where the function runs: connect, load, open."""
 
+    def call_service(self, name: str, *, timeout: float | None = None) -> Any:
+        """A handle on the service ``name``: ``self.call_service("db").find(key)``.
+
+        Args:
+            name: as registered by ``env.register_service``.
+            timeout: seconds that each call may take; then it raises `ServiceTimeoutError`.
+
+        Raises:
+            UnknownServiceError: none was registered under that name.
+        """
+        return self.context.call_service(name, timeout=timeout)
+
+    def call_service_async(self, name: str, *, timeout: float | None = None) -> Any:
+        """Like `call_service`, for coroutines: ``await self.call_service_async("db").find(key)``."""
+        return self.context.call_service_async(name, timeout=timeout)
+
     @abstractmethod
     def execute(self, *args: Any) -> Any:
         """Called for each record; what it returns depends on the operator."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.functions import build_function, close_function, entry_point, open_function, wants_context
+from sage.core.engine.recovery import GIVEN_UP, Recovery
 from sage.core.graph.model import Operator
+from sage.core.graph.policy import FAIL
 
 __all__ = ["ENDED", "MORE", "Emit", "Flow", "RunningOperator"]
 
@@ -18,14 +21,18 @@ MORE, ENDED = 0, 2
 
 
 class Flow:
-    """Names of variables in generated code: the record in hand, its key, and the count of records so far."""
+    """Names of variables in generated code: the record in hand, its key, and the count of records so far.
 
-    __slots__ = ("count", "key", "value")
+    ``input`` is the number of the operator's input that the record came by.
+    """
 
-    def __init__(self, value: str, count: str, key: str | None = None) -> None:
+    __slots__ = ("count", "input", "key", "value")
+
+    def __init__(self, value: str, count: str, key: str | None = None, input: int = 0) -> None:
         self.value = value
         self.count = count
         self.key = key
+        self.input = input
 
 
 Emit = Callable[[Flow], None]
@@ -41,6 +48,9 @@ class RunningOperator:
 
     Attributes:
         records_in, records_out: counted so far; written by the task's thread, read by any.
+        recovery: applies the operator's error policy; None where any exception fails the job.
+        has_keyed_input: whether records come with a key on any of its inputs.
+        side: by tag, what the call that is running has put out on the side.
     """
 
     def __init__(self, spec: Operator, context: RuntimeContext) -> None:
@@ -48,9 +58,22 @@ class RunningOperator:
         self.context = context
         self.records_in = 0
         self.records_out = 0
+        self.recovery: Recovery | None = None
+        self.has_keyed_input = False
+        self.side: dict[str, list[Any]] = context._side
         self._opened = False
         self.function: Any = None
         self.execute: Callable[..., Any] = _not_open
+
+    def recover_with(self, pause: Callable[[float], bool]) -> None:
+        """Apply the operator's error policy; ``pause`` waits, and tells whether to go on."""
+        if self.spec.on_error != FAIL:
+            self.recovery = Recovery(self.spec.on_error, self, pause)
+
+    def forget_call(self) -> None:
+        """Undo what a failed call has done: its outputs are withheld."""
+        for records in self.side.values():
+            records.clear()
 
     def open(self) -> None:
         """Build the function and call its ``open``. Called once, on the task's thread, before `generate`."""
@@ -61,6 +84,8 @@ class RunningOperator:
 
     def close(self) -> None:
         """Call the function's ``close`` if it was built. Called once."""
+        if self.recovery is not None:
+            self.recovery.close()
         if self._opened:
             self._opened = False
             close_function(self.function, self.spec.function)
@@ -89,9 +114,59 @@ class RunningOperator:
             emit(Flow(value, count))
         code.line(f"return {MORE} if {count} == {limit} else {ENDED}")
 
+    @contextmanager
+    def calling(
+        self,
+        code: Code,
+        stem: str,
+        record: str | None,
+        *arguments: str,
+        function: Callable[..., Any] | None = None,
+        wrap: Callable[[Any], Any] | None = None,
+    ) -> Iterator[str]:
+        """Write a call of the user's function; what is written inside the block happens to its result.
+
+        Args:
+            code: where to write.
+            stem: for names in the generated code.
+            record: the variable that holds the record in hand; None for a source.
+            arguments: variables to call it with.
+            function: what to call, `execute` by default.
+            wrap: applied to the result, under the same error policy.
+        """
+        function = function or self.execute
+        result = code.name(f"{stem}_result")
+        call = f"{code.fast(stem, function)}({', '.join(arguments)})"
+        if wrap is not None:
+            call = f"{code.fast('wrap', wrap)}({call})"
+        if self.recovery is None:
+            code.call(f"{result} = {call}", self, record)
+            yield result
+            return
+        again = function if wrap is None else _composed(wrap, function)
+        with code.block("try:"):
+            code.call(f"{result} = {call}", self, record)
+        with code.block("except Exception as error:"):
+            recover = f"{code.bind('recover', self.recovery)}(error, {record}, {code.bind('again', again)}"
+            code.call(f"{result} = {', '.join([recover, *arguments])})", self, record)
+        with code.block(f"if {result} is not {code.bind('GIVEN_UP', GIVEN_UP)}:"):
+            yield result
+
+    def passing(self, code: Code, flow: Flow) -> str:
+        """The count of records that go on from here, within `calling`: all, unless some may be given up."""
+        if self.recovery is None:
+            return flow.count
+        count = code.counter("passed")
+        code.line(f"{count} += 1")
+        return count
+
     def _set_key(self, code: Code, flow: Flow) -> None:
-        if flow.key is not None and wants_context(self.function, self.spec.function):
-            code.line(f"{code.bind('context', self.context)}.key = {flow.key}")
+        if (flow.key or self.has_keyed_input) and wants_context(self.function, self.spec.function):
+            code.line(f"{code.fast('context', self.context)}.key = {flow.key}")
+
+
+def _composed(wrap: Callable[[Any], Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *arguments: wrap(function(*arguments))
 
 
 def _not_open(*_: Any) -> Any:

@@ -14,7 +14,8 @@ class FilterOperator(RunningOperator):
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_key(code, flow)
         kept = code.counter("kept")
-        code.call(f"if {code.bind('filter', self.execute)}({flow.value}):", self, flow.value)
-        with code.indented():
-            code.line(f"{kept} += 1")
-            emit(Flow(flow.value, kept))
+        with self.calling(code, "filter", flow.value, flow.value) as keep:
+            code.call(f"if {keep}:", self, flow.value)  # its truth may be code of the user's, too
+            with code.indented():
+                code.line(f"{kept} += 1")
+                emit(Flow(flow.value, kept))

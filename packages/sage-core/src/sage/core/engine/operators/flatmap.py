@@ -16,12 +16,11 @@ class FlatMapOperator(RunningOperator):
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_key(code, flow)
-        results, item, count = code.name("results"), code.name("item"), code.counter("flattened")
-        call = f"{code.bind('expand', _expand)}({code.bind('flatmap', self.execute)}({flow.value}))"
-        code.call(f"{results} = {call}", self, flow.value)
-        code.line(f"{count} += len({results})")
-        with code.block(f"for {item} in {results}:"):
-            emit(Flow(item, count))
+        item, count = code.name("item"), code.counter("flattened")
+        with self.calling(code, "flatmap", flow.value, flow.value, wrap=_expand) as results:
+            code.line(f"{count} += len({results})")
+            with code.block(f"for {item} in {results}:"):
+                emit(Flow(item, count))
 
 
 def _expand(result: Any) -> Sequence[Any]:

@@ -14,8 +14,11 @@ class KeyByOperator(RunningOperator):
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_key(code, flow)
-        key = code.name("key")
-        code.call(f"{key} = {code.bind('keyby', self.execute)}({flow.value})", self, flow.value)
-        with code.block(f"if type({key}) not in {code.bind('plain', PLAIN_KEY_TYPES)}:"):
-            code.call(f"{key} = {code.bind('admit', admit_key)}({key})", self, flow.value)
-        emit(Flow(flow.value, flow.count, key))
+        if self.recovery is not None:
+            with self.calling(code, "keyby", flow.value, flow.value, wrap=admit_key) as key:
+                emit(Flow(flow.value, self.passing(code, flow), key))
+            return
+        with self.calling(code, "keyby", flow.value, flow.value) as key:
+            with code.block(f"if type({key}) not in {code.fast('plain', PLAIN_KEY_TYPES)}:"):  # the others take longer
+                code.call(f"{key} = {code.bind('admit', admit_key)}({key})", self, flow.value)
+            emit(Flow(flow.value, flow.count, key))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sage.core.engine.code import Code
 from sage.core.engine.operators.base import Emit, Flow, RunningOperator
 
-__all__ = ["MapOperator"]
+__all__ = ["FilterMapOperator", "MapOperator"]
 
 
 class MapOperator(RunningOperator):
@@ -13,6 +13,19 @@ class MapOperator(RunningOperator):
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_key(code, flow)
-        result = code.name("mapped")
-        code.call(f"{result} = {code.bind('map', self.execute)}({flow.value})", self, flow.value)
-        emit(Flow(result, flow.count))
+        with self.calling(code, "map", flow.value, flow.value) as result:
+            emit(Flow(result, self.passing(code, flow)))
+
+
+class FilterMapOperator(RunningOperator):
+    """A map whose None means that there is nothing to put out."""
+
+    def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
+        self._set_key(code, flow)
+        kept = code.counter("kept")
+        with (
+            self.calling(code, "filter_map", flow.value, flow.value) as result,
+            code.block(f"if {result} is not None:"),
+        ):
+            code.line(f"{kept} += 1")
+            emit(Flow(result, kept))

@@ -28,16 +28,30 @@ class ReduceOperator(RunningOperator):
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_key(code, flow)
         values, result, key = code.fast("values", self.values), code.name("reduced"), flow.key or "None"
+        keep = code.name("keep") if self.recovery is not None else None
         with code.block("try:"):
             code.line(f"{result} = {values}[{key}]")
         with code.block("except KeyError:"):
             code.line(f"{result} = {flow.value}")
+            if keep:
+                code.line(f"{keep} = True")
         with code.block("else:"):
-            call = f"{code.bind('reduce', self.execute)}({result}, {flow.value})"
-            code.call(f"{result} = {call}", self, flow.value)
-        code.line(f"{values}[{key}] = {result}")
+            if keep:
+                code.line(f"{keep} = False")
+            with self.calling(code, "reduce", flow.value, result, flow.value) as reduced:
+                code.line(f"{result} = {reduced}")
+                if keep:
+                    code.line(f"{keep} = True")
+        if keep:
+            with code.block(f"if {keep}:"):
+                self._keep(code, flow, f"{values}[{key}]", result, emit)
+        else:
+            self._keep(code, flow, f"{values}[{key}]", result, emit)
+
+    def _keep(self, code: Code, flow: Flow, where: str, result: str, emit: Emit) -> None:
+        code.line(f"{where} = {result}")
         if not self._final:
-            emit(Flow(result, flow.count))
+            emit(Flow(result, self.passing(code, flow)))
 
     def held_back(self) -> Iterator[Any] | None:
         return self._last_values() if self._final else None

@@ -13,4 +13,5 @@ class SinkOperator(RunningOperator):
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_key(code, flow)
-        code.call(f"{code.bind('sink', self.execute)}({flow.value})", self, flow.value)
+        with self.calling(code, "sink", flow.value, flow.value):
+            code.line("pass")

@@ -24,11 +24,10 @@ class SourceOperator(RunningOperator):
 
     def generate_turn(self, code: Code, limit: str, emit: Emit) -> None:
         """Write the lines of a turn: a loop over at most ``limit`` records that leaves by ``return``."""
-        value, count = code.name("record"), code.counter("taken")
-        with code.block(f"for {count} in range({limit}):"):
-            code.call(f"{value} = {code.bind('source', self.execute)}()", self, None)
+        count = code.counter("taken")
+        with code.block(f"for {count} in range({limit}):"), self.calling(code, "source", None) as value:
             self._generate_checks(code, value)
-            emit(Flow(value, count))
+            emit(Flow(value, self.passing(code, Flow(value, count))))
         with code.block("else:"):
             code.line(f"{count} = {limit}")
         code.line(f"return {MORE}")

@@ -1,0 +1,1 @@
+"""Services: what functions call by name, one instance per host."""

@@ -1,0 +1,88 @@
+"""Records that were given up, with the reason; on a stream or in a file, from which they can be played again."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sage.core.errors import DeadLetterFileError
+from sage.core.models import FailureInfo
+
+__all__ = ["DeadLetter", "DeadLetterFile", "read_dead_letters"]
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A record that was given up.
+
+    Attributes:
+        record: the record itself.
+        failure: operator, exception and traceback.
+        time: when, RFC 3339 in UTC.
+    """
+
+    record: Any
+    failure: FailureInfo
+    time: str
+
+    @classmethod
+    def of(cls, record: Any, failure: FailureInfo) -> DeadLetter:
+        return cls(record, failure, datetime.now(UTC).isoformat(timespec="milliseconds"))
+
+
+class DeadLetterFile:
+    """Appends dead letters to a file, a JSON object a line. Several subtasks may append to one file.
+
+    The record is kept as text for people and, where it can be pickled, as a pickle to play it again.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._file: BinaryIO | None = None
+
+    def write(self, letter: DeadLetter) -> None:
+        if self._file is None:
+            # Unbuffered and for appending: each line is one write, and lands whole behind what others wrote.
+            self._file = self._path.open("ab", buffering=0)
+        pickled: str | None = None
+        reason: str | None = None
+        try:
+            pickled = base64.b64encode(pickle.dumps(letter.record, protocol=5)).decode()
+        except Exception as error:  # the text of the record is kept all the same, and the reason told
+            reason = f"{type(error).__name__}: {error}"
+        line = {"time": letter.time, **letter.failure.to_json(), "pickle": pickled, "not_pickled": reason}
+        self._file.write(json.dumps(line).encode() + b"\n")
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def read_dead_letters(path: str | os.PathLike[str]) -> Iterator[DeadLetter]:
+    """The dead letters in a file, in order: ``env.from_batch(lambda: (l.record for l in read_dead_letters(path)))``.
+
+    Records are unpickled: only read files that your own jobs wrote.
+
+    Raises:
+        DeadLetterFileError: a line is damaged, or its record could not be pickled when it was written.
+    """
+    with Path(path).open("rb") as file:
+        for number, line in enumerate(file, 1):
+            where = f"{os.fspath(path)}, line {number}"
+            try:
+                data = json.loads(line)
+                failure, pickled = FailureInfo.from_json(data), data["pickle"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise DeadLetterFileError(f"{where}: no dead letter: {error}") from error
+            if pickled is None:
+                reason = data.get("not_pickled")
+                raise DeadLetterFileError(f"{where}: the record was not kept, since it could not be pickled: {reason}")
+            yield DeadLetter(pickle.loads(base64.b64decode(pickled)), failure, data["time"])  # noqa: S301

@@ -1,0 +1,124 @@
+"""Applies an operator's error policy: calls again, gives a record up, and keeps the books."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from sage.core.engine.dead_letter import DeadLetter, DeadLetterFile
+from sage.core.engine.failures import OperatorError, describe_failure, users_frames
+from sage.core.errors import BudgetSpentError
+from sage.core.graph.policy import DEAD_LETTERS, ErrorPolicy
+from sage.core.models import FailureInfo
+
+if TYPE_CHECKING:
+    from sage.core.engine.operators.base import RunningOperator
+
+__all__ = ["GIVEN_UP", "Recovery"]
+
+_LISTED = 100
+_RATIO_FROM = 100
+_LONGEST_BACKOFF = 60.0
+
+
+class _GivenUp:
+    """What `Recovery` answers for a record that goes no further; false, so that a filter drops it."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+GIVEN_UP: Final = _GivenUp()
+
+
+class Recovery:
+    """The error policy of one operator in one subtask.
+
+    Args:
+        policy: what was asked for.
+        operator: whose.
+        pause: waits so many seconds; False if the task was cancelled meanwhile.
+
+    Attributes:
+        retried, skipped, dead_lettered: counted so far.
+        listed: the newest failures of records that were given up.
+    """
+
+    def __init__(self, policy: ErrorPolicy, operator: RunningOperator, pause: Callable[[float], bool]) -> None:
+        self.retried = 0
+        self.skipped = 0
+        self.dead_lettered = 0
+        self.listed: deque[FailureInfo] = deque(maxlen=_LISTED)
+        self._policy = policy
+        self._operator = operator
+        self._pause = pause
+        self._file = DeadLetterFile(policy.file) if policy.file is not None else None
+
+    @property
+    def given_up(self) -> int:
+        return self.skipped + self.dead_lettered
+
+    def __call__(self, error: Exception, record: Any, call: Callable[..., Any], *args: Any) -> Any:
+        """Deal with ``error``, raised by ``call(*args)`` for ``record``.
+
+        Returns:
+            the result of a call that succeeded in the end, or `GIVEN_UP`.
+
+        Raises:
+            Exception: the last error, where the policy says so.
+            BudgetSpentError: one record too many was given up.
+        """
+        self._operator.forget_call()
+        backoff = self._policy.backoff
+        for _ in range(self._policy.retries):
+            if not self._pause(backoff):
+                raise error  # the task is being cancelled
+            backoff = min(backoff * 2, _LONGEST_BACKOFF)
+            self.retried += 1
+            try:
+                return call(*args)
+            except Exception as again:
+                error = again
+                self._operator.forget_call()
+        if self._policy.then == "fail":
+            raise error
+        self._give_up(error, record)
+        return GIVEN_UP
+
+    def check_ratio(self, *, at_end: bool = False) -> None:
+        """Fail where too large a share of the records was given up.
+
+        Raises:
+            BudgetSpentError: it was.
+        """
+        ratio, operator = self._policy.ratio, self._operator
+        seen = operator.records_in or operator.records_out + self.given_up  # a source takes nothing in
+        if ratio is not None and seen and (at_end or seen >= _RATIO_FROM) and self.given_up > ratio * seen:
+            raise BudgetSpentError(
+                f"{self.given_up:,} of {seen:,} records were given up, more than the share of {ratio:g} that is allowed"
+            )
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _give_up(self, error: Exception, record: Any) -> None:
+        wrapped = OperatorError(
+            self._operator, "execute", error, users_frames(error.__traceback__), record=record, has_record=True
+        )
+        failure = describe_failure(wrapped, subtask=self._operator.context.subtask)
+        self.listed.append(failure)
+        if self._policy.then == "skip":
+            self.skipped += 1
+        else:
+            self.dead_lettered += 1
+            letter = DeadLetter.of(record, failure)
+            if self._file is not None:
+                self._file.write(letter)
+            else:
+                self._operator.context.side_output(DEAD_LETTERS, letter)
+        if self._policy.at_most is not None and self.given_up > self._policy.at_most:
+            raise BudgetSpentError(
+                f"{self.given_up:,} records were given up, {self._policy.at_most:,} at most are allowed"
+            ) from error

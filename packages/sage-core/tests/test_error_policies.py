@@ -1,0 +1,275 @@
+"""Records whose function raises: fail, skip, retry, dead letters, budgets; on every kind of operator."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sage.core.api import (
+    AggregateFunction,
+    BatchFunction,
+    DataStream,
+    DeadLetter,
+    ErrorPolicy,
+    LocalEnvironment,
+    MapFunction,
+    dead_letter,
+    fail,
+    read_dead_letters,
+    retry,
+    skip,
+)
+from sage.core.errors import GraphError, JobFailedError
+
+BACKENDS = ("inline", "local")
+
+
+def odd(value: int) -> int:
+    if value % 2:
+        raise ValueError(f"{value} is odd")
+    return value
+
+
+class OddSum(AggregateFunction):
+    def create(self) -> int:
+        return 0
+
+    def add(self, accumulator: int, value: int) -> int:
+        return accumulator + odd(value)
+
+
+OPERATORS: dict[str, tuple[Callable[[DataStream, ErrorPolicy], DataStream], list[Any]]] = {
+    "map": (lambda s, policy: s.map(odd, on_error=policy), [0, 2, 4]),
+    "filter": (lambda s, policy: s.filter(lambda x: odd(x) + 1, on_error=policy), [0, 2, 4]),
+    "filter_map": (lambda s, policy: s.filter_map(odd, on_error=policy), [0, 2, 4]),
+    "flatmap": (lambda s, policy: s.flatmap(lambda x: (y for y in (x, odd(x))), on_error=policy), [0, 0, 2, 2, 4, 4]),
+    "keyby": (lambda s, policy: s.keyby(odd, on_error=policy).map(lambda x: x), [0, 2, 4]),
+    "reduce": (lambda s, policy: s.reduce(lambda a, x: a + odd(x), on_error=policy), [0, 2, 6]),
+    "aggregate": (lambda s, policy: s.aggregate(OddSum, on_error=policy), [0, 2, 6]),
+    "comap": (lambda s, policy: s.connect(s.filter(lambda x: False)).comap(odd, odd, on_error=policy), [0, 2, 4]),
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_a_skipped_record_is_left_out_and_no_other(kind: str, backend: str) -> None:
+    """Whatever the operator, the others' results are those of an input without the failing records."""
+    operator, expected = OPERATORS[kind]
+    env = LocalEnvironment("skip", backend=backend)
+    results = operator(env.from_batch(range(6)), skip()).collect()
+    env.submit(autostop=True)
+    assert sorted(results) == expected
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_a_dead_letter_holds_the_record_and_the_reason(kind: str, backend: str) -> None:
+    """Each failing record arrives on the stream of dead letters, once, with operator, exception and traceback."""
+    operator, expected = OPERATORS[kind]
+    env = LocalEnvironment("dead", backend=backend)
+    stream = operator(env.from_batch(range(6)), dead_letter())
+    results = stream.collect()
+    if kind != "keyby":  # there the stream in hand is the one behind
+        letters: list[DeadLetter] = stream.dead_letters.collect()
+    env.submit(autostop=True)
+    assert sorted(results) == expected
+    if kind != "keyby":
+        assert sorted(letter.record for letter in letters) == [1, 3, 5]
+        failure = letters[0].failure
+        assert failure.error_type == "ValueError"
+        assert failure.uid is not None and failure.uid.startswith(kind)
+        assert failure.location is not None and failure.location.startswith(Path(__file__).name)
+        assert "in odd" in (failure.traceback or "") and "sage/core/engine" not in (failure.traceback or "")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_sink_may_skip(backend: str) -> None:
+    """A sink that refuses some records keeps the others."""
+    kept: list[int] = []
+    env = LocalEnvironment("sink", backend=backend)
+    env.from_batch(range(6)).sink(lambda x: kept.append(odd(x)), on_error=skip())
+    env.submit(autostop=True)
+    assert kept == [0, 2, 4]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_retry_calls_again_until_it_succeeds(backend: str) -> None:
+    """A call that fails twice and then succeeds gives its result once; nobody else notices."""
+    calls: list[int] = []
+
+    def flaky(value: int) -> int:
+        calls.append(value)
+        if calls.count(value) < 3:
+            raise OSError("not yet")
+        return value
+
+    env = LocalEnvironment("retry", backend=backend)
+    results = env.from_batch(range(3)).map(flaky, on_error=retry(2, backoff=0)).collect()
+    env.submit(autostop=True)
+    assert results == [0, 1, 2]
+    assert calls == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_after_the_last_retry_the_next_policy_decides(backend: str) -> None:
+    """`then` takes over; by default the job fails, and names record and operator as without a policy."""
+    env = LocalEnvironment("then", backend=backend)
+    results = env.from_batch(range(4)).map(odd, on_error=retry(1, backoff=0, then=skip())).collect()
+    env.submit(autostop=True)
+    assert results == [0, 2]
+    env = LocalEnvironment("fails", backend=backend)
+    env.from_batch(range(4)).map(odd, on_error=retry(1, backoff=0)).print()
+    with pytest.raises(JobFailedError) as caught:
+        env.submit(autostop=True)
+    failure = caught.value.failure
+    assert (failure.record, failure.uid, failure.error_type) == ("1", "map:odd", "ValueError")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_source_retries_and_skips_calls(backend: str) -> None:
+    """A source's failing call gives no record; the next call may."""
+
+    class Unsteady(BatchFunction):
+        def __init__(self) -> None:
+            self.calls = 0
+
+        def execute(self) -> int | None:
+            self.calls += 1
+            if self.calls % 2:
+                raise OSError("line noise")
+            return self.calls if self.calls <= 6 else None
+
+    for policy in (skip(), retry(1, backoff=0)):
+        env = LocalEnvironment("source", backend=backend)
+        results = env.from_batch(Unsteady, on_error=policy).collect()
+        env.submit(autostop=True)
+        assert results == [2, 4, 6]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("policy", [skip(at_most=2), dead_letter(at_most=2), retry(1, backoff=0, then=skip(at_most=2))])
+def test_one_record_more_than_the_budget_fails_the_job(backend: str, policy: ErrorPolicy) -> None:
+    """The job names the budget, and the last error is its cause."""
+    env = LocalEnvironment("budget", backend=backend)
+    env.from_batch(range(6)).map(odd, on_error=policy).collect()
+    with pytest.raises(JobFailedError, match="3 records were given up, 2 at most are allowed") as caught:
+        env.submit(autostop=True)
+    assert "5 is odd" in caught.value.failure.traceback
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_ratio_is_looked_at_over_many_records_and_at_the_end(backend: str) -> None:
+    """Half of the records failing is too much for a fifth and not for two thirds, also among few records."""
+    for count in (10, 1000):
+        env = LocalEnvironment("ratio", backend=backend)
+        results = env.from_batch(range(count)).map(odd, on_error=skip(ratio=2 / 3)).collect()
+        env.submit(autostop=True)
+        assert len(results) == count // 2
+        env = LocalEnvironment("ratio", backend=backend)
+        env.from_batch(range(count)).map(odd, on_error=skip(ratio=0.2)).collect()
+        with pytest.raises(JobFailedError, match=r"more than the share of 0\.2 that is allowed"):
+            env.submit(autostop=True)
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_what_is_no_exception_fails_the_job_under_any_policy(error: type[BaseException]) -> None:
+    """SystemExit and its like end programs; no policy takes them for a bad record."""
+
+    def leave(value: int) -> int:
+        raise error
+
+    env = LocalEnvironment("leave", backend="local")
+    env.from_batch([1]).map(leave, on_error=skip()).collect()
+    with pytest.raises((JobFailedError, KeyboardInterrupt)):
+        env.submit(autostop=True)
+    assert env.get_job_status()["status"] == "failed"
+
+
+def test_dead_letters_in_a_file_can_be_played_again(tmp_path: Path) -> None:
+    """Two subtasks append to one file; what is read from it is what had failed."""
+    path = tmp_path / "dead.jsonl"
+    env = LocalEnvironment("file")
+    results = env.from_batch(range(100)).map(odd, on_error=dead_letter(path), parallelism=2).collect()
+    env.submit(autostop=True)
+    assert sorted(results) == list(range(0, 100, 2))
+    assert sorted(letter.record for letter in read_dead_letters(path)) == list(range(1, 100, 2))
+    line = json.loads(path.read_text().splitlines()[0])
+    assert line["error_type"] == "ValueError" and line["record"] and line["uid"] == "map:odd"
+    again = LocalEnvironment("again")
+    mended = again.from_batch(lambda: (letter.record + 1 for letter in read_dead_letters(path))).map(odd).collect()
+    again.submit(autostop=True)
+    assert sorted(mended) == list(range(2, 101, 2))
+
+
+def test_the_side_output_of_a_failing_call_is_withheld() -> None:
+    """What a call put out on the side before it raised is not released."""
+
+    class Both(MapFunction):
+        def execute(self, value: int) -> int:
+            self.context.side_output("seen", value)
+            return odd(value)
+
+    env = LocalEnvironment("side", backend="inline")
+    stream = env.from_batch(range(4)).map(Both, on_error=skip())
+    seen, results = stream.side_output("seen").collect(), stream.collect()
+    env.submit(autostop=True)
+    assert (seen, results) == ([0, 2], [0, 2])
+
+
+def test_a_cancelled_job_does_not_wait_for_the_next_retry() -> None:
+    """A task between two retries ends when it is told to."""
+    tried = threading.Event()
+
+    def never(value: int) -> int:
+        tried.set()
+        raise OSError("not reachable")
+
+    env = LocalEnvironment("cancel")
+    env.from_batch([1]).map(never, on_error=retry(5, backoff=3600)).collect()
+    job = env.submit()
+    assert tried.wait(30)
+    job.stop()
+    assert job.wait(30)["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        (retry(-1), "times must be a whole number"),
+        (retry(1, backoff=-1), "backoff must be"),
+        (skip(at_most=-1), "at_most must be"),
+        (skip(ratio=2), "ratio must be"),
+        ("skip", "on_error takes"),
+    ],
+)
+def test_a_policy_that_means_nothing_is_refused_at_submit(policy: Any, message: str) -> None:
+    """The problem names the operator and what is wrong."""
+    env = LocalEnvironment("wrong")
+    env.from_batch([1]).map(odd, on_error=policy).collect()
+    with pytest.raises(GraphError, match=message):
+        env.submit()
+
+
+def test_a_source_has_no_record_to_send_and_an_iterable_no_next_call() -> None:
+    """Both are told before anything runs."""
+
+    class Once(BatchFunction):
+        def execute(self) -> None:
+            return None
+
+    env = LocalEnvironment("wrong")
+    env.from_batch([1], on_error=skip()).collect()
+    env.from_batch(Once, on_error=dead_letter()).collect()
+    with pytest.raises(GraphError) as caught:
+        env.submit()
+    assert "no record to send" in str(caught.value) and "has ended" in str(caught.value)
+
+
+def test_fail_is_what_happens_without_a_policy() -> None:
+    """`fail()` written out is the default."""
+    assert fail() == ErrorPolicy()
