@@ -177,7 +177,7 @@ class LocalJob(Job):
 
 def _check_templates(graph: LogicalGraph) -> None:
     """Instances and constructor arguments are copied for each subtask, so they must pickle, as they must anywhere."""
-    if not any(_may_refuse_to_pickle(item.function) for item in (*graph.operators, *graph.services)):
+    if not any(_may_refuse_to_pickle(item.function) for item in graph.declared):
         return  # and then the pickling library need not even be imported
     from sage.core.client.code import check_templates
 

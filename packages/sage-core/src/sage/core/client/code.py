@@ -146,7 +146,7 @@ def check_templates(graph: LogicalGraph) -> list[Problem]:
     are looked at.
     """
     templates = [
-        operator for operator in (*graph.operators, *graph.services) if operator.function.form in ("class", "instance")
+        operator for operator in graph.declared if operator.function.form in ("class", "instance")
     ]
     found = [pair for operator in templates for pair in _find(operator, _try_copy, "cannot be copied for each subtask")]
     return [problem for problem, _ in found]
@@ -375,7 +375,7 @@ _Found = tuple[Problem, str]
 
 def _find_all(graph: LogicalGraph) -> list[_Found]:
     found: list[_Found] = []
-    for operator in (*graph.operators, *graph.services):
+    for operator in graph.declared:
         found += _one_shot(operator) or _find(operator, _try_travel, "cannot travel to the job")
     return found
 

@@ -124,6 +124,11 @@ class LogicalGraph:
     edges: tuple[Edge, ...]
     services: tuple[ServiceSpec, ...] = ()
 
+    @property
+    def declared(self) -> tuple[Declared, ...]:
+        """Everything that has a function of the user's."""
+        return (*self.operators, *self.services)
+
     def inputs_of(self, operator: int) -> tuple[Edge, ...]:
         return tuple(edge for edge in self.edges if edge.target == operator)
 
