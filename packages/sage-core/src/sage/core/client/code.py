@@ -145,9 +145,7 @@ def check_templates(graph: LogicalGraph) -> list[Problem]:
     Classes, functions and lambdas stay as they are in one process, and pass. Of very large ones only the first 16 MiB
     are looked at.
     """
-    templates = [
-        operator for operator in graph.declared if operator.function.form in ("class", "instance")
-    ]
+    templates = [operator for operator in graph.declared if operator.function.form in ("class", "instance")]
     found = [pair for operator in templates for pair in _find(operator, _try_copy, "cannot be copied for each subtask")]
     return [problem for problem, _ in found]
 
