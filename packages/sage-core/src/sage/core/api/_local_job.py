@@ -78,6 +78,8 @@ class LocalJob(Job):
             "records_in": sum(item.records_out for item in sources),
             "records_out": sum(item.records_in for item in sinks),
             "blocked": list(metrics.blocked),
+            "skipped": sum(item.skipped for item in metrics.operators),
+            "dead_lettered": sum(item.dead_lettered for item in metrics.operators),
             "failure": run.failure.to_json() if run.failure else None,
             **self._times,
         }
