@@ -293,12 +293,12 @@ def test_a_failing_open_stops_the_job_before_any_record(backend: str) -> None:
     assert LIFE.count("open map") == LIFE.count("close map")
 
 
-def test_a_constructor_that_raises_fails_the_open_of_its_operator(backend: str) -> None:
+def test_a_constructor_that_raises_fails_its_operator_by_name(backend: str) -> None:
     """What the class itself raises while it is built is the user's failure, too."""
     env = LocalEnvironment(backend=backend)
     env.from_batch(RECORDS).map(Picky, 3).sink(drop)
     failure = failure_of(env)
-    assert failure.message == "map 'Picky' failed in open(): ValueError: 3 will not do"
+    assert failure.message == "map 'Picky' failed in __init__(): ValueError: 3 will not do"
     assert first_frame(failure) == "__init__"
 
 
