@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -221,10 +222,22 @@ def _settle_all() -> None:
                 other.stop()
             try:
                 job.interrupted()
-            except KeyboardInterrupt:  # twice: leave at once
-                break
+            except KeyboardInterrupt:  # twice
+                _leave_at_once()
     if pressed:
         _exit_as_interrupted()
+
+
+def _leave_at_once() -> None:
+    """End by the signal, as Ctrl-C ends a program, and without the interpreter's own end.
+
+    That end stops threads wherever they are, and aborts if one of them holds the lock of the standard output.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody reads it any more, or it was closed
+            stream.flush()
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def _exit_as_interrupted() -> None:
