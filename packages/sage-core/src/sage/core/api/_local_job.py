@@ -99,7 +99,7 @@ class LocalJob(Job):
             )
         if run.state == "failed":
             self._told = True
-            if self.in_callers_thread and isinstance(run.error, KeyboardInterrupt):  # Ctrl-C met the user's code
+            if self.in_callers_thread and type(run.error) is KeyboardInterrupt:  # Ctrl-C met the user's code
                 raise run.error
             raise job_failed(self.uuid, self.name, run.failure) from run.error
         return self.status()
