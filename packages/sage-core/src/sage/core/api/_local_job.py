@@ -128,9 +128,19 @@ class LocalJob(Job):
     def settle(self) -> None:
         """Wait for a bounded job; cancel an unbounded one. Raises what `wait` does, unless it has done so before."""
         if not self.is_bounded:
+            self.tell_of_the_end()
             self.cancel_and_wait()
         if not self._told and not self._left_alone:
             self.wait(None if self.is_bounded else 0)
+
+    def tell_of_the_end(self) -> None:
+        """Say that an unbounded job is about to be cancelled, unless somebody has seen to its end before."""
+        if self._coordinator.state in ("starting", "running"):
+            _log.warning(
+                "job '%s' is cancelled: nobody waits for it, and its source may go on for ever;"
+                " job.wait() waits for its end, stop() says that this is meant",
+                self.name,
+            )
 
     def cancel_and_wait(self) -> None:
         """Cancel, and wait until the tasks have ended or were abandoned."""
@@ -216,6 +226,8 @@ def _settle_all() -> None:
     jobs, pressed = list(_unfinished), False
     for job in jobs:
         if by_interrupt or not job.is_bounded:
+            if not by_interrupt:
+                job.tell_of_the_end()
             job.stop()
     for job in jobs:
         try:
