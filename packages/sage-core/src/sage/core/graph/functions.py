@@ -26,7 +26,13 @@ _ARGUMENTS = {"batch": 0, "source": 0, "reduce": 2}
 
 
 _NO_GENERATOR = frozenset({"sink", "filter", "keyby", "reduce"})
-_BASES = {"keyby": "KeyByFunction", "flatmap": "FlatMapFunction", "comap": "CoMapFunction", "filter_map": "MapFunction"}
+_BASES = {
+    "keyby": "KeyByFunction",
+    "flatmap": "FlatMapFunction",
+    "comap": "CoMapFunction",
+    "filter_map": "MapFunction",
+    "map_batches": "BaseFunction",
+}
 _INSTEAD = {"aggregate": "", "comap": ", or one callable for each stream"}
 """Kinds that no single callable serves, and what else does."""
 
