@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 __all__ = [
+    "API_VERSION",
     "ENDED_STATES",
     "JOB_STATES",
     "DaemonInfo",
@@ -23,6 +24,9 @@ __all__ = [
     "Page",
     "StateChange",
 ]
+
+API_VERSION = 1
+"""Of the REST interface that speaks of these models."""
 
 JOB_STATES = (
     "submitted",
@@ -227,7 +231,12 @@ class DaemonInfo(_Model):
     pid: int
     started_at: str
     session_log: str
-    backends: tuple[str, ...] = field(default=())
+    backends: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        info = super().from_json(data)
+        return dataclasses.replace(info, backends=tuple(info.backends))
 
 
 @dataclass(frozen=True)
@@ -236,3 +245,7 @@ class Page(_Model):
 
     items: tuple[JobInfo, ...]
     next_cursor: str | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls(tuple(JobInfo.from_json(item) for item in data["items"]), data.get("next_cursor"))

@@ -28,6 +28,9 @@ _GRACE = 10.0
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 _log = logging.getLogger("sage.job")
 _unfinished: set[LocalJob] = set()
+_left: set[LocalJob] = set()
+"""Jobs that Ctrl-C left as they were: nobody waits for them, but their threads may still run."""
+
 os.register_at_fork(after_in_child=_unfinished.clear)  # the threads of a job stay with the parent
 
 
@@ -99,7 +102,7 @@ class LocalJob(Job):
             )
         if run.state == "failed":
             self._told = True
-            if self.in_callers_thread and isinstance(run.error, KeyboardInterrupt):  # Ctrl-C met the user's code
+            if self.in_callers_thread and type(run.error) is KeyboardInterrupt:  # Ctrl-C met the user's code
                 raise run.error
             raise job_failed(self.uuid, self.name, run.failure) from run.error
         return self.status()
@@ -155,6 +158,7 @@ class LocalJob(Job):
         except KeyboardInterrupt:
             self._left_alone = True
             _unfinished.discard(self)
+            _left.add(self)
             raise
 
     @contextmanager
@@ -226,6 +230,8 @@ def _settle_all() -> None:
                 _leave_at_once()
     if pressed:
         _exit_as_interrupted()
+    elif by_interrupt and any(not job._coordinator.is_ended for job in (*jobs, *_left)):
+        _leave_at_once()
 
 
 def _leave_at_once() -> None:

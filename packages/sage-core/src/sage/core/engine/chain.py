@@ -162,6 +162,7 @@ class Chain:
     def _emit_from(self, operator: RunningOperator, tag: str | None = None) -> Emit:
         def emit(flow: Flow) -> None:
             self._counts.append((operator, "records_out", flow.count))
+            self.code.line("pass")  # where nobody takes what is put out
             for hop in self._hops.get(operator.spec.id, ()):
                 if hop.tag != tag:
                     continue
