@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -332,6 +333,47 @@ def test_a_failure_of_closing_after_a_failure_is_told(backend: str) -> None:
     assert failure.traceback.index("execute of map") < failure.traceback.index("while closing after that failure")
     assert "OSError: close of filter" in failure.traceback
     assert "OSError: close of sink" in failure.traceback
+    assert failure.traceback.count("OSError: execute of map") == 1, "the first one is told once"
+    assert "During handling" not in failure.traceback
+    assert "sage/core/engine" not in failure.traceback
+
+
+class Reader(MapFunction):
+    """Closes what it could not open."""
+
+    def open(self, context: object) -> None:
+        self.file = Path("nowhere/data.txt").open(encoding="utf-8")  # noqa: SIM115 - closed in close()
+
+    def execute(self, value: Any) -> Any:
+        return self.file.readline()
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def test_close_after_a_failed_open_is_told_apart(backend: str) -> None:
+    """A function that could not open is closed all the same; what that raises is told without the engine's frames."""
+    env = LocalEnvironment(backend=backend)
+    env.from_batch([1]).map(Reader).sink(drop)
+    failure = failure_of(env)
+    assert failure.error_type == "FileNotFoundError"
+    assert failure.traceback is not None
+    assert "Then, while closing after that failure, close of map:Reader: AttributeError" in failure.traceback
+    assert failure.traceback.count("FileNotFoundError:") == 1
+    assert "sage/core/engine" not in failure.traceback
+
+
+def test_a_relative_path_that_leads_nowhere_is_told_with_the_current_folder(
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job's current folder is its own, which explains what the path alone does not; an absolute path is enough."""
+    monkeypatch.chdir(tmp_path)
+    env = LocalEnvironment(backend=backend)
+    env.from_batch([1]).map(Reader).sink(drop)
+    assert failure_of(env).message.endswith(f"'nowhere/data.txt' (the current folder is {Path.cwd()})")
+    env = LocalEnvironment(backend=backend)
+    env.from_batch([tmp_path / "none"]).map(Path.read_text).sink(drop)
+    assert failure_of(env).message.endswith(f"'{tmp_path / 'none'}'")
 
 
 def test_what_a_source_raises_while_it_waits_fails_the_job(backend: str) -> None:
@@ -404,6 +446,53 @@ class NoAttributes(Exception):
         raise RuntimeError("hands off")
 
 
+class _HidingError(Exception):
+    """Raises where its attribute ``hidden`` is looked at."""
+
+    hidden = ""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == type(self).hidden:
+            raise MemoryError(name)
+        return super().__getattribute__(name)
+
+
+class HidesTraceError(_HidingError):
+    hidden = "__traceback__"
+
+
+class HidesCauseError(_HidingError):
+    hidden = "__cause__"
+
+
+class HidesNotesError(_HidingError):
+    hidden = "__notes__"
+
+
+class HidesClassError(_HidingError):
+    hidden = "__class__"
+
+
+class _Nameless(type):
+    def __getattribute__(cls, name: str) -> Any:
+        if name in ("__name__", "__qualname__", "__module__"):
+            raise ValueError(name)
+        return super().__getattribute__(name)
+
+
+class NamelessError(Exception, metaclass=_Nameless):
+    pass
+
+
+class BrokenText(str):
+    """A text on which nothing works."""
+
+    def __len__(self) -> int:
+        raise ValueError("no length")
+
+    encode = __getitem__ = __format__ = __len__  # type: ignore[assignment]
+
+
 def _recurse(value: Any) -> Any:
     return _recurse(value)
 
@@ -429,6 +518,15 @@ EXOTIC: dict[str, tuple[Callable[[Any], Any], str]] = {
     "huge": (_raising(ValueError("x" * 5_000_000)), "5,000,"),
     "surrogates": (_raising(ValueError("\ud800")), r"ValueError: \ud800"),
     "own text": (_raising(AssertionError()), "AssertionError"),
+    "broken text": (
+        _raising(type("OddError", (Exception,), {"__str__": lambda _: BrokenText("odd")})()),
+        "OddError: odd",
+    ),
+    "hides its traceback": (_raising(HidesTraceError()), "HidesTraceError"),
+    "hides its cause": (_raising(HidesCauseError()), "HidesCauseError (it cannot be told: looking at it raises Memory"),
+    "hides its notes": (_raising(HidesNotesError()), "HidesNotesError (it cannot be told: looking at it raises Memory"),
+    "hides its class": (_raising(HidesClassError()), "HidesClassError (it cannot be told: looking at it raises Memory"),
+    "nameless": (_raising(NamelessError()), "NamelessError (it cannot be told: looking at it raises ValueError"),
 }
 
 
@@ -474,13 +572,19 @@ class LoudRecord:
         raise SystemExit("no repr")
 
 
+class OddRecord:
+    def __repr__(self) -> str:
+        return BrokenText("odd")
+
+
 class LongRecord:
     def __repr__(self) -> str:
         return "r" * 1_000_000
 
 
 @pytest.mark.parametrize(
-    ("record", "shown"), [(LoudRecord(), "LoudRecord"), (LongRecord(), "1,000,000"), (None, "None")]
+    ("record", "shown"),
+    [(LoudRecord(), "LoudRecord"), (OddRecord(), "odd"), (LongRecord(), "1,000,000"), (None, "None")],
 )
 def test_the_record_is_shown_whatever_it_is(backend: str, record: Any, shown: str) -> None:
     """A record whose repr raises or is huge harms nobody; None is a record."""

@@ -237,7 +237,7 @@ class DataStream:
         on_error: ErrorPolicy | None,
         options: Mapping[str, Any] | None = None,
     ) -> DataStream:
-        number = self._environment._builder.add(
+        number = self._environment._recorder().add(
             kind,
             given,
             location=users_location(),
