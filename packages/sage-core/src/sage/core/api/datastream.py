@@ -88,6 +88,30 @@ class DataStream:
         """Puts out every item of ``function(record)``, an iterable or None."""
         return self._add("flatmap", function, args, kwargs, name, uid, parallelism, on_error)
 
+    def map_batches(
+        self,
+        function: Any,
+        *args: Any,
+        max_size: int = 128,
+        max_wait: float | None = None,
+        as_array: bool = False,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream:
+        """Many records in at once, any number out: ``function(records)``, as models and vector code want it.
+
+        Args:
+            function: gets a list of records, in order, and returns an iterable of what to put out.
+            max_size: records in a full batch. A smaller one comes at the end of input, or after ``max_wait``.
+            max_wait: seconds that a record may wait for company; None: until the batch is full.
+            as_array: give a NumPy array made of the records instead of a list.
+        """
+        options = {"max_size": max_size, "max_wait": max_wait, "as_array": as_array}
+        return self._add("map_batches", function, args, kwargs, name, uid, parallelism, on_error, options)
+
     def keyby(
         self,
         function: Any,
