@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
+    "SPLIT_SIZE",
     "STOP",
     "ConnectorError",
     "Delivery",
@@ -35,6 +36,9 @@ __all__ = [
 ]
 
 API_VERSION = 1
+
+SPLIT_SIZE = 64 * 1024 * 1024
+"""Bytes of a partition, by default, where a connector can cut what it reads."""
 
 Delivery = Literal["at-least-once", "idempotent", "transactional"]
 """What a sink makes of records that are written again after a failure: they are there twice; they replace what was
@@ -128,8 +132,8 @@ class Sink(Protocol):
         Raises:
             RecordError: a record cannot be written.
 
-        Whatever is raised, nothing of the batch should count as written: under an error policy its records are
-        written again, one by one, so that only those which fail are given up.
+        Whatever is raised, nothing of the batch should count as written, for under an error policy it is written
+        again: after `RecordError` record by record, so that only those which fail are given up.
         """
 
     def prepare(self, n: int) -> object | None:

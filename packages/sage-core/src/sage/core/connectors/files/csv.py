@@ -236,10 +236,11 @@ class CsvSink(FileSink):
         """The rows as CSV. Each was made of the record at the same place."""
         try:
             text = self._format(rows)
-            if "\r" not in text:
-                return text.encode(self.encoding)
-        except (csv.Error, UnicodeEncodeError):
-            pass  # by which of them, is found below
+            data = None if "\r" in text else text.encode(self.encoding)
+        except Exception:  # also what the text of a value raises; because of which row, is found below
+            data = None
+        if data is not None:
+            return data
         return b"".join(self._encode_one(row, record) for row, record in zip(rows, records, strict=True))
 
     def _encode_one(self, row: Sequence[Any], record: Any) -> bytes:
@@ -251,10 +252,10 @@ class CsvSink(FileSink):
                     raise csv.Error("a carriage return needs quotes")
                 text = self._format([row], quoting=csv.QUOTE_ALL)
             return text.encode(self.encoding)
-        except csv.Error as error:
-            raise self.unusable(record, f"not to be written as CSV: {error}") from error
         except UnicodeEncodeError as error:
             raise self.unusable(record, unencodable(error)) from error
+        except Exception as error:
+            raise self.unusable(record, f"not to be written as CSV: {error}") from error
 
     def _format(self, rows: Sequence[Sequence[Any]], **changed: Any) -> str:
         text = io.StringIO()

@@ -7,10 +7,11 @@ import json
 import os
 from typing import Any
 
+from sage.core.connectors.api import SPLIT_SIZE
 from sage.core.connectors.files.encoding import split_lines, undecodable
 from sage.core.connectors.files.lines import Lines
 from sage.core.connectors.files.sink import FileSink
-from sage.core.connectors.files.source import SPLIT_SIZE, FileSource, LineReader
+from sage.core.connectors.files.source import FileSource, LineReader
 
 __all__ = ["JsonlSink", "JsonlSource"]
 
@@ -78,7 +79,7 @@ class JsonlSink(FileSink):
         for record in records:
             try:
                 lines.append(_encode(record))
-            except (TypeError, ValueError, RecursionError) as error:
+            except Exception as error:
                 hint = "make plain values of it first, by .map(…): dict, list, str, numbers, True, False, None"
                 raise self.unusable(record, f"not to be written as JSON: {error}", hint) from error
         try:

@@ -36,8 +36,8 @@ class ByteRange:
 
 def absolute(path: str | os.PathLike[str]) -> str:
     """A path or pattern that means the same wherever the job runs: relative to the folder that it was written in."""
-    text = os.fspath(path)
-    if not isinstance(text, str) or not text:
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else path
+    if not isinstance(text, str) or not text or "\0" in text:
         raise ConnectorError(f"a path is text that is not empty, not {text!r}")
     return os.path.abspath(text)  # noqa: PTH100 - it may be a pattern, and ".." has to go
 

@@ -12,10 +12,7 @@ from sage.core.connectors.files.lines import Lines
 from sage.core.connectors.files.places import ByteRange, absolute, cut, find_files
 from sage.core.errors import ConnectorError, RecordError
 
-__all__ = ["SPLIT_SIZE", "FileSource", "LineReader"]
-
-SPLIT_SIZE = 64 * 1024 * 1024
-"""Bytes of a range, by default, into which larger files are cut."""
+__all__ = ["FileSource", "LineReader", "raw"]
 
 
 class FileSource(ABC):
@@ -33,10 +30,10 @@ class FileSource(ABC):
 
     def __init__(self, path: str | os.PathLike[str], *, split_size: int | None) -> None:
         self.path = absolute(path)
-        if split_size is not None and (isinstance(split_size, bool) or not isinstance(split_size, int)):
-            raise ConnectorError(f"split_size is a number of bytes, or None, not {split_size!r}")
-        if split_size is not None and split_size < 1:
-            raise ConnectorError(f"split_size is a number of bytes from 1, not {split_size}")
+        if split_size is not None and (
+            isinstance(split_size, bool) or not isinstance(split_size, int) or split_size < 1
+        ):
+            raise ConnectorError(f"split_size is a number of bytes from 1, or None, not {split_size!r}")
         self.split_size = split_size
 
     def partitions(self) -> Sequence[str]:

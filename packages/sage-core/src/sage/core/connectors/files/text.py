@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from sage.core.connectors.api import SPLIT_SIZE
 from sage.core.connectors.files.encoding import check_encoding, mark_of, split_lines, undecodable, unencodable
 from sage.core.connectors.files.lines import Lines
 from sage.core.connectors.files.sink import FileSink
-from sage.core.connectors.files.source import SPLIT_SIZE, FileSource, LineReader
+from sage.core.connectors.files.source import FileSource, LineReader
 from sage.core.errors import RecordError
 
 __all__ = ["TextSink", "TextSource"]
