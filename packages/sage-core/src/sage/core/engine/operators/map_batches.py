@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sage.core.engine.code import Code
@@ -30,7 +31,12 @@ class MapBatchesOperator(RunningOperator):
         self._gathered: list[Any] = []
         self._max_size: int = spec.options["max_size"]
         self._max_wait: float | None = spec.options["max_wait"]
-        self._as_array: bool = spec.options["as_array"]
+        self._make_array: Callable[[list[Any]], Any] | None = None
+
+    def build(self) -> None:
+        super().build()
+        if self.spec.options["as_array"]:  # before the first record, so that a missing NumPy is told at once
+            self._make_array = importlib.import_module("numpy").asarray
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         gathered = code.bind("gathered", self._gathered)
@@ -62,11 +68,7 @@ class MapBatchesOperator(RunningOperator):
         batch = self._gathered[:]
         self._gathered.clear()
         self.deadline = math.inf
-        if not self._as_array:
-            return batch
-        import numpy
-
-        return numpy.asarray(batch)
+        return batch if self._make_array is None else self._make_array(batch)
 
 
 def _outputs(result: Any) -> list[Any]:
