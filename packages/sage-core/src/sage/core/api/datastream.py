@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from sage.core.api._writing import Writing
 from sage.core.api.function.print_sink import PrintSink
 from sage.core.errors import GraphError, Problem
 from sage.core.graph.builder import Upstream
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ConnectedStreams", "DataStream"]
 
 
-class DataStream:
+class DataStream(Writing):
     """The records that one or several operators put out.
 
     A stream may be used any number of times: each use gets all of its records. Every method takes a function
@@ -273,6 +274,12 @@ class DataStream:
             on_error=on_error,
         )
         return DataStream(self._environment, (Upstream(number),))
+
+    def _write(
+        self, given: Given, name: str | None, uid: str | None, parallelism: int, on_error: ErrorPolicy | None
+    ) -> Self:
+        self._declare("write", given, self._upstream, name, uid, parallelism, on_error)
+        return self
 
     def _by(self, exchange: Exchange) -> DataStream:
         return DataStream(self._environment, tuple(replace(up, exchange=exchange) for up in self._upstream))
