@@ -35,6 +35,7 @@ LIMIT = 60.0
 """Seconds after which a test that waits has failed; nothing here takes as long."""
 
 PIPELINES = """
+import json
 import os
 from pathlib import Path
 
@@ -73,6 +74,16 @@ def quit_process(value):
     os._exit(3)
 
 
+def boast(value):
+    '''Tells the shim, in the name of the job process, more records than any index can hold.'''
+    links = {fd: Path("/proc/self/fd", fd) for fd in os.listdir("/proc/self/fd")}
+    line = next(fd for fd, link in links.items() if link.is_symlink() and os.readlink(link).startswith("socket:"))
+    sink = {"uid": "sink:Print", "name": "Print", "kind": "sink", "parallelism": 1, "records_in": 2**63 - 1}
+    metrics = {"tasks": 1, "running_tasks": 1, "operators": [{**sink, "records_out": 0}] * 2, "edges": []}
+    os.write(int(line), json.dumps({"event": "metrics", "metrics": metrics}).encode() + b"\\n")
+    os._exit(0)
+
+
 def submit(name, build):
     env = LocalEnvironment(name)
     build(env)
@@ -83,6 +94,7 @@ submit("quick", lambda env: env.from_collection([1, 2, 3]).map(lambda x: 2 * x).
 submit("held", lambda env: env.from_source(Held).sink(Print))
 submit("broken", lambda env: env.from_collection([7]).map(broken).sink(Print))
 submit("chatty", lambda env: env.from_collection([0, 1, 2]).map(lines).sink(Print))
+submit("boasts", lambda env: env.from_collection([1]).map(boast).sink(Print))
 submit("exits", lambda env: env.from_collection([1]).map(quit_process).sink(Print))
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import uuid
 from collections.abc import Callable
@@ -262,6 +263,45 @@ class TestErrors:
         assert (answer.status, answer.code) == (500, "internal")
         assert daemon.job(1)["state"] == "completed"
 
+    def test_a_history_damaged_while_the_job_runs(self, make_daemon: Callable[..., Any], packages: Any) -> None:
+        """What the shim tells counts; the job ends, and can be deleted at once."""
+        daemon = make_daemon().start()
+        job = daemon.submitted(packages("held"))
+        daemon.wait(1, "running")
+        (daemon.folder(job["uuid"]) / "events.jsonl").write_text("garbage\n")
+        daemon.release(job["uuid"])
+        ended = daemon.wait(1)
+        assert (ended["state"], ended["mark"]) == ("completed", None)
+        assert daemon.api("GET", "jobs/1/history").code == "internal"
+        assert daemon.api("DELETE", "jobs/1").status == 200
+
+    def test_counts_beyond_all_measure(self, make_daemon: Callable[..., Any], packages: Any) -> None:
+        """A job that tells more records than the index can hold ends like any other, and the daemon starts again."""
+        daemon = make_daemon().start()
+        daemon.submitted(packages("boasts"))
+        job = daemon.wait(1)
+        assert (job["state"], job["mark"]) == ("failed", None)
+        assert job["records_out"] == 2**63 - 1
+        assert daemon.ask("GET", "/metrics").status == 200
+        daemon.stop()
+        daemon.start()
+        assert daemon.job(1) == job
+
+    def test_pipes_in_the_place_of_files(self, make_daemon: Callable[..., Any], packages: Any) -> None:
+        """A job that puts pipes into its folder holds up nobody who reads of it, however often they ask."""
+        daemon = make_daemon().start()
+        job = daemon.submitted(packages("held"))
+        daemon.wait(1, "running")
+        folder = daemon.folder(job["uuid"])
+        for path in (folder / "metrics.json", folder / "logs" / "job.log"):
+            os.mkfifo(path.with_suffix(".pipe"))
+            path.with_suffix(".pipe").rename(path)
+        for _ in range(20):
+            for resource in ("jobs/1", "jobs/1/metrics", "jobs/1/logs"):
+                assert daemon.api("GET", resource).status == 200
+        daemon.release(job["uuid"])
+        assert daemon.wait(1)["state"] == "completed"
+
 
 class TestWaiting:
     """Long polls."""
@@ -485,7 +525,8 @@ class TestRemoving:
 
     def test_cleanup_takes_what_has_ended(self, littered: Any) -> None:
         """It answers with what was removed; what runs is not touched."""
-        assert self.cleanup(littered, older_than=3600) == []
+        for seconds in (3600, 1e12, 1e308):
+            assert self.cleanup(littered, older_than=seconds) == []
         assert self.cleanup(littered, states=["failed"]) == [2]
         assert self.cleanup(littered) == [1, 3]
         assert self.cleanup(littered) == []

@@ -641,6 +641,24 @@ class TestIndex:
         shutil.rmtree(jobs / "22222222-0000-4000-8000-000000000000")
         assert_sound(stopped)
 
+    def test_what_cannot_be_read_costs_its_job_only(self, make_daemon: Callable[..., Any], packages: Any) -> None:
+        """Whatever lies where a job's history should be, the daemon starts, and the job can be removed."""
+        daemon = make_daemon("daemon: {max_running_jobs: 0}").start()
+        jobs = [daemon.submitted(packages("quick")) for _ in range(3)]
+        for number in (1, 2, 3):
+            daemon.wait(number, "queued")
+        daemon.stop()
+        histories = [daemon.folder(job["uuid"]) / "events.jsonl" for job in jobs]
+        histories[0].unlink()
+        histories[0].mkdir()
+        histories[1].unlink()
+        os.mkfifo(histories[1])
+        daemon.start()
+        for number in (1, 2):
+            assert daemon.job(number)["mark"] == "lost"
+            assert daemon.api("DELETE", f"jobs/{number}?force=true").status == 200
+        assert daemon.api("POST", "jobs/3/cancel").status == 202
+
     def test_a_damaged_history_costs_its_job_only(self, make_daemon: Callable[..., Any], packages: Any) -> None:
         """The daemon starts, marks the job and serves the others."""
         daemon = make_daemon("daemon: {max_running_jobs: 0}").start()

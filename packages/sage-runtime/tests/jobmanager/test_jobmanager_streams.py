@@ -6,8 +6,9 @@ import http.client
 import json
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -222,6 +223,19 @@ class TestSlowReaders:
                 while connection.recv(1 << 20):
                     continue
         assert daemon.job(1)["state"] == "completed"
+
+    def test_a_crowd_of_readers(self, make_daemon: Callable[..., Any]) -> None:
+        """Of more readers than there may be, all at the same moment, each gets a stream or is told to come back."""
+        daemon = make_daemon().start()
+        head = f"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {daemon.token}\r\n\r\n"
+        with ExitStack() as stack:
+            readers = [stack.enter_context(daemon.connect()) for _ in range(220)]
+            for reader in readers:
+                reader.sendall(head.encode())
+            answers = [reader.recv(1000) for reader in readers]
+        assert Counter(answer.split()[1] for answer in answers) == {b"200": 192, b"503": 28}
+        daemon.stop()
+        assert "Traceback" not in daemon.session_log
 
     def test_too_many_readers_are_told_to_come_back(self) -> None:
         """The number of subscriptions is bounded."""

@@ -27,7 +27,7 @@ class AttendedJob:
         ended: set when the index has its end.
         gone: set when nothing of it is left, and nothing more will be done for it.
         started: its shim was started, by this daemon or by an earlier one.
-        damaged: its events file cannot be read.
+        given_up: it has not ended, and nobody attends it: its events file cannot be read, for one.
         shim: its shim, where this daemon started it.
         tell_end_later: the session log tells its end after the last lines of its output, by `Chronicle.tell_end`.
         end_note: what that is to tell: the state before, and the job as it ended.
@@ -45,7 +45,7 @@ class AttendedJob:
         self.ended = asyncio.Event()
         self.gone = asyncio.Event()
         self.started = False
-        self.damaged = False
+        self.given_up = False
         self.shim: ProcessIdentity | None = None
         self.tell_end_later = False
         self.end_note: tuple[str, Row] | None = None

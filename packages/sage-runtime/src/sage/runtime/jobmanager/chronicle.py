@@ -16,7 +16,8 @@ from sage.runtime.jobmanager.offload import Offload
 from sage.runtime.jobmanager.records import Records
 from sage.runtime.jobmanager.session_log import plain
 from sage.runtime.jobmanager.store import Row, Store
-from sage.runtime.shim.events import EventsCorruptError, read_events
+from sage.runtime.shim.events import read_events
+from sage.runtime.shim.failure import clean_failure
 
 __all__ = ["Chronicle"]
 
@@ -54,15 +55,9 @@ class Chronicle:
         """Bring over what the events file has and the index has not; False if the job has ended.
 
         Raises:
-            EventsCorruptError: it cannot be read; the job is marked.
+            EventsCorruptError: it cannot be read.
         """
-        try:
-            events = await self._offload.read(read_events, job.events_path, job.seq)
-        except EventsCorruptError as error:
-            job.damaged = True
-            await self.mark(job, "lost", str(error))
-            raise
-        for event in events:
+        for event in await self._offload.read(read_events, job.events_path, job.seq):
             await self.add(job, event)
         return not job.ended.is_set()
 
@@ -155,7 +150,7 @@ def _columns_of(event: Mapping[str, Any]) -> dict[str, Any]:
     if state in ENDED_STATES:
         columns["ended_at"] = event["time"]
     if state in ("failing", "failed") and isinstance(event.get("failure"), dict):
-        columns["failure"] = FailureInfo.from_json(event["failure"])
+        columns["failure"] = FailureInfo.from_json(clean_failure(event["failure"]))
     return columns
 
 

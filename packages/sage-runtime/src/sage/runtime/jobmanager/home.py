@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
+import shutil
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from sage.core.errors import SageError
 
-__all__ = ["Home", "UnsafeFileError", "create_token", "prepare_home"]
+__all__ = ["Home", "UnsafeFileError", "create_token", "prepare_home", "remove_tree"]
 
 _TOKEN_BYTES = 32
+_log = logging.getLogger(__name__)
 
 
 class UnsafeFileError(SageError):
@@ -95,6 +98,27 @@ def _private_folder(folder: Path) -> None:
         )
     if stat.S_IMODE(found.st_mode) != 0o700:
         folder.chmod(0o700)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a job's folder with whatever the job has left in it; harmless where it is gone already.
+
+    Folders that even their owner may not change are made so that it can (caches of modules are kept like that). What
+    cannot be removed all the same stays, and the log says so.
+    """
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except OSError:
+        for root, names, _ in os.walk(folder):
+            for path in (Path(root), *(Path(root, name) for name in names)):
+                if not path.is_symlink():
+                    path.chmod(0o700)
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            _log.warning("%s cannot be removed: %s", folder, error)
 
 
 def create_token(path: Path) -> bool:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import secrets
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from sage.core.errors import NotFoundError, WrongStateError
 from sage.core.models import ENDED_STATES
 from sage.runtime.jobmanager.failpoints import failpoint
-from sage.runtime.jobmanager.home import Home
+from sage.runtime.jobmanager.home import Home, remove_tree
 from sage.runtime.jobmanager.locks import NamedLocks
 from sage.runtime.jobmanager.offload import Offload
 from sage.runtime.jobmanager.problems import RequestError
@@ -168,10 +167,11 @@ class Removal:
         await self._store.delete(row.number)
         failpoint("row-gone")
         self._supervisor.forget(row, by)
-        await self._offload.read(shutil.rmtree, trash, ignore_errors=True)
+        await self._offload.read(remove_tree, trash)
 
 
 def _ended_before(row: Row, seconds: float) -> bool:
     if row.ended_at is None:
         return False
-    return datetime.fromisoformat(row.ended_at) <= datetime.now(UTC) - timedelta(seconds=seconds)
+    # Not by a date in the past: before the year 1 there is none.
+    return (datetime.now(UTC) - datetime.fromisoformat(row.ended_at)).total_seconds() >= seconds

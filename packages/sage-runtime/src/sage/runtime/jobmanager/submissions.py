@@ -21,7 +21,7 @@ from pathlib import Path
 from sage.core.client.package import Manifest, PackageLimits, check_versions, verify
 from sage.core.errors import ConflictError, LimitExceededError, SageError, UnknownBackendError
 from sage.runtime.jobmanager.failpoints import failpoint
-from sage.runtime.jobmanager.home import Home
+from sage.runtime.jobmanager.home import Home, remove_tree
 from sage.runtime.jobmanager.locks import NamedLocks
 from sage.runtime.jobmanager.offload import Offload
 from sage.runtime.jobmanager.problems import RequestError
@@ -255,4 +255,4 @@ async def finish_deletions(home: Home, store: Store, offload: Offload) -> None:
         if row is not None and not home.job(row.uuid).exists():
             await store.delete(row.number)
             _log.info("job %d: its deletion was interrupted and is complete now", row.number)
-        await offload.read(shutil.rmtree, entry, ignore_errors=True)
+        await offload.read(remove_tree, entry)

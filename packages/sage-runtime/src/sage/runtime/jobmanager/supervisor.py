@@ -39,7 +39,7 @@ from sage.runtime.jobmanager.store import Row, Store
 from sage.runtime.jobmanager.watch import FolderWatch
 from sage.runtime.run_dir import job_socket, run_dir
 from sage.runtime.shim.client import ShimClient, ShimUnreachableError, wait_exit
-from sage.runtime.shim.events import EventsCorruptError, EventsFile, EventsFileBusyError, now
+from sage.runtime.shim.events import EventsCorruptError, EventsFile, EventsFileBusyError, is_event, now
 from sage.runtime.shim.files import write_json
 from sage.runtime.shim.processes import boot_id, send_signal
 from sage.runtime.shim.start import ShimStartError, start_shim
@@ -112,21 +112,28 @@ class Supervisor:
             job = AttendedJob(row, self._home.job(row.uuid))
             self._jobs[job.number] = job
             try:
-                if not await self._chronicle.catch_up(job):
-                    self._let_go(job)
-                    continue
-            except EventsCorruptError:
-                continue  # marked and logged; the other jobs go on
-            shim = await self._offload.read(find_shim, job.folder)
-            if job.state in _NOT_STARTED and shim is None:
-                self._waiting[job.number] = job
-            else:
-                _log.info("job %d: taking it up again (%s)", job.number, job.state)
-                self._attend(job, adopt=True)
+                await self._take_up(job)
+            except EventsCorruptError as error:
+                await self._give_up(job, str(error))
+            except Exception:
+                # Whatever a job has left in its folder, it must not keep the JobManager from the others.
+                _log.exception("job %d cannot be taken up again because of an error in the JobManager", job.number)
+                await self._give_up(job, "the JobManager failed while taking it up again")
         self._pump()
         for job in self._waiting.values():
             self._background(self._note_queued(job), f"queue-{job.number}")
         self.ready = True
+
+    async def _take_up(self, job: AttendedJob) -> None:
+        if not await self._chronicle.catch_up(job):
+            self._let_go(job)
+            return
+        shim = await self._offload.read(find_shim, job.folder)
+        if job.state in _NOT_STARTED and shim is None:
+            self._waiting[job.number] = job
+        else:
+            _log.info("job %d: taking it up again (%s)", job.number, job.state)
+            self._attend(job, adopt=True)
 
     async def stop(self) -> None:
         """Let go of all jobs; they go on under their shims."""
@@ -164,7 +171,7 @@ class Supervisor:
         if job is None or job.row.is_ended:
             newest = await self._reread(row)
             raise WrongStateError(f"job {row.number} is {newest.state} already", job=row.uuid, state=newest.state)
-        if job.damaged:
+        if job.given_up:
             raise WrongStateError(
                 f"job {row.number} cannot be cancelled: {job.row.reason}",
                 hint="delete it with force, which ends what is left of it",
@@ -173,8 +180,8 @@ class Supervisor:
             )
         async with job.lock:
             if not job.started and job.state in _NOT_STARTED:
-                self._waiting.pop(job.number, None)
                 event = await self._offload.launch(append_event, job.events_path, "cancelled", reason, job.last)
+                self._waiting.pop(job.number, None)
                 await self._chronicle.add(job, event)
                 self._let_go(job)
                 return job.row
@@ -213,20 +220,19 @@ class Supervisor:
         return 2 * self._settings.grace + _EXIT_PATIENCE
 
     async def abandon(self, row: Row) -> bool:
-        """Give up a job whose history is damaged: end what is left of it and have it failed, in the index alone.
+        """End what is left of a job that was given up, and have it failed, in the index alone.
 
         False, and nothing done, for any other job.
         """
         job = self._jobs.get(row.number)
-        if job is None or not job.damaged:
+        if job is None or not job.given_up:
             return False
         shim = await self._offload.read(find_shim, job.folder)
         if shim is not None:
             send_signal(shim, signal.SIGKILL)
         if await self._offload.launch(end_processes, str(job.folder)):
             return False
-        reason = "its history is damaged"
-        await self._chronicle.update(job, {"state": "failed", "mark": None, "reason": reason, "ended_at": now()})
+        await self._chronicle.update(job, {"state": "failed", "mark": None, "ended_at": now()})
         job.ended.set()
         self._let_go(job)
         return True
@@ -283,17 +289,26 @@ class Supervisor:
             await self._until_shim_is_gone(job)
             self._let_go(job)
         except EventsCorruptError as error:
-            _log.error("job %d is no longer attended: %s", job.number, error)
+            await self._give_up(job, str(error))
         except Exception:
             # Whatever went wrong, the job's folder tells the truth; the next start of the daemon takes it up again.
-            _log.exception("job %d: no longer attended because of an error in the JobManager", job.number)
-            await self._chronicle.mark(job, "lost", "the JobManager failed while attending it; restart the JobManager")
+            _log.exception("job %d cannot be attended because of an error in the JobManager", job.number)
+            await self._give_up(job, "the JobManager failed while attending it; restart the JobManager")
         finally:
             feed.finish()
             self._running.discard(job.number)
             self._pump()
         await feeding
         self._chronicle.tell_end(job)
+
+    async def _give_up(self, job: AttendedJob, reason: str) -> None:
+        """Attend a job no more; unless it has ended, only a forced deletion will end what is left of it."""
+        if job.ended.is_set():
+            self._let_go(job)
+            return
+        _log.error("job %d is no longer attended: %s", job.number, reason)
+        job.given_up = True
+        await self._chronicle.mark(job, "lost", reason)
 
     def _let_go(self, job: AttendedJob) -> None:
         """Nothing of the job is left, and nothing more will be done for it."""
@@ -384,8 +399,12 @@ class Supervisor:
                     await self._chronicle.mark(job, None, None)
                 async with aclosing(self._shim(job).subscribe(job.seq)) as events:
                     async for event in events:
+                        if not is_event(event):
+                            raise EventsCorruptError(str(job.events_path), job.seq + 1)
                         await self._chronicle.add(job, event)
                         retry = _SHORTEST_RETRY
+                if job.ended.is_set():
+                    return
                 trouble = "it closed the stream of events before the job had ended"
             except ShimUnreachableError as error:
                 trouble = error.message
@@ -423,6 +442,7 @@ class Supervisor:
             # It lives after all, only not where its file says: listen again.
             await asyncio.sleep(_SHORTEST_RETRY)
             return
+        job_socket(self._sockets, job.uuid).unlink(missing_ok=True)
         for event in written:
             await self._chronicle.add(job, event)
 
