@@ -29,7 +29,6 @@ class ServerEvent:
 
     name: str
     data: str
-    id: str | None = None
 
 
 def read_answer(answer: Answer, make: Callable[[Any], T], stranger: Callable[[str], DaemonUnreachableError]) -> T:
@@ -106,21 +105,19 @@ def events_of(lines: Iterable[bytes]) -> Iterator[ServerEvent]:
     Raises:
         JobManagerError: an event is too large to be held.
     """
-    name, id_, size = "message", None, 0
+    name, size = "message", 0
     data: list[str] = []
     for raw in lines:
         line = raw.decode("utf-8", "replace")
         if not line:
             if data:
-                yield ServerEvent(name, "\n".join(data), id_)
+                yield ServerEvent(name, "\n".join(data))
             name, data, size = "message", [], 0
             continue
         key, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if key == "event":
             name = value
-        elif key == "id":
-            id_ = value
         elif key == "data":
             data.append(value)
             size += len(value)
