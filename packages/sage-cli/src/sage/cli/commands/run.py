@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,8 +42,6 @@ def run(
     The exit code is the script's own if that is not 0; else 1 if a job failed, 7 if one was stopped or cancelled.
     With --json or --output yaml the script's own output goes to stderr, and stdout carries results only.
     """
-    import sys
-
     context = current()
     check_script(script)
     with tempfile.TemporaryDirectory(prefix="sage-run-") as folder:
