@@ -266,6 +266,8 @@ def test_a_doctored_manifest_is_refused(path: str, value: Any, message: str) -> 
         (b'{"format": 1, "x": 1e999}', "out of range"),
         (b'{"format": 1, "x": ' + b"9" * 30 + b"}", "out of range"),
         (b'{"format": 1, "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
+        (b'{"format": 1, "x": [' + b"[]," * 200_000 + b"[]]}", "more than 300,000 values"),
+        (b'{"format": 1, "x": [' + b"0," * 300_000 + b"0]}", "more than 300,000 values"),
         (b'{"format": 1, "x": ' + b"[" * 100 + b"]" * 100 + b"}", "nested deeper than 64 levels"),
     ],
 )

@@ -32,6 +32,7 @@ _VERSION = re.compile(r"[A-Za-z0-9_.!+-]{1,64}\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _NAME_LENGTH = 200
 _DEPTH = 64
+_VALUES = 300_000
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,10 @@ def parse_manifest(raw: bytes) -> Manifest:
     Raises:
         InvalidPackageError: it is not proper JSON, of another format, or a value in it is wrong.
     """
+    # A million empty lists fit into a manifest, and take twenty times its room once they are read. Every value
+    # comes after one of these, so there are at most as many.
+    if sum(raw.count(mark) for mark in (b",", b"[", b"{")) > _VALUES:
+        refuse(f"its manifest holds more than {_VALUES:,} values")
     try:
         data = json.loads(
             raw.decode("utf-8"),
