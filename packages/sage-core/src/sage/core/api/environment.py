@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
+from sage.core.api._typevars import Value
 from sage.core.api.datastream import DataStream
 from sage.core.api.job import Job
 from sage.core.errors import AlreadySubmittedError, WrongStateError
@@ -22,6 +24,10 @@ from sage.core.graph.functions import (
 from sage.core.graph.location import users_location
 from sage.core.graph.model import LogicalGraph
 from sage.core.graph.policy import ErrorPolicy
+
+if TYPE_CHECKING:
+    from sage.core.api._forms import Batch, Keywords, Source
+    from sage.core.engine.stop import StopType
 
 __all__ = ["Environment"]
 
@@ -42,6 +48,30 @@ class Environment(ABC):
         self._builder = GraphBuilder(name)
         self._job: Job | None = None
 
+    @overload
+    def from_batch(
+        self,
+        source: type[Batch[Value]],
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Value]: ...
+    @overload
+    def from_batch(self, source: Batch[Value] | Iterable[Value], **keywords: Unpack[Keywords]) -> DataStream[Value]: ...
+    @overload
+    def from_batch(
+        self,
+        source: Callable[..., Iterable[Value]],
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Value]: ...
     def from_batch(
         self,
         source: Any,
@@ -51,7 +81,7 @@ class Environment(ABC):
         parallelism: int = 1,
         on_error: ErrorPolicy | None = None,
         **kwargs: Any,
-    ) -> DataStream:
+    ) -> DataStream[Any]:
         """A source that ends.
 
         Args:
@@ -64,11 +94,31 @@ class Environment(ABC):
         return self._add_source("collection", describe_data(source, args, kwargs), name, uid, parallelism, on_error)
 
     def from_collection(
-        self, records: Any, *, name: str | None = None, uid: str | None = None, parallelism: int = 1
-    ) -> DataStream:
+        self,
+        records: Iterable[Value] | Callable[[], Iterable[Value]],
+        *,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+    ) -> DataStream[Value]:
         """A source of the records of an iterable, in its order."""
         return self._add_source("collection", describe_data(records, (), {}), name, uid, parallelism, None)
 
+    @overload
+    def from_source(
+        self,
+        source: type[Source[Value]],
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Value]: ...
+    @overload
+    def from_source(
+        self, source: Source[Value] | Callable[[], Value | StopType | None], **keywords: Unpack[Keywords]
+    ) -> DataStream[Value]: ...
     def from_source(
         self,
         source: Any,
@@ -78,7 +128,7 @@ class Environment(ABC):
         parallelism: int = 1,
         on_error: ErrorPolicy | None = None,
         **kwargs: Any,
-    ) -> DataStream:
+    ) -> DataStream[Any]:
         """A source that may go on for ever.
 
         Args:
@@ -180,7 +230,7 @@ class Environment(ABC):
 
     def _add_source(
         self, kind: str, given: Given, name: str | None, uid: str | None, parallelism: int, on_error: ErrorPolicy | None
-    ) -> DataStream:
+    ) -> DataStream[Any]:
         number = self._builder.add(
             kind, given, location=users_location(), name=name, uid=uid, parallelism=parallelism, on_error=on_error
         )
