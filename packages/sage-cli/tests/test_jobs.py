@@ -140,9 +140,9 @@ def test_show_verbose_adds_operators_exchanges_and_history(sage: Any, jobmanager
     result = sage("job", "show", "-v", "3")
     assert result.out.partition("\n\n")[2] == (
         "operators:\n"
-        "  OPERATOR  KIND   PARALLELISM  RECORDS IN  RECORDS OUT  UID\n"
-        "  CountTo   batch            1           0          100  batch:CountTo\n"
-        "  Print     sink             2         100            0  sink:Print\n"
+        "  OPERATOR  KIND   PARALLELISM  RECORDS IN  RECORDS OUT  BUSY  WAITS  UID\n"
+        "  CountTo   batch            1           0          100    0%     0%  batch:CountTo\n"
+        "  Print     sink             2         100            0    0%     0%  sink:Print\n"
         "\n"
         "exchanges:\n"
         "  FROM     TO     EXCHANGE  RECORDS  BATCHES\n"

@@ -16,6 +16,7 @@ from sage.core.backends.api import (
     Command,
     Deployment,
     HostInfo,
+    OperatorCounts,
     TaskCounts,
     TaskEvent,
     TaskId,
@@ -293,10 +294,10 @@ def test_late_counts_do_not_replace_final_ones(stage: Stage) -> None:
     stage.all("running")
     uid = stage.job.plan.graph.operators[0].uid
     task = stage.tasks[0]
-    stage.say(task, "counts", counts=TaskCounts({uid: (5, 5)}))
+    stage.say(task, "counts", counts=TaskCounts({uid: OperatorCounts(5, 5)}))
     assert stage.job.metrics().operators[0].records_out == 5
-    stage.say(task, "finished", counts=TaskCounts({uid: (9, 9)}))
-    stage.say(task, "counts", counts=TaskCounts({uid: (7, 7)}), where="late")
+    stage.say(task, "finished", counts=TaskCounts({uid: OperatorCounts(9, 9)}))
+    stage.say(task, "counts", counts=TaskCounts({uid: OperatorCounts(7, 7)}), where="late")
     assert stage.job.metrics().operators[0].records_out == 9
     assert stage.job.metrics().blocked == ()
     assert stage.job.metrics().running_tasks == 2

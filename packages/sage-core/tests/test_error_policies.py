@@ -24,6 +24,7 @@ from sage.core.api import (
     retry,
     skip,
 )
+from sage.core.api._local_job import LocalJob
 from sage.core.errors import GraphError, JobFailedError
 
 BACKENDS = ("inline", "local")
@@ -273,3 +274,24 @@ def test_a_source_has_no_record_to_send_and_an_iterable_no_next_call() -> None:
 def test_fail_is_what_happens_without_a_policy() -> None:
     """`fail()` written out is the default."""
     assert fail() == ErrorPolicy()
+
+
+def test_what_was_given_up_is_counted_and_listed(backend: str) -> None:
+    """The metrics say how many per operator, and the newest failures with their records."""
+    env = LocalEnvironment("counted", backend)
+    source = env.from_batch(range(6))
+    source.map(odd, on_error=skip(), uid="skips").collect()
+    source.map(odd, on_error=retry(2, backoff=0, then=dead_letter()), uid="sends", parallelism=2).collect()
+    env.submit(autostop=True)
+    job = env._job
+    assert isinstance(job, LocalJob)
+    metrics = job._coordinator.metrics()
+    counts = {
+        item.uid: (item.retried, item.skipped, item.dead_lettered, item.records_out) for item in metrics.operators
+    }
+    assert counts["skips"] == (0, 3, 0, 3)
+    assert counts["sends"] == (6, 0, 3, 3)
+    assert sorted(item.record or "" for item in metrics.given_up if item.uid == "skips") == ["1", "3", "5"]
+    assert len(metrics.given_up) == 6
+    assert (job.status()["skipped"], job.status()["dead_lettered"]) == (3, 3)
+    assert all(0 <= item.busy <= 1 and 0 <= item.backpressured <= 1 for item in metrics.operators)

@@ -293,12 +293,12 @@ def test_a_failing_open_stops_the_job_before_any_record(backend: str) -> None:
     assert LIFE.count("open map") == LIFE.count("close map")
 
 
-def test_a_constructor_that_raises_fails_the_open_of_its_operator(backend: str) -> None:
+def test_a_constructor_that_raises_fails_its_operator_by_name(backend: str) -> None:
     """What the class itself raises while it is built is the user's failure, too."""
     env = LocalEnvironment(backend=backend)
     env.from_batch(RECORDS).map(Picky, 3).sink(drop)
     failure = failure_of(env)
-    assert failure.message == "map 'Picky' failed in open(): ValueError: 3 will not do"
+    assert failure.message == "map 'Picky' failed in __init__(): ValueError: 3 will not do"
     assert first_frame(failure) == "__init__"
 
 
@@ -404,6 +404,53 @@ class NoAttributes(Exception):
         raise RuntimeError("hands off")
 
 
+class _HidingError(Exception):
+    """Raises where its attribute ``hidden`` is looked at."""
+
+    hidden = ""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == type(self).hidden:
+            raise MemoryError(name)
+        return super().__getattribute__(name)
+
+
+class HidesTraceError(_HidingError):
+    hidden = "__traceback__"
+
+
+class HidesCauseError(_HidingError):
+    hidden = "__cause__"
+
+
+class HidesNotesError(_HidingError):
+    hidden = "__notes__"
+
+
+class HidesClassError(_HidingError):
+    hidden = "__class__"
+
+
+class _Nameless(type):
+    def __getattribute__(cls, name: str) -> Any:
+        if name in ("__name__", "__qualname__", "__module__"):
+            raise ValueError(name)
+        return super().__getattribute__(name)
+
+
+class NamelessError(Exception, metaclass=_Nameless):
+    pass
+
+
+class BrokenText(str):
+    """A text on which nothing works."""
+
+    def __len__(self) -> int:
+        raise ValueError("no length")
+
+    encode = __getitem__ = __format__ = __len__  # type: ignore[assignment]
+
+
 def _recurse(value: Any) -> Any:
     return _recurse(value)
 
@@ -429,6 +476,15 @@ EXOTIC: dict[str, tuple[Callable[[Any], Any], str]] = {
     "huge": (_raising(ValueError("x" * 5_000_000)), "5,000,"),
     "surrogates": (_raising(ValueError("\ud800")), r"ValueError: \ud800"),
     "own text": (_raising(AssertionError()), "AssertionError"),
+    "broken text": (
+        _raising(type("OddError", (Exception,), {"__str__": lambda _: BrokenText("odd")})()),
+        "OddError: odd",
+    ),
+    "hides its traceback": (_raising(HidesTraceError()), "HidesTraceError"),
+    "hides its cause": (_raising(HidesCauseError()), "HidesCauseError (it cannot be told: looking at it raises Memory"),
+    "hides its notes": (_raising(HidesNotesError()), "HidesNotesError (it cannot be told: looking at it raises Memory"),
+    "hides its class": (_raising(HidesClassError()), "HidesClassError (it cannot be told: looking at it raises Memory"),
+    "nameless": (_raising(NamelessError()), "NamelessError (it cannot be told: looking at it raises ValueError"),
 }
 
 
@@ -474,13 +530,19 @@ class LoudRecord:
         raise SystemExit("no repr")
 
 
+class OddRecord:
+    def __repr__(self) -> str:
+        return BrokenText("odd")
+
+
 class LongRecord:
     def __repr__(self) -> str:
         return "r" * 1_000_000
 
 
 @pytest.mark.parametrize(
-    ("record", "shown"), [(LoudRecord(), "LoudRecord"), (LongRecord(), "1,000,000"), (None, "None")]
+    ("record", "shown"),
+    [(LoudRecord(), "LoudRecord"), (OddRecord(), "odd"), (LongRecord(), "1,000,000"), (None, "None")],
 )
 def test_the_record_is_shown_whatever_it_is(backend: str, record: Any, shown: str) -> None:
     """A record whose repr raises or is huge harms nobody; None is a record."""

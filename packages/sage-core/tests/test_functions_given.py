@@ -264,3 +264,32 @@ def test_a_generator_function_where_nobody_would_run_it_is_refused(kind: str) ->
     (slip,) = describe_function(lazy, (), {}, kind).slips
     assert "is a generator function" in slip.message
     assert describe_function(lazy, (), {}, "flatmap").slips == ()
+
+
+@pytest.mark.parametrize("kind", ["batch", "source"])
+def test_a_source_that_yields_is_refused(kind: str) -> None:
+    """Each call would give one more generator as a record, without end; the hint leads to `from_batch`."""
+
+    def lazy() -> Any:
+        yield 1
+
+    class Lazily(Bare):
+        def execute(self) -> Any:  # type: ignore[override]
+            yield 1
+
+    for given in (lazy, Lazily, Lazily()):
+        (slip,) = describe_function(given, (), {}, kind).slips
+        assert "is a generator function" in slip.message
+        assert "env.from_batch" in str(slip.hint)
+    assert describe_data(lazy, (), {}).slips == ()
+
+
+def test_a_keyword_with_a_slip_of_the_pen_is_named() -> None:
+    """What was given is named, and what was probably meant; far-off keywords leave the usual hint."""
+    assert slip(len, "map", paralellism=2) == (
+        "constructor arguments only go with a function class: paralellism=… | did you mean parallelism=?"
+    )
+    assert slip(Scale, "map", 1, onerror=2).endswith("| did you mean on_error=?")
+    assert slip(len, "map", 3, factor=2) == (
+        "constructor arguments only go with a function class: int, factor=… | bind them, or pass the class of len"
+    )

@@ -40,6 +40,22 @@ def test_an_empty_pipeline() -> None:
     assert "empty" in problem(LocalEnvironment()).message
 
 
+@pytest.mark.parametrize("name", ["", "two\nlines", "x" * 201, "\ud800", None, 5], ids=ascii)
+def test_a_name_that_no_job_may_have(name: Any) -> None:
+    """What runs here runs under a JobManager too, and so the same names are refused before anything runs."""
+    env = LocalEnvironment(name)
+    env.from_batch([1]).sink(same)
+    assert problem(env).message.startswith("the environment's name must be 1 to 200 printable characters, not ")
+
+
+def test_names_of_any_language() -> None:
+    """Blanks, umlauts and emoji are printable."""
+    for name in ("mit leer zeichen", "Übergröße 日本", "🐍 job 🚀", "a/b", "x" * 200):
+        env = LocalEnvironment(name, backend="inline")
+        env.from_batch([1]).sink(same)
+        assert env.submit().status()["name"] == name
+
+
 def test_a_pipeline_without_a_sink() -> None:
     """Both the missing sink and the stream that goes nowhere are told, the latter with its line."""
     env = LocalEnvironment()

@@ -14,6 +14,7 @@ from sage.core.backends.api import Attempt, Command, TaskEvent
 from sage.core.backends.local import LocalBackend
 from sage.core.engine.coordinator import Coordinator
 from sage.core.engine.host import TaskHost
+from sage.core.engine.life import TaskLife
 from sage.core.engine.links import CREDITS
 from sage.core.engine.output import BATCH_SIZE
 from sage.core.engine.wiring import TaskSet
@@ -447,3 +448,22 @@ def test_a_failure_on_one_host_ends_the_others(split_backend: Callable[..., Any]
     assert job.state == "failed"
     assert job.failure is not None
     assert job.failure.error_type == "ZeroDivisionError"
+
+
+def test_a_task_whose_thread_ends_without_a_word_fails_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever breaks in the engine itself, a job whose tasks are gone has ended."""
+
+    def broken(life: TaskLife, error: BaseException) -> None:
+        raise AssertionError("the engine has a bug")
+
+    hooks: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: hooks.append(str(args.exc_value)))
+    monkeypatch.setattr(TaskLife, "_fail", broken)
+    env = LocalEnvironment()
+    env.from_batch([1]).map(lambda value: value / 0).sink(same)
+    job = started(env)
+    assert job.join(LIMIT)
+    assert job.state == "failed"
+    assert job.failure is not None
+    assert job.failure.message == "SAGE itself failed: task 0.0 ended without telling how"
+    assert hooks == ["the engine has a bug"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sage.core.api import STOP, LocalEnvironment
-from sage.core.engine.events import Attempt, TaskEvent
+from sage.core.engine.events import Attempt, OperatorCounts, TaskEvent
 from sage.core.engine.life import TaskLife
 from sage.core.engine.links import Inbox
 from sage.core.engine.messages import Batch, EndOfInput
@@ -122,12 +122,12 @@ def test_counts_are_those_of_what_has_been_done() -> None:
             continue
     counts = source.counts()
     assert dict(counts.operators) == {
-        "collection:range": (0, 10),
-        "filter:<lambda>": (10, 5),
-        "flatmap:<lambda>": (5, 15),
+        "collection:range": OperatorCounts(0, 10),
+        "filter:<lambda>": OperatorCounts(10, 5),
+        "flatmap:<lambda>": OperatorCounts(5, 15),
     }
     assert {records for records, _ in counts.edges.values()} == {15}
-    assert dict(sink.counts().operators) == {"sink:str": (30, 0)}
+    assert dict(sink.counts().operators) == {"sink:str": OperatorCounts(30, 0)}
     assert source.id == TaskId(0, 0)
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from sage.core.models import FailureInfo
-from sage.runtime.shim import start
+from sage.core.models import ENDED_STATES, FailureInfo
+from sage.runtime.shim import start, supervisor
 from sage.runtime.shim.processes import is_alive, read_stat
 from sage.runtime.shim.start import ShimStartError, start_shim
 from sage.runtime.shim.sweep import find_processes
@@ -293,6 +293,11 @@ def test_a_bad_order_is_refused(scripted: Make, order: bytes) -> None:
     with pytest.raises(ShimStartError, match=r"job\.json"):
         start_shim(job.folder)
     assert job.states() == ["submitted", "queued"]
+
+
+def test_the_shims_own_copy_of_the_ended_states() -> None:
+    """The shim cannot import the models; the states in which it takes a job for ended are theirs all the same."""
+    assert set(supervisor.ENDED_STATES) == ENDED_STATES
 
 
 def test_a_missing_interpreter_for_the_shim(scripted: Make) -> None:

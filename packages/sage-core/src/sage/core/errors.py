@@ -39,7 +39,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from sage.core.models import FailureInfo
 
 __all__ = [
     "AlreadySubmittedError",
@@ -215,12 +218,12 @@ class UnknownBackendError(PluginError):
 
 
 class JobFailedError(SageError):
-    """A job failed; ``failure`` (a `sage.core.models.FailureInfo`) tells operator, record and traceback."""
+    """A job failed; ``failure`` tells operator, record and traceback."""
 
     code = "job_failed"
     exit_code = 1
     job: str | None = None
-    failure: Any = None
+    failure: FailureInfo | None = None
 
 
 class BudgetSpentError(SageError):

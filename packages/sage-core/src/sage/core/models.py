@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 __all__ = [
+    "API_VERSION",
     "ENDED_STATES",
     "JOB_STATES",
     "DaemonInfo",
@@ -23,6 +24,9 @@ __all__ = [
     "Page",
     "StateChange",
 ]
+
+API_VERSION = 1
+"""Of the REST interface that speaks of these models."""
 
 JOB_STATES = (
     "submitted",
@@ -123,7 +127,14 @@ class JobInfo(_Model):
 
 @dataclass(frozen=True)
 class OperatorMetrics(_Model):
-    """Counts of one operator, summed over its subtasks."""
+    """Counts of one operator, summed over its subtasks.
+
+    Attributes:
+        retried, skipped, dead_lettered: what its error policy did: calls made again, records left out, and records
+            sent as dead letters.
+        busy, backpressured: the share of time, from 0 to 1, that its tasks spent in the pipeline's functions, and
+            waiting for those who come after; the mean over subtasks. Chained operators share a task.
+    """
 
     uid: str
     name: str
@@ -131,6 +142,11 @@ class OperatorMetrics(_Model):
     parallelism: int
     records_in: int = 0
     records_out: int = 0
+    retried: int = 0
+    skipped: int = 0
+    dead_lettered: int = 0
+    busy: float = 0.0
+    backpressured: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -148,7 +164,8 @@ class EdgeMetrics(_Model):
 class JobMetrics(_Model):
     """What a job's tasks have counted so far; ``at`` is when (RFC 3339).
 
-    ``blocked`` names calls of user code that have not returned for more than a second.
+    ``blocked`` names calls of user code that have not returned for more than a second; ``given_up`` holds the newest
+    failures of records that were skipped or dead-lettered, at most 100.
     """
 
     at: str | None = None
@@ -158,6 +175,7 @@ class JobMetrics(_Model):
     operators: tuple[OperatorMetrics, ...] = ()
     edges: tuple[EdgeMetrics, ...] = ()
     blocked: tuple[str, ...] = ()
+    given_up: tuple[FailureInfo, ...] = ()
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -167,6 +185,7 @@ class JobMetrics(_Model):
             operators=tuple(OperatorMetrics.from_json(item) for item in data.get("operators", ())),
             edges=tuple(EdgeMetrics.from_json(item) for item in data.get("edges", ())),
             blocked=tuple(data.get("blocked", ())),
+            given_up=tuple(FailureInfo.from_json(item) for item in data.get("given_up", ())),
         )
 
 
@@ -212,7 +231,12 @@ class DaemonInfo(_Model):
     pid: int
     started_at: str
     session_log: str
-    backends: tuple[str, ...] = field(default=())
+    backends: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        info = super().from_json(data)
+        return dataclasses.replace(info, backends=tuple(info.backends))
 
 
 @dataclass(frozen=True)
@@ -221,3 +245,7 @@ class Page(_Model):
 
     items: tuple[JobInfo, ...]
     next_cursor: str | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls(tuple(JobInfo.from_json(item) for item in data["items"]), data.get("next_cursor"))

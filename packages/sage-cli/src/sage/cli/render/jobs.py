@@ -11,6 +11,10 @@ from sage.core.models import FailureInfo, JobInfo, JobMetrics, StateChange
 __all__ = ["details", "duration", "history_table", "metrics_tables", "moment", "table"]
 
 
+_NEWEST = 10
+"""How many given-up records `job show -v` lists; ``--json`` has all that are kept."""
+
+
 def table(jobs: Sequence[JobInfo], *, empty: str | None = "no jobs") -> Sequence[Part]:
     """One row a job."""
     columns = [
@@ -67,10 +71,21 @@ def metrics_tables(metrics: JobMetrics) -> Sequence[Part]:
             Column("PARALLELISM", right=True),
             Column("RECORDS IN", right=True),
             Column("RECORDS OUT", right=True),
+            Column("BUSY", right=True),
+            Column("WAITS", right=True),
             Column("UID"),
         ],
         [
-            [item.name, item.kind, str(item.parallelism), str(item.records_in), str(item.records_out), item.uid]
+            [
+                item.name,
+                item.kind,
+                str(item.parallelism),
+                str(item.records_in),
+                str(item.records_out),
+                f"{item.busy:.0%}",
+                f"{item.backpressured:.0%}",
+                item.uid,
+            ]
             for item in metrics.operators
         ],
         title="operators",
@@ -87,6 +102,14 @@ def metrics_tables(metrics: JobMetrics) -> Sequence[Part]:
         title="exchanges",
     )
     parts: list[Part] = [operators, edges]
+    troubled = [item for item in metrics.operators if item.retried or item.skipped or item.dead_lettered]
+    if troubled:
+        columns = [Column("OPERATOR"), *(Column(name, right=True) for name in ("RETRIED", "SKIPPED", "DEAD LETTERS"))]
+        rows = [[item.uid, str(item.retried), str(item.skipped), str(item.dead_lettered)] for item in troubled]
+        parts.append(Table(columns, rows, title="records whose function raised"))
+    if metrics.given_up:
+        newest = [f"{item.uid}: {item.message} (record: {item.record})" for item in metrics.given_up[-_NEWEST:]]
+        parts.append(Block("newest records given up", "\n".join(newest)))
     if metrics.blocked:
         parts.append(Block("calls that have not returned for more than a second", "\n".join(metrics.blocked)))
     return parts

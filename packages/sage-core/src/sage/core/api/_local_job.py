@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -78,6 +79,8 @@ class LocalJob(Job):
             "records_in": sum(item.records_out for item in sources),
             "records_out": sum(item.records_in for item in sinks),
             "blocked": list(metrics.blocked),
+            "skipped": sum(item.skipped for item in metrics.operators),
+            "dead_lettered": sum(item.dead_lettered for item in metrics.operators),
             "failure": run.failure.to_json() if run.failure else None,
             **self._times,
         }
@@ -96,7 +99,7 @@ class LocalJob(Job):
             )
         if run.state == "failed":
             self._told = True
-            if self.in_callers_thread and isinstance(run.error, KeyboardInterrupt):  # Ctrl-C met the user's code
+            if self.in_callers_thread and type(run.error) is KeyboardInterrupt:  # Ctrl-C met the user's code
                 raise run.error
             raise job_failed(self.uuid, self.name, run.failure) from run.error
         return self.status()
@@ -219,10 +222,22 @@ def _settle_all() -> None:
                 other.stop()
             try:
                 job.interrupted()
-            except KeyboardInterrupt:  # twice: leave at once
-                break
+            except KeyboardInterrupt:  # twice
+                _leave_at_once()
     if pressed:
         _exit_as_interrupted()
+
+
+def _leave_at_once() -> None:
+    """End by the signal, as Ctrl-C ends a program, and without the interpreter's own end.
+
+    That end stops threads wherever they are, and aborts if one of them holds the lock of the standard output.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody reads it any more, or it was closed
+            stream.flush()
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def _exit_as_interrupted() -> None:

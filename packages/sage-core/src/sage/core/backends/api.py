@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from sage.core.engine.events import Attempt, Command, HostInfo, TaskCounts, TaskEvent
+from sage.core.engine.events import Attempt, Command, HostInfo, OperatorCounts, TaskCounts, TaskEvent
 from sage.core.errors import Problem
 from sage.core.plan.model import ChannelId, ExecutionPlan, TaskId
 
@@ -23,6 +23,7 @@ __all__ = [
     "Command",
     "Deployment",
     "HostInfo",
+    "OperatorCounts",
     "TaskCounts",
     "TaskEvent",
     "TaskId",

@@ -61,10 +61,8 @@ def _running() -> tuple[str, int] | None:
         found = json.loads((sage_home() / "daemon.json").read_bytes())
         host, port, pid = str(found["host"]), int(found["port"]), int(found["pid"])
         os.kill(pid, 0)
-    except PermissionError:
-        return None  # neither the file nor the process is ours
     except (OSError, ValueError, TypeError, KeyError, ConfigError):
-        return None
+        return None  # also where the file or the process is somebody else's
     return host, port
 
 

@@ -16,14 +16,11 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn
 
 from sage.core.errors import InvalidPackageError
 
-if TYPE_CHECKING:
-    from sage.core.client.package import PackageLimits
-
-__all__ = ["Archive", "Member", "check_name", "write_archive"]
+__all__ = ["Archive", "Member", "PackageLimits", "check_name", "refuse", "write_archive"]
 
 _LOCAL = struct.Struct("<4s5H3I2H")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
@@ -43,6 +40,36 @@ _DATE, _TIME = 0x0021, 0
 _MODE = (stat.S_IFREG | 0o600) << 16
 _UNIX = 3 << 8
 _VERSION = 20
+
+
+@dataclass(frozen=True)
+class PackageLimits:
+    """How large a package may be. Sizes are bytes.
+
+    Attributes:
+        max_bytes: the zip file itself.
+        max_unpacked: all members together, unpacked.
+        max_files: number of members.
+        max_manifest: the manifest, unpacked.
+        max_ratio: unpacked over packed size of one member; up to ``free_ratio`` unpacked bytes any ratio is fair.
+        free_ratio: see ``max_ratio``.
+    """
+
+    max_bytes: int = 64 * 1024 * 1024
+    max_unpacked: int = 256 * 1024 * 1024
+    max_files: int = 10_000
+    max_manifest: int = 4 * 1024 * 1024
+    max_ratio: int = 200
+    free_ratio: int = 1024 * 1024
+
+    def ratio_is_fair(self, packed: int, size: int) -> bool:
+        """Whether ``packed`` bytes may claim to unpack to ``size``."""
+        return size <= self.free_ratio or size <= packed * self.max_ratio
+
+
+def refuse(what: str, cause: BaseException | None = None, hint: str | None = None) -> NoReturn:
+    """Raise the `InvalidPackageError` that says what is wrong."""
+    raise InvalidPackageError(f"the package is not valid: {what}", hint=hint) from cause
 
 
 def check_name(name: str) -> str | None:
@@ -88,19 +115,19 @@ class Archive:
         self._length = file.seek(0, 2)
         self._names: dict[str, str] = {}
         if self._length > limits.max_bytes:
-            _refuse(f"it has {self._length:,} bytes, more than the {limits.max_bytes:,} allowed")
+            refuse(f"it has {self._length:,} bytes, more than the {limits.max_bytes:,} allowed")
         file.seek(0)
         start = file.read(4)
         if not start:
-            _refuse("it is empty")
+            refuse("it is empty")
         if start != _LOCAL_MAGIC:
-            _refuse("it is no SAGE package: it does not begin like a zip file")
+            refuse("it is no SAGE package: it does not begin like a zip file")
 
     def first(self) -> Member:
         """The first member; the rest of the file is not looked at."""
         member = self._local(0)
         if member is None:
-            _refuse("it has no members")
+            refuse("it has no members")
         return member
 
     def members(self) -> Iterator[Member]:
@@ -109,10 +136,10 @@ class Archive:
         position = total = 0
         while (member := self._local(position)) is not None:
             if len(found) >= self._limits.max_files:
-                _refuse(f"it has more than {self._limits.max_files:,} members")
+                refuse(f"it has more than {self._limits.max_files:,} members")
             total += member.size
             if total > self._limits.max_unpacked:
-                _refuse(f"it unpacks to more than the {self._limits.max_unpacked:,} bytes allowed")
+                refuse(f"it unpacks to more than the {self._limits.max_unpacked:,} bytes allowed")
             found.append(member)
             yield member
             position = member.data + member.packed
@@ -125,20 +152,20 @@ class Archive:
         for chunk in self._stored(member) if member.method == _STORED else self._inflated(member):
             count += len(chunk)
             if count > member.size:
-                _refuse(f"member {member.name!r} unpacks to more than the {member.size:,} bytes it declares")
+                refuse(f"member {member.name!r} unpacks to more than the {member.size:,} bytes it declares")
             crc = zlib.crc32(chunk, crc)
             yield chunk
         if count != member.size:
-            _refuse(f"member {member.name!r} unpacks to {count:,} bytes and declares {member.size:,}")
+            refuse(f"member {member.name!r} unpacks to {count:,} bytes and declares {member.size:,}")
         if crc != member.crc:
-            _refuse(f"member {member.name!r} is damaged: its check sum is wrong")
+            refuse(f"member {member.name!r} is damaged: its check sum is wrong")
 
     def _stored(self, member: Member) -> Iterator[bytes]:
         left = member.packed
         while left:
             chunk = self._file.read(min(_CHUNK, left))
             if not chunk:
-                _refuse(f"it is cut off inside member {member.name!r}")
+                refuse(f"it is cut off inside member {member.name!r}")
             left -= len(chunk)
             yield chunk
 
@@ -148,23 +175,23 @@ class Archive:
             for packed in self._stored(member):
                 while packed:
                     if inflate.eof:
-                        _refuse(f"member {member.name!r} has data behind its end")
+                        refuse(f"member {member.name!r} has data behind its end")
                     yield inflate.decompress(packed, _CHUNK)
                     packed = inflate.unconsumed_tail or inflate.unused_data
             while not inflate.eof:
                 # All input is in, some output may still be held back.
                 chunk = inflate.decompress(b"", _CHUNK)
                 if not chunk:
-                    _refuse(f"member {member.name!r} is damaged: its data stops early")
+                    refuse(f"member {member.name!r} is damaged: its data stops early")
                 yield chunk
         except zlib.error as error:
-            _refuse(f"member {member.name!r} is damaged: {error}", error)
+            refuse(f"member {member.name!r} is damaged: {error}", error)
 
     def _read(self, position: int, count: int, what: str) -> bytes:
         self._file.seek(position)
         data = self._file.read(count)
         if len(data) != count:
-            _refuse(f"it is cut off inside {what}")
+            refuse(f"it is cut off inside {what}")
         return data
 
     def _local(self, position: int) -> Member | None:
@@ -173,38 +200,38 @@ class Archive:
         if magic in (_CENTRAL_MAGIC, _END_MAGIC):
             return None
         if magic in _ZIP64_MAGICS:
-            _refuse("it uses zip64, which packages of this size never need")
+            refuse("it uses zip64, which packages of this size never need")
         if magic != _LOCAL_MAGIC:
-            _refuse(f"there is data between its members, at byte {position:,}")
+            refuse(f"there is data between its members, at byte {position:,}")
         fields = _LOCAL.unpack(self._read(position, _LOCAL.size, "a member's header"))
         _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = fields
         raw = self._read(position + _LOCAL.size, name_length, "a member's name")
         name = raw.decode("ascii", "backslashreplace")
         reason = check_name(name)
         if reason is not None:
-            _refuse(f"the member name {name[:200]!r} is not allowed: {reason}")
+            refuse(f"the member name {name[:200]!r} is not allowed: {reason}")
         self._check_clash(name)
         if flags & _ENCRYPTED:
-            _refuse(f"member {name!r} is encrypted")
+            refuse(f"member {name!r} is encrypted")
         if flags & _STREAMED:
-            _refuse(f"member {name!r} does not declare its size in front")
+            refuse(f"member {name!r} does not declare its size in front")
         if flags & ~(_LEVEL | _UTF8):
-            _refuse(f"member {name!r} has unknown flags {flags:#06x}")
+            refuse(f"member {name!r} has unknown flags {flags:#06x}")
         if 0xFFFFFFFF in (packed, size):
-            _refuse(f"member {name!r} uses zip64, which packages of this size never need")
+            refuse(f"member {name!r} uses zip64, which packages of this size never need")
         if extra_length:
-            _refuse(f"member {name!r} has extra fields")
+            refuse(f"member {name!r} has extra fields")
         if method not in (_STORED, _DEFLATED):
-            _refuse(f"member {name!r} uses compression method {method}; only stored and deflated are allowed")
+            refuse(f"member {name!r} uses compression method {method}; only stored and deflated are allowed")
         if method == _STORED and packed != size:
-            _refuse(f"member {name!r} is stored and yet declares two different sizes")
+            refuse(f"member {name!r} is stored and yet declares two different sizes")
         data = position + _LOCAL.size + name_length
         if data + packed > self._length:
-            _refuse(f"it is cut off inside member {name!r}")
+            refuse(f"it is cut off inside member {name!r}")
         if size > self._limits.max_unpacked:
-            _refuse(f"member {name!r} declares {size:,} bytes, more than the {self._limits.max_unpacked:,} allowed")
+            refuse(f"member {name!r} declares {size:,} bytes, more than the {self._limits.max_unpacked:,} allowed")
         if not self._limits.ratio_is_fair(packed, size):
-            _refuse(f"member {name!r} unpacks to {size:,} bytes from {packed:,}: that looks like a zip bomb")
+            refuse(f"member {name!r} unpacks to {size:,} bytes from {packed:,}: that looks like a zip bomb")
         return Member(name, flags, method, crc, packed, size, position, data)
 
     def _check_clash(self, name: str) -> None:
@@ -212,10 +239,10 @@ class Archive:
         folded = name.lower()
         taken = self._names.get(folded)
         if taken == name:
-            _refuse(f"it has two members named {name!r}")
+            refuse(f"it has two members named {name!r}")
         if taken is not None:
             what = "is also a folder" if taken.rstrip("/") == name else "differs only in case from another"
-            _refuse(f"the member name {name!r} {what}: {taken!r}")
+            refuse(f"the member name {name!r} {what}: {taken!r}")
         self._names[folded] = name
         parts = name.split("/")[:-1]
         for count in range(1, len(parts) + 1):
@@ -223,46 +250,42 @@ class Archive:
             taken = self._names.setdefault(folder.lower(), folder + "/")
             if taken != folder + "/":
                 what = "lies in a folder that is also a file" if taken == folder else "differs in case from another"
-                _refuse(f"the member name {name!r} {what}: {taken!r}")
+                refuse(f"the member name {name!r} {what}: {taken!r}")
 
     def _directory(self, position: int, members: list[Member]) -> None:
         start = position
         for member in members:
             if self._read(position, 4, "its directory") != _CENTRAL_MAGIC:
-                _refuse(f"its directory does not list member {member.name!r}")
+                refuse(f"its directory does not list member {member.name!r}")
             fields = _CENTRAL.unpack(self._read(position, _CENTRAL.size, "its directory"))
             _, _, _, flags, method, _, _, *shape = fields[:10]
             name_length, extra, comment, disk, _, mode, header = fields[10:]
             if extra or comment:
-                _refuse(f"its directory has extra fields or a comment at member {member.name!r}")
+                refuse(f"its directory has extra fields or a comment at member {member.name!r}")
             name = self._read(position + _CENTRAL.size, name_length, "its directory")
             says = (name, flags, method, *shape, header, disk)
             header_says = (member.flags, member.method, member.crc, member.packed, member.size, member.header, 0)
             if says != (member.name.encode(), *header_says):
-                _refuse(f"its directory contradicts the header of member {member.name!r}")
+                refuse(f"its directory contradicts the header of member {member.name!r}")
             kind = stat.S_IFMT(mode >> 16)
             if kind not in (0, stat.S_IFREG) or mode & 0xFFFF & ~0x20:
                 what = "a symbolic link" if kind == stat.S_IFLNK else "not a plain file"
-                _refuse(f"member {member.name!r} is {what}")
+                refuse(f"member {member.name!r} is {what}")
             if (mode >> 16) & (stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX):
-                _refuse(f"member {member.name!r} has a set-user-id, set-group-id or sticky bit")
+                refuse(f"member {member.name!r} has a set-user-id, set-group-id or sticky bit")
             position += _CENTRAL.size + name_length
         end = self._read(position, _END.size, "its end record")
         magic, disk, first, here, count, size, offset, comment = _END.unpack(end)
         if magic == _CENTRAL_MAGIC:
-            _refuse("its directory lists members that are not there")
+            refuse("its directory lists members that are not there")
         if magic in _ZIP64_MAGICS:
-            _refuse("it uses zip64, which packages of this size never need")
+            refuse("it uses zip64, which packages of this size never need")
         if magic != _END_MAGIC:
-            _refuse("its end record is damaged")
+            refuse("its end record is damaged")
         if (disk, first, here, count, size, offset) != (0, 0, len(members), len(members), position - start, start):
-            _refuse("its end record contradicts its directory")
+            refuse("its end record contradicts its directory")
         if comment or position + _END.size != self._length:
-            _refuse("there is data behind its end")
-
-
-def _refuse(what: str, cause: BaseException | None = None) -> NoReturn:
-    raise InvalidPackageError(f"the package is not valid: {what}") from cause
+            refuse("there is data behind its end")
 
 
 def write_archive(file: BinaryIO, members: Iterable[tuple[str, bytes]], limits: PackageLimits) -> str:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from types import CodeType
 
-__all__ = ["glance_at_imports", "imports_of_code", "imports_of_source"]
+__all__ = ["glance_at_imports", "imports_of_code", "imports_of_source", "nested_code"]
 
 _CALLS = ("import_module", "__import__")
 _STATEMENT = re.compile(
@@ -68,7 +68,7 @@ def imports_of_source(source: bytes, filename: str, package: str | None) -> set[
 def imports_of_code(code: CodeType, package: str | None) -> set[str]:
     """The same for byte code, for functions of which there may be no source."""
     found: set[str] = set()
-    for part in _nested(code):
+    for part in nested_code(code):
         if "IMPORT_NAME" not in {dis.opname[number] for number in set(part.co_code[::2])}:
             found.update(_called(part))
             continue
@@ -116,8 +116,9 @@ def _from(module: str, level: int, names: Iterable[str], package: str | None) ->
             yield f"{base}.{name}"
 
 
-def _nested(code: CodeType) -> Iterator[CodeType]:
+def nested_code(code: CodeType) -> Iterator[CodeType]:
+    """A piece of code and all that is defined inside it: functions, classes, comprehensions."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _nested(constant)
+            yield from nested_code(constant)

@@ -20,15 +20,16 @@ import sys
 import threading
 import typing
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NoReturn, cast
 
 import cloudpickle  # type: ignore[import-untyped]
 
 from sage.core.client import _rebuild
+from sage.core.client._imports import nested_code
 
 __all__ = ["GraphPickler", "Record", "globals_used", "owner_of_globals"]
 
@@ -77,9 +78,9 @@ class GraphPickler(_CloudPickler):  # type: ignore[misc]
     Use it as a context manager: it holds a lock and changes cloudpickle's registry until it is left.
     """
 
-    def __init__(self, file: BinaryIO, record: Record | None = None) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         super().__init__(file, protocol=5)
-        self.record = Record() if record is None else record
+        self.record = Record()
         self._by_value: dict[str, bool] = {MAIN: True}
         self._registered: list[ModuleType] = []
 
@@ -100,15 +101,15 @@ class GraphPickler(_CloudPickler):  # type: ignore[misc]
             return self._function(obj)
         if issubclass(kind, type):
             return self._class(obj)
+        if obj is sys.stdout:
+            return getattr, (sys, "stdout")
+        if obj is sys.stderr:
+            return getattr, (sys, "stderr")
         reducer = _REDUCERS.get(kind)
         if reducer is not None:
             return reducer(self, obj)
         if isinstance(obj, ModuleType):
             return self._module(obj)
-        if obj is sys.stdout:
-            return getattr, (sys, "stdout")
-        if obj is sys.stderr:
-            return getattr, (sys, "stderr")
         module = getattr(obj, "__module__", None)
         if type(module) is not str:
             return NotImplemented
@@ -219,11 +220,7 @@ class GraphPickler(_CloudPickler):  # type: ignore[misc]
     def _weak_dict(self, obj: Any) -> Any:
         return type(obj), (dict(obj),)
 
-    def _file(self, obj: io.TextIOWrapper) -> Any:
-        if obj is sys.stdout:
-            return getattr, (sys, "stdout")
-        if obj is sys.stderr:
-            return getattr, (sys, "stderr")
+    def _file(self, obj: io.TextIOWrapper) -> NoReturn:
         raise pickle.PicklingError(f"an open file cannot travel ({getattr(obj, 'name', 'without a name')!r})")
 
 
@@ -247,17 +244,10 @@ def globals_used(code: CodeType) -> set[str]:
     """The names of globals that code, and what is nested in it, reads, writes or deletes."""
     return {
         instruction.argval
-        for part in _nested(code)
+        for part in nested_code(code)
         for instruction in dis.get_instructions(part)
         if instruction.opname in ("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL")
     }
-
-
-def _nested(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _nested(constant)
 
 
 def _submodules(function: FunctionType, values: Any) -> list[ModuleType]:
@@ -265,7 +255,7 @@ def _submodules(function: FunctionType, values: Any) -> list[ModuleType]:
     packages = [value for value in values if isinstance(value, ModuleType) and hasattr(value, "__path__")]
     if not packages:
         return []
-    names = {name for code in _nested(function.__code__) for name in code.co_names}
+    names = {name for code in nested_code(function.__code__) for name in code.co_names}
     return [
         module
         for package in packages

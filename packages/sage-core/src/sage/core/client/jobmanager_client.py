@@ -26,6 +26,7 @@ from sage.core.errors import (
     WaitTimeoutError,
 )
 from sage.core.models import (
+    API_VERSION,
     ENDED_STATES,
     DaemonInfo,
     FailureInfo,
@@ -42,11 +43,10 @@ if TYPE_CHECKING:
     from sage.core.client._http import Answer, Body, Request
     from sage.core.config import Config
 
-__all__ = ["API_VERSION", "JobManagerClient"]
+__all__ = ["JobManagerClient"]
 
 T = TypeVar("T")
 
-API_VERSION = 1
 _ROOT = f"/api/v{API_VERSION}"
 _REF = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}", re.ASCII)
 _HOLD = 30.0  # seconds that one long poll is held open
@@ -163,7 +163,7 @@ class JobManagerClient:
     ) -> Page:
         """One page of jobs, newest first; `cursor` is the ``next_cursor`` of the page before."""
         query = {"state": state, "name": name, "owner": owner, "cursor": cursor, "limit": limit}
-        return self._call("GET", "jobs", _page, query=query)
+        return self._call("GET", "jobs", Page.from_json, query=query)
 
     def job(self, ref: str | int, wait: float | None = None) -> JobInfo:
         """One job. With `wait`, the answer comes when it has ended, or after so many seconds (60 at most)."""
@@ -252,7 +252,7 @@ class JobManagerClient:
 
     def info(self) -> DaemonInfo:
         """What the JobManager says of itself."""
-        return self._call("GET", "info", _daemon_info)
+        return self._call("GET", "info", DaemonInfo.from_json)
 
     # Following
 
@@ -482,14 +482,6 @@ def _timed_out(job: JobInfo, timeout: float | None) -> WaitTimeoutError:
         hint=f"sage job wait {job.number}, sage job logs -f {job.number} or sage job stop {job.number}",
         job=job.uuid,
     )
-
-
-def _page(data: Any) -> Page:
-    return Page(tuple(JobInfo.from_json(item) for item in data["items"]), data.get("next_cursor"))
-
-
-def _daemon_info(data: Any) -> DaemonInfo:
-    return DaemonInfo.from_json({**data, "backends": tuple(data.get("backends", ()))})
 
 
 def _items(make: Callable[[Any], T]) -> Callable[[Any], list[T]]:

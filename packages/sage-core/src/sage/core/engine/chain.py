@@ -76,6 +76,8 @@ class Chain:
         """Open the operators, last one first, so that each is ready before anything can reach it."""
         for operator in reversed(self.operators):
             operator.side.update({hop.tag: [] for hop in self._hops[operator.spec.id] if hop.tag is not None})
+            with OperatorError.boundary(operator, "__init__"):
+                operator.build()
             with OperatorError.boundary(operator, "open"):
                 operator.open()
         self._compile()

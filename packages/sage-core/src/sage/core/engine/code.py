@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from types import FunctionType, TracebackType
 from typing import Any
 
+from sage.core.engine.failures import trace_of
+
 __all__ = ["CallSite", "Code"]
 
 
@@ -122,11 +124,11 @@ class Code:
             the site, the record that was in hand (None if there was none), and the traceback from the user's
             first own frame on (None if it was raised by the call itself).
         """
-        step = error.__traceback__
+        trace = step = trace_of(error)
         while step is not None:
             if step.tb_frame.f_code.co_filename == self.filename:
                 site = self._sites.get(step.tb_lineno)
                 record = step.tb_frame.f_locals.get(site.record) if site is not None and site.record else None
                 return site, record, step.tb_next
             step = step.tb_next
-        return None, None, error.__traceback__
+        return None, None, trace

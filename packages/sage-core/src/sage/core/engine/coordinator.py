@@ -26,6 +26,8 @@ __all__ = ["Coordinator", "StateListener"]
 StateListener = Callable[[str, str | None, FailureInfo | None], None]
 """``listener(state, reason, failure)``, called in order, from any thread, once for each move."""
 
+_LISTED = 100
+
 _ENDS = {"running": "completed", "starting": "completed", "failing": "failed", "cancelling": "cancelled"}
 
 _FAILING_GRACE = 10.0
@@ -142,17 +144,24 @@ class Coordinator:
         with self._lock:
             counts, running = dict(self._counts), len(self._left - self._waiting)
             blocked = tuple(f"task {task} has not returned from {where}" for task, where in self._blocked.items())
-        operators = []
+        operators, given_up = [], list[FailureInfo]()
         for operator in self.plan.graph.operators:
-            found = [item.operators[operator.uid] for item in counts.values() if operator.uid in item.operators]
+            tasks = [item for item in counts.values() if operator.uid in item.operators]
+            found = [item.operators[operator.uid] for item in tasks]
+            given_up += [failure for item in found for failure in item.given_up]
             operators.append(
                 OperatorMetrics(
                     uid=operator.uid,
                     name=operator.name,
                     kind=operator.kind,
                     parallelism=operator.parallelism,
-                    records_in=sum(item[0] for item in found),
-                    records_out=sum(item[1] for item in found),
+                    records_in=sum(item.records_in for item in found),
+                    records_out=sum(item.records_out for item in found),
+                    retried=sum(item.retried for item in found),
+                    skipped=sum(item.skipped for item in found),
+                    dead_lettered=sum(item.dead_lettered for item in found),
+                    busy=_mean([task.busy for task in tasks]),
+                    backpressured=_mean([task.backpressured for task in tasks]),
                 )
             )
         edges = []
@@ -175,6 +184,7 @@ class Coordinator:
             operators=tuple(operators),
             edges=tuple(edges),
             blocked=blocked,
+            given_up=tuple(given_up[-_LISTED:]),
         )
 
     def _on_event(self, event: TaskEvent) -> None:
@@ -249,3 +259,7 @@ class Coordinator:
                     self._on_state(state, reason, self.failure if state in ("failing", "failed") else None)
                 except Exception:  # the job goes on and ends, whoever listens
                     _log.exception("whoever listens to job %s could not take its state '%s'", self.attempt.job, state)
+
+
+def _mean(shares: list[float]) -> float:
+    return round(sum(shares) / len(shares), 4) if shares else 0.0

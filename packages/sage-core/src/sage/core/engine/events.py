@@ -10,7 +10,7 @@ from typing import Literal
 from sage.core.models import FailureInfo
 from sage.core.plan.model import TaskId
 
-__all__ = ["Attempt", "Command", "HostInfo", "TaskCounts", "TaskEvent"]
+__all__ = ["Attempt", "Command", "HostInfo", "OperatorCounts", "TaskCounts", "TaskEvent"]
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,31 @@ class HostInfo:
 
 
 @dataclass(frozen=True)
-class TaskCounts:
-    """What one task has counted: by operator uid (in, out), by edge of the plan (records, batches)."""
+class OperatorCounts:
+    """What one operator has counted in one subtask. ``given_up`` holds the newest failures of records given up."""
 
-    operators: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    records_in: int = 0
+    records_out: int = 0
+    retried: int = 0
+    skipped: int = 0
+    dead_lettered: int = 0
+    given_up: tuple[FailureInfo, ...] = ()
+
+
+@dataclass(frozen=True)
+class TaskCounts:
+    """What one task has counted.
+
+    Attributes:
+        operators: by uid.
+        edges: by edge of the plan, (records, batches) sent.
+        busy, backpressured: shares of the time since it was started, from 0 to 1.
+    """
+
+    operators: Mapping[str, OperatorCounts] = field(default_factory=dict)
     edges: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    busy: float = 0.0
+    backpressured: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,15 @@ from sage.core.models import FailureInfo
 if TYPE_CHECKING:
     from sage.core.graph.model import Declared
 
-__all__ = ["OperatorError", "Running", "describe_backend_failure", "describe_failure", "safe_repr", "users_frames"]
+__all__ = [
+    "OperatorError",
+    "Running",
+    "describe_backend_failure",
+    "describe_failure",
+    "safe_repr",
+    "trace_of",
+    "users_frames",
+]
 
 _MAX_RECORD = 500
 _MAX_MESSAGE = 2_000
@@ -64,18 +72,25 @@ class OperatorError(Exception):
         try:
             yield
         except BaseException as error:
-            raise cls(operator, phase, error, users_frames(error.__traceback__)) from error
+            raise cls(operator, phase, error, users_frames(trace_of(error))) from error
 
 
 def describe_failure(error: BaseException, *, subtask: int | None = None) -> FailureInfo:
-    """What happened, in words and bounded in size. Survives exceptions and records whose ``repr`` raises."""
+    """What happened, in words and bounded in size. Never raises, whatever the user's exception or record is like."""
+    try:
+        return _described(error, subtask)
+    except BaseException as other:  # a class of the user's may raise wherever it is looked at
+        return _barely_described(error, subtask, other)
+
+
+def _described(error: BaseException, subtask: int | None) -> FailureInfo:
     if not isinstance(error, OperatorError):
         return FailureInfo(
             kind="internal",
             message=_bounded(f"SAGE itself failed, please report this: {_headline(error)}", _MAX_MESSAGE),
             subtask=subtask,
             error_type=_type_name(error),
-            traceback=_format(error, error.__traceback__),
+            traceback=_format(error, trace_of(error)),
         )
     spec, cause = error.operator.spec, error.cause
     notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
@@ -93,6 +108,26 @@ def describe_failure(error: BaseException, *, subtask: int | None = None) -> Fai
     )
 
 
+def _barely_described(error: BaseException, subtask: int | None, other: BaseException) -> FailureInfo:
+    """What can be said of a failure whose exception cannot be looked at: nothing here asks it for anything."""
+    # Not even isinstance(), which asks an object for its __class__.
+    untold = f"(it cannot be told: looking at it raises {_name(type(other))})"
+    if type(error) is not OperatorError:
+        return FailureInfo("internal", f"SAGE itself failed: {_name(type(error))} {untold}", subtask=subtask)
+    spec, kind = error.operator.spec, _name(type(error.cause))
+    return FailureInfo(
+        kind="user_code",
+        message=_bounded(f"{spec.kind} '{spec.name}' failed: {kind} {untold}", _MAX_MESSAGE),
+        operator=spec.name,
+        uid=spec.uid,
+        subtask=subtask,
+        location=str(spec.location),
+        record=safe_repr(error.record) if error.has_record else None,
+        error_type=kind,
+        traceback="".join(traceback.format_tb(error.trace)),
+    )
+
+
 def describe_backend_failure(error: BaseException) -> FailureInfo:
     """A backend raised where it should have started a job's tasks."""
     return FailureInfo(
@@ -106,18 +141,30 @@ def describe_backend_failure(error: BaseException) -> FailureInfo:
 def safe_repr(value: Any, limit: int = _MAX_RECORD) -> str:
     """A bounded ``repr`` that never raises."""
     try:
-        text = repr(value)
+        text = str.__str__(repr(value))  # a subclass of str would bring methods of the user's
     except BaseException as error:  # user code may raise anything here
-        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+        return f"<{_name(type(value))} whose repr raises {_name(type(error))}>"
     return _bounded(text, limit)
+
+
+def trace_of(error: BaseException) -> TracebackType | None:
+    """Its traceback, also where its class hides it."""
+    trace: TracebackType | None = vars(BaseException)["__traceback__"].__get__(error)
+    return trace
 
 
 def _headline(error: BaseException) -> str:
     try:
-        text = str(error)
+        text = str.__str__(str(error))
     except BaseException as other:  # user code may raise anything here
-        text = f"<its text raises {type(other).__name__}>"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+        text = f"<its text raises {_name(type(other))}>"
+    name = _name(type(error))
+    return f"{name}: {text}" if text else name
+
+
+def _name(kind: type) -> str:
+    """The name of a class, whatever its metaclass would say."""
+    return str(vars(type)["__name__"].__get__(kind))
 
 
 def _type_name(error: BaseException) -> str:

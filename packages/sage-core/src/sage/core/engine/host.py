@@ -130,6 +130,7 @@ class TaskHost:
                     if life.step() == "wait":
                         life.idle()
         finally:
+            life.end_untold()
             self._leave(life.task.id)
 
     def _leave(self, task: TaskId) -> None:

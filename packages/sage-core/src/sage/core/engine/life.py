@@ -9,6 +9,7 @@ from sage.core.engine.events import TaskEvent
 from sage.core.engine.failures import OperatorError, describe_failure
 from sage.core.engine.services import ServiceRegistry
 from sage.core.engine.task import Step, Task
+from sage.core.models import FailureInfo
 
 __all__ = ["TaskLife"]
 
@@ -82,6 +83,12 @@ class TaskLife:
             self.task.idle()
         except BaseException as error:  # reported as the job's failure
             self._fail(error)
+
+    def end_untold(self) -> None:
+        """The thread that ran the task is about to end: unless that was told, the job fails, for it would never end."""
+        if not self.ended:
+            failure = FailureInfo("internal", f"SAGE itself failed: task {self.task.id} ended without telling how")
+            self._end(TaskEvent(self.task.id, "failed", failure=failure))
 
     def _end_finished(self) -> None:
         try:

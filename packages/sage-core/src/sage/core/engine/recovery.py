@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from sage.core.engine.dead_letter import DeadLetter, DeadLetterFile
-from sage.core.engine.failures import OperatorError, describe_failure, users_frames
+from sage.core.engine.failures import OperatorError, describe_failure, trace_of, users_frames
 from sage.core.errors import BudgetSpentError
 from sage.core.graph.policy import DEAD_LETTERS, ErrorPolicy
 from sage.core.models import FailureInfo
@@ -105,7 +105,7 @@ class Recovery:
 
     def _give_up(self, error: Exception, record: Any) -> None:
         wrapped = OperatorError(
-            self._operator, "execute", error, users_frames(error.__traceback__), record=record, has_record=True
+            self._operator, "execute", error, users_frames(trace_of(error)), record=record, has_record=True
         )
         failure = describe_failure(wrapped, subtask=self._operator.context.subtask)
         self.listed.append(failure)

@@ -77,6 +77,10 @@ class Task:
         self._endings: deque[Callable[[int], int]] | None = None  # from the end of input on
         self._closed = False
         self._idle_for = _FIRST_WAIT
+        self._started: float | None = None  # all times are of `time.perf_counter`, in seconds
+        self._busy = 0.0
+        self._backpressured = 0.0
+        self._blocked_since: float | None = None
 
     def open(self) -> None:
         """Open the chain's operators. Raises `OperatorError`."""
@@ -88,9 +92,12 @@ class Task:
 
     def counts(self) -> TaskCounts:
         """What has been counted so far; any thread may ask."""
+        elapsed = 0.0 if self._started is None else time.perf_counter() - self._started
         return TaskCounts(
-            operators={item.spec.uid: (item.records_in, item.records_out) for item in self.chain.operators},
+            operators={item.spec.uid: item.counts() for item in self.chain.operators},
             edges={edge: (output.sent, output.sent_batches) for edge, output in self._outputs.items()},
+            busy=min(1.0, self._busy / elapsed) if elapsed else 0.0,
+            backpressured=min(1.0, self._backpressured / elapsed) if elapsed else 0.0,
         )
 
     def rescue(self) -> None:
@@ -118,10 +125,16 @@ class Task:
         """
         if self.cancelled:
             return "done"
+        if self._started is None:
+            self._started = time.perf_counter()
         if self._closed:
             return self._deliver_end()
         if not self._free:
+            now = time.perf_counter()
+            if self._blocked_since is not None:
+                self._backpressured += now - self._blocked_since
             self._free = self._flush(partial=False)
+            self._blocked_since = None if self._free else now
             if not self._free:
                 return self._wait(math.inf)
         if self._endings is not None:
@@ -244,6 +257,8 @@ class Task:
             raise OperatorError(site.operator, "execute", error, trace, record=record, has_record=has_record) from error
         finally:
             self.since = None
-        self._slow = self._pace.after(time.perf_counter() - started)
+        elapsed = time.perf_counter() - started
+        self._busy += elapsed
+        self._slow = self._pace.after(elapsed)
         self.chain.check_budgets()
         return answer

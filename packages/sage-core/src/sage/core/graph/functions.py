@@ -27,6 +27,13 @@ _ARGUMENTS = {"batch": 0, "source": 0, "reduce": 2}
 
 
 _NO_GENERATOR = frozenset({"sink", "filter", "keyby", "reduce"})
+_SOURCES = {
+    "batch": "return one record a call, or give env.from_batch a generator function instead of a class",
+    "source": "return one record a call; env.from_batch takes a generator function, and reads what it yields",
+}
+_KEYWORDS = ("name", "uid", "parallelism", "on_error", "final")
+"""What methods of streams and environments take themselves; the others go to the function's constructor."""
+
 _BASES = {"keyby": "KeyByFunction", "flatmap": "FlatMapFunction", "comap": "CoMapFunction", "filter_map": "MapFunction"}
 _INSTEAD = {"aggregate": "", "comap": ", or one callable for each stream"}
 """Kinds that no single callable serves, and what else does."""
@@ -85,8 +92,12 @@ def describe_function(
         return Given(FunctionSpec("class", given, args, dict(kwargs)), name, tuple(slips))
     extra = []
     if args or kwargs:
+        what = ", ".join((*(type(value).__name__ for value in args), *(f"{key}=…" for key in kwargs)))
         extra.append(
-            Slip("constructor arguments only go with a function class", f"bind them, or pass the class of {name}")
+            Slip(
+                f"constructor arguments only go with a function class: {what}",
+                _meant(kwargs) or f"bind them, or pass the class of {name}",
+            )
         )
     if not isinstance(given, type) and callable(getattr(given, "execute", None)):
         slips = _wrong_kind(given, kind) or _methods(given, kind, inputs)
@@ -172,7 +183,18 @@ def _method_for(kind: str) -> str:
 
 def _constructor(given: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Slip]:
     problem = _refuses(given, args, kwargs)
-    return [Slip(f"its constructor does not take these arguments: {problem}")] if problem else []
+    return [Slip(f"its constructor does not take these arguments: {problem}", _meant(kwargs))] if problem else []
+
+
+def _meant(kwargs: Mapping[str, Any]) -> str | None:
+    """A hint if a keyword is almost one that the method takes itself."""
+    import difflib
+
+    for key in kwargs:
+        found = difflib.get_close_matches(key, _KEYWORDS, n=1, cutoff=0.75)
+        if found and found[0] != key:
+            return f"did you mean {found[0]}=?"
+    return None
 
 
 def _methods(given: Any, kind: str, inputs: int) -> list[Slip]:
@@ -214,6 +236,8 @@ def _called(function: Callable[..., Any], arguments: list[Any], kind: str, what:
         return [Slip(f"{what} is a coroutine function, which {kind} would call and never await")]
     if kind in _NO_GENERATOR and inspect.isgeneratorfunction(function):
         return [Slip(f"{what} is a generator function: {kind} would call it, and nothing of it would ever run")]
+    if kind in _SOURCES and inspect.isgeneratorfunction(function):
+        return [Slip(f"{what} is a generator function: each call would give a generator as a record", _SOURCES[kind])]
     problem = _refuses(function, tuple(arguments), {})
     if problem is None:
         return []

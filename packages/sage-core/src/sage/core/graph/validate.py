@@ -12,13 +12,14 @@ SOURCE_KINDS = frozenset({"batch", "collection", "source"})
 """Kinds of operators without input."""
 
 _MAX_PARALLELISM = 128
+_MAX_NAME = 200  # what a package takes: what runs here shall run under a JobManager as well
 
 
 def validate(graph: LogicalGraph) -> list[Problem]:
     """All problems of ``graph``, in declaration order."""
     if not graph.operators:
         return [Problem("the pipeline is empty: it has no source and no sink", hint="begin with env.from_batch(…)")]
-    problems: list[Problem] = []
+    problems = _check_job_name(graph.name)
     uids: dict[str, Operator] = {}
     keyed = {edge.target for edge in graph.edges if edge.exchange == "hash"}
     feeding = {edge.source for edge in graph.edges}
@@ -52,6 +53,13 @@ def validate(graph: LogicalGraph) -> list[Problem]:
     if not any(operator.kind == "sink" for operator in graph.operators):
         problems.append(Problem("the pipeline has no sink", hint="end it with .sink(…) or .print()"))
     return problems
+
+
+def _check_job_name(name: object) -> list[Problem]:
+    if isinstance(name, str) and 1 <= len(name) <= _MAX_NAME and name.isprintable():
+        return []
+    shown = f"{name[:_MAX_NAME]!r}…" if isinstance(name, str) and len(name) > _MAX_NAME else repr(name)
+    return [Problem(f"the environment's name must be 1 to {_MAX_NAME} printable characters, not {shown}")]
 
 
 def _check_names(operator: Operator) -> list[Problem]:

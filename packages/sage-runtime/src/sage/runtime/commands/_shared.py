@@ -9,7 +9,7 @@ import typer
 from sage.core.plugins import command_context
 from sage.runtime.commands import daemon
 
-__all__ = ["Host", "Port", "Timeout", "no_cluster", "restart_daemon", "start_daemon", "status_of", "stop_daemon"]
+__all__ = ["Host", "Port", "Timeout", "no_cluster", "restart_daemon", "show_status", "start_daemon", "stop_daemon"]
 
 _PARTLY_DONE = 10
 
@@ -46,9 +46,13 @@ def restart_daemon(host: str | None, port: int | None, timeout: float) -> None:
     start_daemon(host, port)
 
 
-def status_of() -> daemon.JobManagerStatus:
-    """The JobManager's status."""
-    return daemon.status(command_context().config)
+def show_status() -> None:
+    """Print how the JobManager does, and end the command with 4 if it is down, with 10 if it is unhealthy."""
+    context = command_context()
+    found = daemon.status(context.config)
+    context.emit(found)
+    if found.exit_code:
+        raise typer.Exit(found.exit_code)
 
 
 def no_cluster(done: str) -> NoReturn:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from sage.core.plugins import command_context, hookimpl
-from sage.runtime.commands._shared import no_cluster, status_of
+from sage.core.plugins import hookimpl
+from sage.runtime.commands._shared import no_cluster, show_status
 
 app = typer.Typer(help="Look at the cluster that jobs run on.", no_args_is_help=True)
 
@@ -23,8 +23,5 @@ def cluster() -> None:
 @app.command()
 def status() -> None:
     """Tell how the JobManager does. This version manages no workers: it says so and ends with 10 (4 if down)."""
-    found = status_of()
-    command_context().emit(found)
-    if found.exit_code:
-        raise typer.Exit(found.exit_code)
+    show_status()
     no_cluster("the JobManager is up, but there is no cluster to look at")

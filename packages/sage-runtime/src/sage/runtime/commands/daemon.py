@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 from sage.core.client import JobManagerClient
 from sage.core.config import Config, sage_home
 from sage.core.errors import DaemonUnreachableError, SageError
+from sage.runtime.detached import READY_FD, log_tail, start_detached
 from sage.runtime.jobmanager.home import Home, prepare_home
-from sage.runtime.shim.processes import ProcessIdentity, is_alive, send_signal
+from sage.runtime.shim.processes import ProcessIdentity, identify, is_alive, send_signal, wait_end
 
 __all__ = [
     "DaemonControlError",
@@ -34,11 +30,8 @@ __all__ = [
 ]
 
 _MODULE = "sage.runtime.jobmanager"
-_READY_FD = 3
 _START_TIMEOUT = 60.0  # adoption of many running jobs takes its time
 _END_TIMEOUT = 5.0
-_LONGEST_ANSWER = 1 << 16
-_LONGEST_TAIL = 4096
 _THIS_HOST = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
@@ -129,15 +122,15 @@ def start(config: Config, *, host: str | None = None, port: int | None = None) -
     require_this_host(config, "it cannot be started from here")
     home = prepare_home(sage_home())
     log = home.session_logs / "stderr.log"
-    read_end, write_end = os.pipe()
-    with _closing(read_end):
-        with _closing(write_end):
-            pid = _spawn([*_command(host, port), "--ready-fd", str(_READY_FD)], write_end, log)
-        answer = _answer(read_end)
+    command = [*_command(host, port), "--ready-fd", str(READY_FD)]
+    try:
+        pid, answer = start_detached(command, environment=os.environ, log=log, new_log=True, timeout=_START_TIMEOUT)
+    except OSError as error:
+        raise DaemonControlError(f"cannot start {command[0]}: {error.strerror}") from error
     if answer is None:
         _end(pid)
         raise DaemonControlError(
-            f"the JobManager was not ready within {_START_TIMEOUT:g} s and was ended again{_tail(log)}",
+            f"the JobManager was not ready within {_START_TIMEOUT:g} s and was ended again{log_tail(log)}",
             hint=f"see the newest log in {home.session_logs}",
         )
     if answer.get("ok") is not True:
@@ -149,7 +142,7 @@ def start(config: Config, *, host: str | None = None, port: int | None = None) -
                 code=str(answer.get("code", DaemonControlError.code)),
                 exit_code=int(answer.get("exit_code", DaemonControlError.exit_code)),
             )
-        raise DaemonControlError(f"the JobManager ended with status {status} while it started{_tail(log)}")
+        raise DaemonControlError(f"the JobManager ended with status {status} while it started{log_tail(log)}")
     found = running()
     if found is None:
         raise DaemonControlError(
@@ -200,7 +193,7 @@ def stop(config: Config, *, timeout: float) -> Running | None:
     found = running()
     if found is None or not send_signal(found.identity, signal.SIGTERM):
         return None
-    if not _wait_end(found.identity, timeout):
+    if not wait_end(found.identity, timeout):
         raise DaemonControlError(
             f"the JobManager (pid {found.pid}) still runs {timeout:g} s after it was asked to end",
             hint="asked once more, it ends at once: sage jobmanager stop",
@@ -253,81 +246,15 @@ def _command(host: str | None, port: int | None) -> list[str]:
     return command
 
 
-def _spawn(command: list[str], ready: int, log: Path) -> int:
-    os.set_inheritable(ready, True)
-    try:
-        return os.posix_spawn(
-            command[0],
-            command,
-            os.environ,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 2, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
-                (os.POSIX_SPAWN_DUP2, ready, _READY_FD),
-            ],
-            setsid=True,
-            setsigmask=(),
-            setsigdef=(signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD),
-        )
-    except OSError as error:
-        raise DaemonControlError(f"cannot start {command[0]}: {error.strerror}") from error
-
-
-def _answer(descriptor: int) -> dict[str, Any] | None:
-    """What the JobManager says of its start: nothing (``{}``) if it ended before, None if it takes too long."""
-    deadline = time.monotonic() + _START_TIMEOUT
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    data = b""
-    while not data.endswith(b"\n") and len(data) < _LONGEST_ANSWER:
-        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            return None
-        chunk = os.read(descriptor, 4096)
-        if not chunk:
-            return {}
-        data += chunk
-    answer = json.loads(data)
-    return answer if isinstance(answer, dict) else {}
-
-
 def _end(pid: int) -> int:
     """End the child that we just started, and return its exit status. Its id is ours until it is waited for."""
-    descriptor = os.pidfd_open(pid)
-    with _closing(descriptor):
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if poll.poll(_END_TIMEOUT * 1000):
-                break
-            os.kill(pid, number)
+    child = identify(pid)
+    assert child is not None  # not waited for yet
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if wait_end(child, _END_TIMEOUT):
+            break
+        os.kill(pid, number)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def _wait_end(identity: ProcessIdentity, timeout: float) -> bool:
-    try:
-        descriptor = os.pidfd_open(identity.pid)
-    except ProcessLookupError:
-        return True
-    with _closing(descriptor):
-        if not is_alive(identity):
-            return True
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(timeout * 1000))
-
-
-@contextmanager
-def _closing(descriptor: int) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _tail(path: Path) -> str:
-    text = path.read_bytes()[-_LONGEST_TAIL:].decode(errors="replace").strip()
-    return f":\n{text}" if text else ""
 
 
 def _is_this_host(host: str) -> bool:

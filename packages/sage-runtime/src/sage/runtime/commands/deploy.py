@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
-from sage.core.plugins import command_context, hookimpl
+from sage.core.plugins import hookimpl
 from sage.runtime.commands._shared import (
     Host,
     Port,
     Timeout,
     no_cluster,
     restart_daemon,
+    show_status,
     start_daemon,
-    status_of,
     stop_daemon,
 )
 
@@ -57,9 +57,6 @@ def restart(host: Host = None, port: Port = None, timeout: Timeout = 30.0, with_
 @app.command()
 def status(with_workers: WithWorkers = False) -> None:
     """Tell how the JobManager does; the exit code is 0 if it is up, 4 if down, 10 if unhealthy."""
-    found = status_of()
-    command_context().emit(found)
-    if found.exit_code:
-        raise typer.Exit(found.exit_code)
+    show_status()
     if with_workers:
         no_cluster("the JobManager is up, but there are no workers to look at")

@@ -9,7 +9,7 @@ import typer
 from sage.core.config import sage_home
 from sage.core.plugins import command_context, hookimpl
 from sage.runtime.commands import daemon, session_log
-from sage.runtime.commands._shared import Host, Port, Timeout, restart_daemon, start_daemon, status_of, stop_daemon
+from sage.runtime.commands._shared import Host, Port, Timeout, restart_daemon, show_status, start_daemon, stop_daemon
 from sage.runtime.jobmanager.home import Home
 
 app = typer.Typer(help="Start, stop and look at the JobManager of this host.", no_args_is_help=True)
@@ -53,10 +53,7 @@ def restart(host: Host = None, port: Port = None, timeout: Timeout = 30.0) -> No
 @app.command()
 def status() -> None:
     """Tell how the JobManager does; the exit code is 0 if it is up, 4 if down, 10 if unhealthy."""
-    found = status_of()
-    command_context().emit(found)
-    if found.exit_code:
-        raise typer.Exit(found.exit_code)
+    show_status()
 
 
 @app.command()

@@ -13,7 +13,7 @@ from socket import socket
 
 from sage.core.client.package import MEDIA_TYPE, PackageLimits
 from sage.core.config import Config
-from sage.core.models import DaemonInfo
+from sage.core.models import API_VERSION, DaemonInfo
 from sage.core.plugins import installed_backends
 from sage.runtime.jobmanager.app import make_app
 from sage.runtime.jobmanager.events import Hub
@@ -37,7 +37,6 @@ from sage.runtime.shim.events import now
 
 __all__ = ["Daemon"]
 
-_API_VERSION = 1
 _ADMIN = "admin"
 
 
@@ -165,7 +164,7 @@ class Daemon:
     def _info(self) -> DaemonInfo:
         return DaemonInfo(
             sage=version("sage-runtime"),
-            api=_API_VERSION,
+            api=API_VERSION,
             python=platform.python_version(),
             implementation=sys.implementation.name,
             cloudpickle=version("cloudpickle"),

@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.requests import ClientDisconnect
+
 from sage.core.errors import InternalError, LimitExceededError, NotAllowedError, SageError
 from sage.runtime.jobmanager.limits import Limits
 from sage.runtime.jobmanager.problems import BusyError, RequestError, problem
@@ -141,7 +143,7 @@ class Guard:
         except SageError as error:
             await answer.problem(error, head_only=scope["method"] == "HEAD")
         except Exception as error:
-            if not _is_disconnect(error):
+            if not isinstance(error, ClientDisconnect):
                 _log.exception("a request failed: %s %s", scope["method"], _route(scope) or "(no route)")
                 # The traceback is in the session log; the answer tells nothing of the inside.
                 await answer.problem(_internal(), head_only=scope["method"] == "HEAD")
@@ -351,7 +353,3 @@ def _host_name(value: bytes) -> str | None:
 
 def _route(scope: Scope) -> str | None:
     return getattr(scope.get("route"), "path", None)
-
-
-def _is_disconnect(error: Exception) -> bool:
-    return type(error).__name__ == "ClientDisconnect"

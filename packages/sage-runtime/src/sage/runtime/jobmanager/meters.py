@@ -94,11 +94,28 @@ class _JobCollector(Collector):
             "Records of an operator, in and out.",
             labels=["job", "name", "operator", "direction"],
         )
+        errors = CounterMetricFamily(
+            "sage_job_errors",
+            "Calls of an operator made again, and records it gave up.",
+            labels=["job", "name", "operator", "outcome"],
+        )
+        shares = GaugeMetricFamily(
+            "sage_job_time_share",
+            "Share of time that the tasks of an operator were busy, or waited for those who come after.",
+            labels=["job", "name", "operator", "of"],
+        )
         for job in self._jobs:
             tasks.add_metric([str(job.number), job.name], job.metrics.running_tasks)
             for operator in job.metrics.operators:
                 labels = [str(job.number), job.name, operator.uid]
                 records.add_metric([*labels, "in"], operator.records_in)
                 records.add_metric([*labels, "out"], operator.records_out)
+                errors.add_metric([*labels, "retried"], operator.retried)
+                errors.add_metric([*labels, "skipped"], operator.skipped)
+                errors.add_metric([*labels, "dead_lettered"], operator.dead_lettered)
+                shares.add_metric([*labels, "busy"], operator.busy)
+                shares.add_metric([*labels, "backpressured"], operator.backpressured)
         yield tasks
         yield records
+        yield errors
+        yield shares

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from sage.core.models import DaemonInfo
+from sage.core.models import API_VERSION, DaemonInfo
 from sage.runtime.jobmanager.events import Hub
 from sage.runtime.jobmanager.home import Home
 from sage.runtime.jobmanager.limits import Limits
@@ -24,7 +24,7 @@ from sage.runtime.jobmanager.watch import FolderWatch
 
 __all__ = ["API_PREFIX", "JsonResponse", "Parts"]
 
-API_PREFIX = "/api/v1"
+API_PREFIX = f"/api/v{API_VERSION}"
 
 
 @dataclass(frozen=True)

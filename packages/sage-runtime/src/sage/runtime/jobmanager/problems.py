@@ -10,7 +10,7 @@ from typing import Any
 from sage.core import errors
 from sage.core.errors import SageError
 
-__all__ = ["PROBLEM_MEDIA_TYPE", "BusyError", "RequestError", "problem", "problem_body", "status_of"]
+__all__ = ["PROBLEM_MEDIA_TYPE", "BusyError", "RequestError", "problem", "problem_body"]
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
@@ -43,7 +43,7 @@ _PRIVATE = frozenset({"message", "hint", "status", "__notes__"})
 _RETRY_AFTER = {429: "5", 503: "1"}
 
 
-def status_of(error: SageError) -> int:
+def _status_of(error: SageError) -> int:
     """The HTTP status of an error: its own ``status`` attribute, else that of its nearest class."""
     own = getattr(error, "status", None)
     if isinstance(own, int):
@@ -53,7 +53,7 @@ def status_of(error: SageError) -> int:
 
 def problem(error: SageError) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body that tell ``error``."""
-    status = status_of(error)
+    status = _status_of(error)
     facts = {name: value for name, value in vars(error).items() if name not in _PRIVATE}
     headers = {"content-type": PROBLEM_MEDIA_TYPE, "cache-control": "no-store"}
     if status == 401:

@@ -12,13 +12,13 @@ from typing import Any
 
 from sage.core.client.package import read_manifest
 from sage.core.errors import InternalError, SageError
-from sage.core.models import FailureInfo, JobInfo, JobMetrics, StateChange
+from sage.core.models import FailureInfo, JobInfo, JobMetrics
 from sage.runtime.jobmanager.home import Home
 from sage.runtime.jobmanager.offload import Offload
 from sage.runtime.jobmanager.store import Row
 from sage.runtime.shim.events import EventsCorruptError, read_events
 
-__all__ = ["Records", "Totals", "job_json", "state_change"]
+__all__ = ["Records", "Totals", "job_json"]
 
 _CACHED = 256
 _LARGEST_METRICS = 8 * 1024 * 1024
@@ -116,11 +116,6 @@ class _Ends:
 def job_json(job: JobInfo) -> dict[str, Any]:
     """What `JobInfo.to_json` gives, without its deep copies: lists are long."""
     return {**vars(job), "failure": None if job.failure is None else dict(vars(job.failure))}
-
-
-def state_change(event: Mapping[str, Any]) -> StateChange:
-    """An event as the history shows it."""
-    return StateChange.from_json(event)
 
 
 def _info(row: Row, tasks: int, services: int, totals: Totals) -> JobInfo:

@@ -26,7 +26,7 @@ from sage.runtime.jobmanager.guard import OWNER
 from sage.runtime.jobmanager.joblog import STREAMS, read_part
 from sage.runtime.jobmanager.parts import API_PREFIX, JsonResponse, Parts
 from sage.runtime.jobmanager.problems import RequestError
-from sage.runtime.jobmanager.records import job_json, state_change
+from sage.runtime.jobmanager.records import job_json
 from sage.runtime.jobmanager.removal import Cleanup
 from sage.runtime.jobmanager.store import Row
 
@@ -167,7 +167,7 @@ def make_router(parts: Parts) -> APIRouter:
     async def history(ref: Ref) -> JsonResponse:
         """All changes of the job's state, oldest first."""
         events = await parts.records.events(await parts.store.find(ref))
-        return JsonResponse({"items": [state_change(event).to_json() for event in events]})
+        return JsonResponse({"items": [StateChange.from_json(event).to_json() for event in events]})
 
     @router.get("/jobs/{ref}/failures", response_model=Failures)
     async def failures(ref: Ref) -> JsonResponse:

@@ -11,11 +11,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query
 from starlette.responses import StreamingResponse
 
+from sage.core.models import StateChange
 from sage.runtime.jobmanager.events import HubClosedError, SlowReaderError, Subscription
 from sage.runtime.jobmanager.joblog import follow
 from sage.runtime.jobmanager.parts import API_PREFIX, Parts
 from sage.runtime.jobmanager.problems import RequestError
-from sage.runtime.jobmanager.records import job_json, state_change
+from sage.runtime.jobmanager.records import job_json
 from sage.runtime.jobmanager.routes_jobs import Ref, stream_name
 from sage.runtime.jobmanager.store import Row
 
@@ -110,7 +111,7 @@ async def _all_events(parts: Parts) -> AsyncIterator[bytes]:
             if change.deleted:
                 yield _event("deleted", whose)
             elif change.event is not None:
-                yield _event("state", {**whose, **state_change(change.event).to_json()})
+                yield _event("state", {**whose, **StateChange.from_json(change.event).to_json()})
 
 
 async def _until_ended(parts: Parts, row: Row, changes: Subscription) -> None:
@@ -154,7 +155,7 @@ async def _kept_alive(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _state(event: Any) -> bytes:
-    return _event("state", state_change(event).to_json(), str(event["seq"]))
+    return _event("state", StateChange.from_json(event).to_json(), str(event["seq"]))
 
 
 def _event(name: str, data: Any, id: str | None = None) -> bytes:

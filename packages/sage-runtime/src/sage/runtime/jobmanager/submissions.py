@@ -27,6 +27,7 @@ from sage.runtime.jobmanager.offload import Offload
 from sage.runtime.jobmanager.problems import RequestError
 from sage.runtime.jobmanager.store import NewJob, Row, Store
 from sage.runtime.shim.events import EventsFile
+from sage.runtime.shim.files import sync_folder
 
 __all__ = ["Submission", "Submissions", "finish_deletions", "sweep_unacknowledged"]
 
@@ -197,22 +198,14 @@ def _make_durable(folder: Path, target: Path, jobs: Path) -> str:
         (folder / name).mkdir(mode=0o700)
     with EventsFile(folder / "events.jsonl") as events:
         created_at: str = events.append("submitted")["time"]
-    _flush_folder(folder)
+    sync_folder(str(folder))
     if target.exists():
         # No row leads there: what an earlier, never acknowledged submission left.
         _log.warning("%s belongs to no job; it makes room for a new one of that uuid", target)
         shutil.rmtree(target)
     folder.rename(target)
-    _flush_folder(jobs)
+    sync_folder(str(jobs))
     return created_at
-
-
-def _flush_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _same(row: Row, sha256: str) -> Submission:

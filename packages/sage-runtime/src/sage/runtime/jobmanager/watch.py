@@ -22,7 +22,6 @@ _IN_MODIFY = 0x0000_0002
 _IN_MOVED_TO = 0x0000_0080
 _IN_CREATE = 0x0000_0100
 _IN_Q_OVERFLOW = 0x0000_4000
-_IN_IGNORED = 0x0000_8000
 _IN_ONLYDIR = 0x0100_0000
 _MASK = _IN_MODIFY | _IN_MOVED_TO | _IN_CREATE | _IN_ONLYDIR
 _EVENT = struct.Struct("iIII")
@@ -107,10 +106,8 @@ class FolderWatch:
             offset += _EVENT.size + length
             if mask & _IN_Q_OVERFLOW:
                 touched.update(self._watchers)
-            elif mask & _IN_IGNORED:
-                # The folder is gone; its watchers look once more and find that out.
-                touched.add(watch)
             else:
+                # Also where the folder is gone: its watchers look once more and find that out.
                 touched.add(watch)
         for watch in touched:
             for changed in self._watchers.get(watch, ()):

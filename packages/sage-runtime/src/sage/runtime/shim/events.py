@@ -16,6 +16,8 @@ import json
 import os
 import time
 
+from sage.runtime.shim.files import sync_folder
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +77,7 @@ class EventsFile:
                 self.last, self._end = event, end
             self._cut()
             if not existed:
-                _sync_folder(os.path.dirname(self.path) or ".")
+                sync_folder(os.path.dirname(self.path) or ".")
         except BaseException:
             os.close(self._fd)
             raise
@@ -192,11 +194,3 @@ def _scan(descriptor: int, path: str, offset: int, seq: int) -> Iterator[tuple[d
             seq += 1
             offset += len(line) + 1
             yield event, offset
-
-
-def _sync_folder(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Small private files that are replaced whole."""
+"""Small private files that are replaced whole, and folders that are made durable."""
 
 # pathlib would cost the shim a third of its start.
 # ruff: noqa: PTH105, PTH108, PTH123
@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["read_json", "write_json"]
+__all__ = ["read_json", "sync_folder", "write_json"]
 
 
 def write_json(path: str, value: Any) -> None:
@@ -43,3 +43,12 @@ def read_json(path: str) -> Any:
     """The value in the file at ``path``; `FileNotFoundError` if there is none, `ValueError` if it is not JSON."""
     with open(path, "rb") as file:
         return json.loads(file.read())
+
+
+def sync_folder(path: str) -> None:
+    """Flush a folder to disk: which names it has, not what is in their files."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -25,7 +25,7 @@ class JobFile:
 
     Attributes:
         folder: the real path of the job's folder.
-        uuid, attempt, epoch: which job, and which try of it.
+        attempt, epoch: which try of the job.
         python: the interpreter of the job process.
         socket: where the shim listens.
         grace: seconds a job is given to stop by itself when the shim is told to end.
@@ -42,23 +42,22 @@ class JobFile:
             raise JobFileError(f"{path}: {error}") from error
         if not isinstance(data, dict):
             raise JobFileError(f"{path}: not an object")
-        log = _field(data, "log", dict, path, {})
-        self.uuid: str = _field(data, "uuid", str, path)
-        self.attempt: int = _field(data, "attempt", int, path, 1)
-        self.epoch: int = _field(data, "epoch", int, path, 1)
+        log = _field(data, "log", dict, path)
+        self.attempt: int = _field(data, "attempt", int, path)
+        self.epoch: int = _field(data, "epoch", int, path)
         self.python: str = _field(data, "python", str, path)
         self.socket: str = _field(data, "socket", str, path)
-        self.grace: float = float(_field(data, "grace", (int, float), path, 10.0))
-        self.log_max_bytes: int = _field(log, "max_bytes", int, f"{path}: log", 10 << 20)
-        self.log_keep: int = _field(log, "keep", int, f"{path}: log", 5)
+        self.grace: float = float(_field(data, "grace", (int, float), path))
+        self.log_max_bytes: int = _field(log, "max_bytes", int, f"{path}: log")
+        self.log_keep: int = _field(log, "keep", int, f"{path}: log")
 
     def path(self, *names: str) -> str:
         """The path of something in the job's folder."""
         return os.path.join(self.folder, *names)
 
 
-def _field(data: dict[str, Any], name: str, kind: Any, where: str, default: Any = None) -> Any:
-    value = data.get(name, default)
-    if value is None or not isinstance(value, kind):
+def _field(data: dict[str, Any], name: str, kind: Any, where: str) -> Any:
+    value = data.get(name)
+    if not isinstance(value, kind):
         raise JobFileError(f"{where} -> {name}: {value!r} is not what belongs there")
     return value

@@ -10,13 +10,14 @@ agree is ever signalled.
 from __future__ import annotations
 
 import os
+import select
 import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["ProcessIdentity", "ProcessStat", "boot_id", "identify", "is_alive", "read_stat", "send_signal"]
+__all__ = ["ProcessIdentity", "ProcessStat", "boot_id", "identify", "is_alive", "read_stat", "send_signal", "wait_end"]
 
 
 class ProcessIdentity:
@@ -124,3 +125,19 @@ def send_signal(identity: ProcessIdentity, number: int) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def wait_end(identity: ProcessIdentity, timeout: float) -> bool:
+    """Wait until that very process has ended; False if it has not within ``timeout`` seconds. Blocks."""
+    try:
+        descriptor = os.pidfd_open(identity.pid)
+    except ProcessLookupError:
+        return True
+    try:
+        if not is_alive(identity):
+            return True
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(max(0.0, timeout) * 1000))
+    finally:
+        os.close(descriptor)

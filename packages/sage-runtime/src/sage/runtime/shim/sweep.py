@@ -10,12 +10,11 @@ folder (`JOB_FOLDER`), which children inherit. Only processes of the same user a
 from __future__ import annotations
 
 import os
-import select
 import signal
 import time
 
 from sage.runtime.shim.environment import JOB_FOLDER
-from sage.runtime.shim.processes import ProcessIdentity, boot_id, read_stat, send_signal
+from sage.runtime.shim.processes import ProcessIdentity, boot_id, read_stat, send_signal, wait_end
 
 __all__ = ["end_processes", "find_processes"]
 
@@ -71,13 +70,4 @@ def end_processes(job_folder: str, *, grace: float = 2.0, timeout: float = 10.0)
 def _await_ends(processes: list[ProcessIdentity], deadline: float) -> None:
     """Wait until all ``processes`` have ended or the monotonic ``deadline`` has passed."""
     for identity in processes:
-        try:
-            descriptor = os.pidfd_open(identity.pid)
-        except ProcessLookupError:
-            continue
-        try:
-            poll = select.poll()
-            poll.register(descriptor, select.POLLIN)
-            poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
-        finally:
-            os.close(descriptor)
+        wait_end(identity, deadline - time.monotonic())

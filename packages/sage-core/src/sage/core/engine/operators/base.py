@@ -9,6 +9,7 @@ from typing import Any
 
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
+from sage.core.engine.events import OperatorCounts
 from sage.core.engine.functions import build_function, close_function, entry_point, open_function, wants_context
 from sage.core.engine.recovery import GIVEN_UP, Recovery
 from sage.core.graph.model import Operator
@@ -70,15 +71,32 @@ class RunningOperator:
         if self.spec.on_error != FAIL:
             self.recovery = Recovery(self.spec.on_error, self, pause)
 
+    def counts(self) -> OperatorCounts:
+        """What has been counted so far; any thread may ask."""
+        recovery = self.recovery
+        if recovery is None:
+            return OperatorCounts(self.records_in, self.records_out)
+        return OperatorCounts(
+            self.records_in,
+            self.records_out,
+            recovery.retried,
+            recovery.skipped,
+            recovery.dead_lettered,
+            tuple(recovery.listed.copy()),
+        )
+
     def forget_call(self) -> None:
         """Undo what a failed call has done: its outputs are withheld."""
         for records in self.side.values():
             records.clear()
 
-    def open(self) -> None:
-        """Build the function and call its ``open``. Called once, on the task's thread, before `generate`."""
+    def build(self) -> None:
+        """Make the function. Called once, on the task's thread, before `open`."""
         self.function = build_function(self.spec.function)
         self.execute = entry_point(self.function, self.spec.function)
+
+    def open(self) -> None:
+        """Call the function's ``open``. Called once, on the task's thread, before `generate`."""
         self._opened = True
         open_function(self.function, self.spec.function, self.context)
 
