@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from sage.core import config as config_module
 from sage.core.config import (
     Config,
-    SshWorker,
     config_path,
     fields,
     load,
@@ -29,6 +28,7 @@ from sage.core.config import (
     validate_value,
 )
 from sage.core.config.kinds import Duration, Invalid, Kind, Leaf, ListOf, Record, Size
+from sage.core.config.schema import SshWorker
 from sage.core.errors import ConfigError
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sage.core.config import Config, Daemon, read_token, token_path
+from sage.core.config import Config, read_token, token_path
+from sage.core.config.schema import Daemon
 from sage.core.errors import NotAllowedError
 
 

@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -332,6 +333,47 @@ def test_a_failure_of_closing_after_a_failure_is_told(backend: str) -> None:
     assert failure.traceback.index("execute of map") < failure.traceback.index("while closing after that failure")
     assert "OSError: close of filter" in failure.traceback
     assert "OSError: close of sink" in failure.traceback
+    assert failure.traceback.count("OSError: execute of map") == 1, "the first one is told once"
+    assert "During handling" not in failure.traceback
+    assert "sage/core/engine" not in failure.traceback
+
+
+class Reader(MapFunction):
+    """Closes what it could not open."""
+
+    def open(self, context: object) -> None:
+        self.file = Path("nowhere/data.txt").open(encoding="utf-8")  # noqa: SIM115 - closed in close()
+
+    def execute(self, value: Any) -> Any:
+        return self.file.readline()
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def test_close_after_a_failed_open_is_told_apart(backend: str) -> None:
+    """A function that could not open is closed all the same; what that raises is told without the engine's frames."""
+    env = LocalEnvironment(backend=backend)
+    env.from_batch([1]).map(Reader).sink(drop)
+    failure = failure_of(env)
+    assert failure.error_type == "FileNotFoundError"
+    assert failure.traceback is not None
+    assert "Then, while closing after that failure, close of map:Reader: AttributeError" in failure.traceback
+    assert failure.traceback.count("FileNotFoundError:") == 1
+    assert "sage/core/engine" not in failure.traceback
+
+
+def test_a_relative_path_that_leads_nowhere_is_told_with_the_current_folder(
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job's current folder is its own, which explains what the path alone does not; an absolute path is enough."""
+    monkeypatch.chdir(tmp_path)
+    env = LocalEnvironment(backend=backend)
+    env.from_batch([1]).map(Reader).sink(drop)
+    assert failure_of(env).message.endswith(f"'nowhere/data.txt' (the current folder is {Path.cwd()})")
+    env = LocalEnvironment(backend=backend)
+    env.from_batch([tmp_path / "none"]).map(Path.read_text).sink(drop)
+    assert failure_of(env).message.endswith(f"'{tmp_path / 'none'}'")
 
 
 def test_what_a_source_raises_while_it_waits_fails_the_job(backend: str) -> None:

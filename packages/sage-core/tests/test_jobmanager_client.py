@@ -22,7 +22,7 @@ import pytest
 from sage.core import errors
 from sage.core.client import JobManagerClient, _answers, _http
 from sage.core.client.package import MEDIA_TYPE
-from sage.core.config import Config, Daemon, Tls
+from sage.core.config.schema import Config, Daemon, Tls
 from sage.core.errors import (
     ConfigError,
     ConflictError,

@@ -136,6 +136,17 @@ def test_one_environment_is_one_job(backend: str) -> None:
         env.submit()
 
 
+def test_what_is_declared_after_submit_is_refused(backend: str) -> None:
+    """It would be in no job: sources, operators and services say so at once."""
+    env = LocalEnvironment(backend=backend)
+    stream = env.from_batch([1])
+    stream.sink(same)
+    env.submit(autostop=True, timeout=LIMIT)
+    for declare in (lambda: env.from_batch([2]), lambda: stream.map(same), lambda: env.register_service("it", Gate)):
+        with pytest.raises(AlreadySubmittedError, match=env.env_uuid):
+            declare()
+
+
 def test_what_was_refused_may_be_submitted_once_mended() -> None:
     """A pipeline that could not run has used up nothing."""
     out: list[int] = []
@@ -248,6 +259,37 @@ def test_close_waits_for_a_bounded_job_and_stops_an_unbounded_one() -> None:
     assert other.get_job_status()["status"] == "cancelled"
     assert CLOSED == ["source"]
     LocalEnvironment().close()
+
+
+def test_that_an_unbounded_job_is_cancelled_is_told_unless_it_is_meant(caplog: pytest.LogCaptureFixture) -> None:
+    """Who forgot to wait for a source that would have ended by itself reads why nothing came of it."""
+    with unbounded() as env, env:
+        env.submit()
+    (record,) = caplog.records
+    assert record.getMessage().startswith("job 'ever' is cancelled: nobody waits for it")
+    caplog.clear()
+    with unbounded() as env, env:
+        env.submit()
+        env.stop()
+    assert caplog.records == []
+
+
+def test_leaving_without_submit_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Unless there is nothing to run, the pipeline was only looked at, or an exception says more."""
+    with LocalEnvironment("forgotten") as env:
+        env.from_batch([1]).sink(same)
+    (record,) = caplog.records
+    assert record.getMessage() == "nothing of 'forgotten' has run: env.submit() was not called before leaving it"
+    caplog.clear()
+    with LocalEnvironment():
+        pass
+    with LocalEnvironment() as env:
+        env.from_batch([1]).sink(same)
+        env.explain()
+    with pytest.raises(LookupError), LocalEnvironment() as env:
+        env.from_batch([1]).sink(same)
+        raise LookupError
+    assert caplog.records == []
 
 
 def test_close_raises_what_nobody_was_told_of() -> None:
@@ -479,10 +521,10 @@ def test_a_bounded_job_keeps_the_program_alive(program: Start) -> None:
 
 
 def test_an_unbounded_job_ends_with_the_program(program: Start) -> None:
-    """It is stopped in good order."""
+    """It is stopped in good order, which is told."""
     running = program(
         """
-        env = LocalEnvironment()
+        env = LocalEnvironment("ever")
         env.from_source(Ever).print()
         env.submit()
         sys.stdin.readline()
@@ -490,7 +532,9 @@ def test_an_unbounded_job_ends_with_the_program(program: Start) -> None:
         """
     )
     status, out, errors = running.ends()
-    assert (status, errors) == (0, "")
+    assert status == 0
+    assert errors.startswith("job 'ever' is cancelled: nobody waits for it")
+    assert len(errors.splitlines()) == 1
     assert out.splitlines()[-1] == "closed"
 
 

@@ -106,6 +106,14 @@ class Codes(FlatMapFunction[str, int]):
         return [ord(letter) for letter in value] or None
 
 
+class Model(BaseFunction):
+    def __init__(self, version: str) -> None:
+        self.version = version
+
+    def execute(self, batch: list[str]) -> Iterator[float]:
+        yield from map(float, batch)
+
+
 class ByItem(KeyByFunction[Order]):
     def execute(self, value: Order) -> str:
         return value.item
@@ -193,6 +201,10 @@ def items(order: Order) -> Iterable[str]:
     return [order.item]
 
 
+def lengths(texts: list[str]) -> list[int]:
+    return [len(text) for text in texts]
+
+
 def is_text(value: object) -> TypeIs[str]:
     return isinstance(value, str)
 
@@ -248,6 +260,11 @@ def operators(texts: DataStream[str], orders: DataStream[Order], counts: DataStr
     assert_type(texts.flatmap(str.split, name="words"), DataStream[str])
     assert_type(orders.flatmap(items), DataStream[str])
     assert_type(counts.flatmap(lambda count: [count] * count), DataStream[int])
+    assert_type(texts.map_batches(lengths, max_size=4), DataStream[int])
+    assert_type(texts.map_batches(lambda batch: [batch[0].upper()], max_wait=0.1), DataStream[str])
+    assert_type(texts.map_batches(Model, "v2", as_array=False, name="model"), DataStream[float])
+    assert_type(texts.map_batches(Model("v2")), DataStream[float])
+    assert_type(counts.map_batches(sorted, as_array=True), DataStream[Any])
     assert_type(orders.keyby(ByItem).keyby(lambda order: order.item), DataStream[Order])
 
     assert_type(counts.reduce(Sum), DataStream[int])
@@ -309,6 +326,8 @@ def mistakes(env: Environment, texts: DataStream[str], orders: DataStream[Order]
     texts.filter(Cheap)  # type: ignore[arg-type]
     orders.flatmap(Letters)  # type: ignore[arg-type]
     orders.flatmap(price)  # type: ignore[arg-type]
+    orders.map_batches(lengths)  # type: ignore[arg-type]
+    orders.map_batches(Model, "v2")  # type: ignore[arg-type]
     texts.keyby(ByItem)  # type: ignore[arg-type]
     texts.reduce(Sum)  # type: ignore[arg-type]
     texts.aggregate(Mean)  # type: ignore[arg-type]

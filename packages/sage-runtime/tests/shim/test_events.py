@@ -108,7 +108,31 @@ def test_every_cut(path: Path) -> None:
         assert len(read_events(path)) == expected + 1
 
 
-@pytest.mark.parametrize("line", [b"nonsense\n", b"[]\n", b'{"seq":7,"state":"x"}\n', b'{"seq":2}\n', b"\n"])
+def _line(**changes: Any) -> bytes:
+    event = {"seq": 2, "time": now(), "state": "running", "reason": None, "attempt": 1, "epoch": 1, **changes}
+    return json.dumps(event).encode() + b"\n"
+
+
+DAMAGED = [
+    b"nonsense\n",
+    b"[]\n",
+    b"[" * 100_000 + b"\n",
+    b'{"seq":2}\n',
+    b"\n",
+    _line(seq=7),
+    _line(seq=True),
+    _line(state=5),
+    _line(time=None),
+    _line(reason=["why"]),
+    _line(attempt=1 << 31),
+    _line(epoch="1"),
+    _line(tasks=10**30),
+    _line(services=-1),
+    _line(failure="none"),
+]
+
+
+@pytest.mark.parametrize("line", DAMAGED)
 def test_damage(path: Path, line: bytes) -> None:
     """A complete line that is no event is told with its place, never skipped."""
     with EventsFile(path) as events:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,13 @@ def test_signalling_the_one_that_is_meant(child: subprocess.Popen[bytes]) -> Non
     assert send_signal(identity, signal.SIGTERM) is False
     assert not is_alive(identity)
     assert identify(child.pid) is None
+
+
+@pytest.mark.parametrize("pid", [0, -1, 1 << 31, 10**30, "x", None])
+def test_what_names_no_process(pid: Any) -> None:
+    """A pid that no process can have is refused, not looked up."""
+    with pytest.raises((ValueError, TypeError)):
+        ProcessIdentity.from_json({"pid": pid, "start_time": 1, "boot_id": "x"})
 
 
 def test_a_zombie_is_dead() -> None:

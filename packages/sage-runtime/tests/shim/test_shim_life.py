@@ -238,6 +238,41 @@ def test_odd_messages_do_no_harm(scripted: Make) -> None:
     assert not (job.folder / "metrics.json").exists()
 
 
+def test_numbers_beyond_all_measure(scripted: Make) -> None:
+    """Counts that no index could hold are left out, whoever counted them."""
+    job = scripted(
+        """
+        say(event="running", tasks=10**30, services=-1)
+        ended("failed", {"kind": "user_code", "message": "m", "subtask": 10**30, "exit_status": -(10**30)})
+        """
+    ).start()
+    last = job.wait_ended()
+    assert last["failure"] == {"kind": "user_code", "message": "m"}
+    assert not {"tasks", "services"} & job.events()[3].keys()
+
+
+def test_pipes_in_the_place_of_files(scripted: Make) -> None:
+    """A job that puts pipes where its shim writes and reads does not hold up the shim, and can be cancelled."""
+    job = scripted(
+        """
+        folder = os.environ["SAGE_JOB_FOLDER"]
+        running()
+        os.unlink(f"{folder}/logs/job.log")
+        for name in ("metrics.json", f"metrics.json.{os.getppid()}.tmp", "logs/job.log", "logs/job.log.index"):
+            os.mkfifo(f"{folder}/{name}")
+        say(event="metrics", metrics={"tasks": 1})
+        for _ in range(1000):
+            os.write(1, b"x" * 99 + b"\\n")
+        hear()
+        ended("cancelled")
+        """,
+        log={"max_bytes": 4096, "keep": 2},
+    ).start()
+    job.wait_for("running")
+    job.cancel(30)
+    assert job.wait_ended()["state"] == "cancelled"
+
+
 def test_notes_are_bounded(scripted: Make) -> None:
     """A job that provokes notes without end does not fill the disk with them."""
     job = scripted("running(); line.sendall(b'nonsense\\n' * 100_000); ended('completed')").start()

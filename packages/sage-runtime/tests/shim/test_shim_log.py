@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -247,6 +248,79 @@ def test_a_damaged_index(path: Path) -> None:
     assert len(list(log_files(str(path)))) == 2
     assert read_log(path, 0).data
     RotatingLog(str(path), max_bytes=SMALLEST, keep=5).close()
+
+
+def test_a_file_removed_from_between(path: Path) -> None:
+    """Where a file between two others is gone, reading goes on behind the gap instead of standing still there."""
+    log = RotatingLog(str(path), max_bytes=SMALLEST, keep=5)
+    whole = b"".join(b"%06d\n" % number for number in range(4000))
+    log.write(whole)
+    log.close()
+    files = [Path(name) for _, name in log_files(str(path))]
+    sizes = [file.stat().st_size for file in files]
+    files[2].unlink()
+    offset, seen, truncated = len(whole) - sum(sizes), b"", 0
+    while offset < len(whole):
+        part = read_log(path, offset, 1000)
+        assert part.data
+        seen += part.data
+        truncated += part.truncated
+        offset = part.next_offset
+    assert part.at_end and truncated == 1
+    begin = len(whole) - sum(sizes)
+    assert seen == whole[begin : begin + sum(sizes[:2])] + whole[begin + sum(sizes[:3]) :]
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        '{"files": [], "next": 1e400}',
+        '{"files": [], "next": -5}',
+        '{"files": [[true, 0]], "next": 0}',
+        '{"files": [], "next": 1' + "0" * 40 + "}",
+        "[" * 100_000,
+    ],
+)
+def test_an_index_of_impossible_numbers(path: Path, index: str) -> None:
+    """An index that the job has written over counts for nothing: the log is read to its end, and written on."""
+    log = RotatingLog(str(path), max_bytes=SMALLEST, keep=5)
+    log.write(b"a line\n" * 1000)
+    Path(index_path(str(path))).write_text(index)
+    offset, parts = 0, 0
+    while not (part := read_log(path, offset)).at_end:
+        offset, parts = part.next_offset, parts + 1
+        assert part.data and parts < 100
+    log.write(b"another line\n" * 1000)
+    log.close()
+    assert read_log(path, -8).data == b"er line\n"
+
+
+def test_indexed_files_that_overlap(path: Path) -> None:
+    """Files that begin, as the index says, inside one another are read one after the other."""
+    log = RotatingLog(str(path), max_bytes=SMALLEST, keep=5)
+    log.write(b"a line\n" * 2000)
+    log.close()
+    files = [Path(name) for _, name in log_files(str(path))]
+    entries = [[file.stat().st_ino, 10] for file in files]
+    Path(index_path(str(path))).write_text(json.dumps({"files": entries, "next": 0}))
+    _, data = everything(path)
+    assert len(data) == sum(file.stat().st_size for file in files)
+
+
+def test_what_is_no_file(path: Path) -> None:
+    """A pipe, a folder or a link in the place of one of the log's files holds nobody up, and is no part of the log."""
+    path.write_bytes(b"the log\n")
+    os.mkfifo(path.with_name("job.log.1"))
+    path.with_name("job.log.2").mkdir()
+    path.with_name("job.log.3").symlink_to("/etc/passwd")
+    os.mkfifo(index_path(str(path)))
+    part = read_log(path)
+    assert (part.data, part.at_end) == (b"the log\n", True)
+    path.unlink()
+    os.mkfifo(path)
+    assert read_log(path).data == b""
+    with pytest.raises(OSError):
+        RotatingLog(str(path), max_bytes=SMALLEST, keep=5)
 
 
 def test_tens_of_megabytes(scripted: Make) -> None:

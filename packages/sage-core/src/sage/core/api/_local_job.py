@@ -28,6 +28,9 @@ _GRACE = 10.0
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 _log = logging.getLogger("sage.job")
 _unfinished: set[LocalJob] = set()
+_left: set[LocalJob] = set()
+"""Jobs that Ctrl-C left as they were: nobody waits for them, but their threads may still run."""
+
 os.register_at_fork(after_in_child=_unfinished.clear)  # the threads of a job stay with the parent
 
 
@@ -125,9 +128,19 @@ class LocalJob(Job):
     def settle(self) -> None:
         """Wait for a bounded job; cancel an unbounded one. Raises what `wait` does, unless it has done so before."""
         if not self.is_bounded:
+            self.tell_of_the_end()
             self.cancel_and_wait()
         if not self._told and not self._left_alone:
             self.wait(None if self.is_bounded else 0)
+
+    def tell_of_the_end(self) -> None:
+        """Say that an unbounded job is about to be cancelled, unless somebody has seen to its end before."""
+        if self._coordinator.state in ("starting", "running"):
+            _log.warning(
+                "job '%s' is cancelled: nobody waits for it, and its source may go on for ever;"
+                " job.wait() waits for its end, stop() says that this is meant",
+                self.name,
+            )
 
     def cancel_and_wait(self) -> None:
         """Cancel, and wait until the tasks have ended or were abandoned."""
@@ -155,6 +168,7 @@ class LocalJob(Job):
         except KeyboardInterrupt:
             self._left_alone = True
             _unfinished.discard(self)
+            _left.add(self)
             raise
 
     @contextmanager
@@ -212,6 +226,8 @@ def _settle_all() -> None:
     jobs, pressed = list(_unfinished), False
     for job in jobs:
         if by_interrupt or not job.is_bounded:
+            if not by_interrupt:
+                job.tell_of_the_end()
             job.stop()
     for job in jobs:
         try:
@@ -226,6 +242,8 @@ def _settle_all() -> None:
                 _leave_at_once()
     if pressed:
         _exit_as_interrupted()
+    elif by_interrupt and any(not job._coordinator.is_ended for job in (*jobs, *_left)):
+        _leave_at_once()
 
 
 def _leave_at_once() -> None:

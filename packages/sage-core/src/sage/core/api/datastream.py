@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, TypeGuard, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeGuard, Unpack, overload
 
 from sage.core.api._typevars import Accumulator, Record, Value
 from sage.core.api.connected_streams import ConnectedStreams
@@ -163,6 +163,68 @@ class DataStream(Generic[Record]):
     ) -> DataStream[Any]:
         """Puts out every item of ``function(record)``, an iterable or None."""
         return self._add("flatmap", function, args, kwargs, name, uid, parallelism, on_error)
+
+    @overload
+    def map_batches(
+        self,
+        function: type[Executes[list[Record], Iterable[Value]]],
+        *args: Any,
+        max_size: int = 128,
+        max_wait: float | None = None,
+        as_array: Literal[False] = False,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Value]: ...
+    @overload
+    def map_batches(
+        self,
+        function: Executes[list[Record], Iterable[Value]] | Callable[[list[Record]], Iterable[Value]],
+        *,
+        max_size: int = 128,
+        max_wait: float | None = None,
+        as_array: Literal[False] = False,
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[Value]: ...
+    @overload
+    def map_batches(
+        self,
+        function: Any,
+        *args: Any,
+        max_size: int = 128,
+        max_wait: float | None = None,
+        as_array: Literal[True],
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Any]: ...
+    def map_batches(
+        self,
+        function: Any,
+        *args: Any,
+        max_size: int = 128,
+        max_wait: float | None = None,
+        as_array: bool = False,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Any]:
+        """Many records in at once, any number out: ``function(records)``, as models and vector code want it.
+
+        Args:
+            function: gets a list of records, in order, and returns an iterable of what to put out.
+            max_size: records in a full batch. A smaller one comes at the end of input, or after ``max_wait``.
+            max_wait: seconds that a record may wait for company; None: until the batch is full.
+            as_array: give a NumPy array made of the records instead of a list.
+        """
+        options = {"max_size": max_size, "max_wait": max_wait, "as_array": as_array}
+        return self._add("map_batches", function, args, kwargs, name, uid, parallelism, on_error, options)
 
     @overload
     def keyby(
@@ -397,7 +459,7 @@ class DataStream(Generic[Record]):
         on_error: ErrorPolicy | None,
         options: Mapping[str, Any] | None = None,
     ) -> DataStream[Any]:
-        number = self._environment._builder.add(
+        number = self._environment._recorder().add(
             kind,
             given,
             location=users_location(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Environment"]
 
+_log = logging.getLogger("sage.job")
+
 
 class Environment(ABC):
     """Records a pipeline. Nothing is opened, started or imported before `submit`.
@@ -47,6 +50,7 @@ class Environment(ABC):
         self.env_uuid = str(uuid.uuid4())
         self._builder = GraphBuilder(name)
         self._job: Job | None = None
+        self._explained = False
 
     @overload
     def from_batch(
@@ -146,7 +150,7 @@ class Environment(ABC):
             service: any class with its constructor arguments, or an instance; its ``open(context)`` and ``close()``
                 are called if it has them. Each host has one instance, which many threads call at once.
         """
-        self._builder.add_service(name, describe_service(service, args, kwargs), users_location())
+        self._recorder().add_service(name, describe_service(service, args, kwargs), users_location())
 
     def explain(self) -> str:
         """The operators as declared and the tasks they will run as.
@@ -158,6 +162,7 @@ class Environment(ABC):
         from sage.core.plan.planner import make_plan
 
         graph = self._builder.build()
+        self._explained = True
         return explain(graph, make_plan(graph))
 
     def submit(self, autostop: bool = False, timeout: float | None = 300) -> Job:
@@ -176,13 +181,7 @@ class Environment(ABC):
         """
         from sage.core.api._capture import capture, capture_folder
 
-        if self._job is not None:
-            raise AlreadySubmittedError(
-                f"'{self.name}' was submitted before, as job {self._job.uuid}",
-                hint="one environment is one job: make a new environment for another run",
-                job=self._job.uuid,
-            )
-        graph = self._builder.build()
+        graph = self._recorder().build()
         folder = capture_folder()
         if folder is not None:
             self._job = capture(folder, graph, self.env_uuid, self._backend_name())
@@ -218,6 +217,8 @@ class Environment(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is None and self._job is None and len(self._builder) and not self._explained:
+            _log.warning("nothing of '%s' has run: env.submit() was not called before leaving it", self.name)
         self.close()
 
     @abstractmethod
@@ -228,10 +229,24 @@ class Environment(ABC):
     def _backend_name(self) -> str | None:
         """The backend asked for, None for whatever the JobManager is configured to use."""
 
+    def _recorder(self) -> GraphBuilder:
+        """Where declarations go, as long as they count.
+
+        Raises:
+            AlreadySubmittedError: what is declared now would be in no job.
+        """
+        if self._job is not None:
+            raise AlreadySubmittedError(
+                f"'{self.name}' was submitted before, as job {self._job.uuid}",
+                hint="one environment is one job: make a new environment for another run",
+                job=self._job.uuid,
+            )
+        return self._builder
+
     def _add_source(
         self, kind: str, given: Given, name: str | None, uid: str | None, parallelism: int, on_error: ErrorPolicy | None
     ) -> DataStream[Any]:
-        number = self._builder.add(
+        number = self._recorder().add(
             kind, given, location=users_location(), name=name, uid=uid, parallelism=parallelism, on_error=on_error
         )
         return DataStream(self, (Upstream(number),))

@@ -43,7 +43,7 @@ class LocalEnvironment(Environment):
         if error is not None and isinstance(self._job, LocalJob):
             self._job.cancel_and_wait()
         else:
-            self.close()
+            super().__exit__(kind, error, trace)
 
     def _start(self, graph: LogicalGraph) -> Job:
         from sage.core.api._local_job import LocalJob

@@ -93,7 +93,8 @@ class _InlineDeployment:
         for life in own:
             life.idle()
         if not own:
-            patience = min((life.task.patience for life in idle), default=math.inf)
+            waiting = [*idle, *(life for life in self._others if not life.ended)]
+            patience = min((life.task.patience for life in waiting), default=math.inf)
             patience = min(patience, max(0.0, deadline - time.monotonic()))
             self._signal.wait(None if patience == math.inf else patience)
 

@@ -473,7 +473,8 @@ def _job(ref: str | int, resource: str = "") -> str:
 
 def _target(path: str, query: Mapping[str, Any]) -> str:
     given = {name: value for name, value in query.items() if value is not None}
-    return f"{_ROOT}/{quote(path)}" + (f"?{urlencode(given)}" if given else "")
+    # What a terminal gave may be no text at all, and then fits no job: that is for the JobManager to say.
+    return f"{_ROOT}/{quote(path)}" + (f"?{urlencode(given, errors='surrogatepass')}" if given else "")
 
 
 def _timed_out(job: JobInfo, timeout: float | None) -> WaitTimeoutError:

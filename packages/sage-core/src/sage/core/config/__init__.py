@@ -2,7 +2,7 @@
 
 ::
 
-    schema (every setting, once) → kinds (what values may be)
+    schema (every setting, once; each section has its class there) → kinds (what values may be)
     loading → documents (YAML in), places (SAGE_HOME), problems (what is wrong, and where)
     describe → the settings as data, for ``sage config`` and the reference page;   token → the client's token
 """
@@ -17,45 +17,13 @@ if TYPE_CHECKING:
     from sage.core.config.loading import load, validate_value
     from sage.core.config.places import config_path, sage_home
     from sage.core.config.problems import ConfigProblem, parse_path
-    from sage.core.config.schema import (
-        Checkpoints,
-        Config,
-        Daemon,
-        Head,
-        Jobs,
-        Limits,
-        Logs,
-        Monitor,
-        Output,
-        Plugins,
-        Remote,
-        Security,
-        Ssh,
-        SshWorker,
-        Tls,
-        Worker,
-    )
+    from sage.core.config.schema import Config
     from sage.core.config.token import read_token, token_path
 
 __all__ = [
-    "Checkpoints",
     "Config",
     "ConfigProblem",
-    "Daemon",
-    "Head",
-    "Jobs",
-    "Limits",
-    "Logs",
-    "Monitor",
-    "Output",
-    "Plugins",
-    "Remote",
-    "Security",
     "SettingInfo",
-    "Ssh",
-    "SshWorker",
-    "Tls",
-    "Worker",
     "config_path",
     "fields",
     "load",
@@ -70,47 +38,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "describe": (
-        "SettingInfo",
-        "fields",
-        "plain_value_at",
-        "sections",
-        "to_plain",
-    ),
-    "loading": (
-        "load",
-        "validate_value",
-    ),
-    "places": (
-        "config_path",
-        "sage_home",
-    ),
-    "problems": (
-        "ConfigProblem",
-        "parse_path",
-    ),
-    "schema": (
-        "Checkpoints",
-        "Config",
-        "Daemon",
-        "Head",
-        "Jobs",
-        "Limits",
-        "Logs",
-        "Monitor",
-        "Output",
-        "Plugins",
-        "Remote",
-        "Security",
-        "Ssh",
-        "SshWorker",
-        "Tls",
-        "Worker",
-    ),
-    "token": (
-        "read_token",
-        "token_path",
-    ),
+    "describe": ("SettingInfo", "fields", "plain_value_at", "sections", "to_plain"),
+    "loading": ("load", "validate_value"),
+    "places": ("config_path", "sage_home"),
+    "problems": ("ConfigProblem", "parse_path"),
+    "schema": ("Config",),
+    "token": ("read_token", "token_path"),
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sage.core.engine.code import Code
 from sage.core.engine.failures import OperatorError, describe_failure
-from sage.core.engine.operators.base import Emit, Flow, RunningOperator
+from sage.core.engine.operators.base import ENDED, Emit, Flow, RunningOperator
 from sage.core.engine.operators.source import SourceOperator
 from sage.core.engine.output import Output
 
@@ -43,6 +43,7 @@ class Chain:
     Attributes:
         runs: for each input, ``run(records, keys)`` processes one batch; set by `open`.
         turn: ``turn(limit)`` lets the source take a turn; set by `open` if it does.
+        due: operators that may have something to emit without any input, and ``due()`` which does it.
         endings: ``ending(limit)``, to be called in order at the end of input, each until it answers ``ENDED``: they
             emit what was held back until then.
     """
@@ -59,6 +60,7 @@ class Chain:
         self.operators = tuple(operators)
         self.code = Code(title)
         self.endings: list[Callable[[int], int]] = []
+        self.due: list[tuple[RunningOperator, Callable[[], int]]] = []
         self._hops = hops
         self.runs: dict[int, Callable[[list[Any], list[Any] | None], None]] = {}
         self._inputs = dict(inputs)
@@ -119,8 +121,15 @@ class Chain:
                 header = f"for {record}, {key} in zip({ahead}, keys):" if key else f"for {record} in {ahead}:"
                 with code.block(header):
                     self._generate(first, Flow(record, count, key, number))
-        endings = []
+        endings, due = [], []
         for number, operator in enumerate(self.operators):
+            if operator.gathers:
+                with code.function(f"def due_{number}(limit=0):", self._write_counts):
+                    operator.generate_due(code, self._emit_from(operator))
+                    self._drain_side_outputs(operator)
+                    code.line(f"return {ENDED}")
+                due.append((operator, f"due_{number}"))
+                endings.append(f"due_{number}")
             held_back = operator.held_back()
             if held_back is not None:
                 with code.function(f"def ending_{number}(limit):", self._write_counts):
@@ -131,6 +140,7 @@ class Chain:
             self.turn = functions["turn"]
         self.runs = {number: functions[f"run_{number}"] for number in self._inputs}
         self.endings = [functions[name] for name in endings]
+        self.due = [(operator, functions[name]) for operator, name in due]
 
     def _generate(self, operator: RunningOperator, flow: Flow) -> None:
         """Write what an operator, and all that follows it, does with the record of ``flow``."""
@@ -152,6 +162,7 @@ class Chain:
     def _emit_from(self, operator: RunningOperator, tag: str | None = None) -> Emit:
         def emit(flow: Flow) -> None:
             self._counts.append((operator, "records_out", flow.count))
+            self.code.line("pass")  # where nobody takes what is put out
             for hop in self._hops.get(operator.spec.id, ()):
                 if hop.tag != tag:
                     continue

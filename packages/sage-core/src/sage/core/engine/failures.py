@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -72,6 +73,7 @@ class OperatorError(Exception):
         try:
             yield
         except BaseException as error:
+            _cut_off(error)
             raise cls(operator, phase, error, users_frames(trace_of(error))) from error
 
 
@@ -97,7 +99,9 @@ def _described(error: BaseException, subtask: int | None) -> FailureInfo:
     phase = "" if error.phase == "execute" else f" in {error.phase}()"
     return FailureInfo(
         kind="user_code",
-        message=_bounded(f"{spec.kind} '{spec.name}' failed{phase}: {_headline(cause)}", _MAX_MESSAGE),
+        message=_bounded(
+            f"{spec.kind} '{spec.name}' failed{phase}: {_headline(cause)}{_whereabouts(cause)}", _MAX_MESSAGE
+        ),
         operator=spec.name,
         uid=spec.uid,
         subtask=subtask,
@@ -138,6 +142,21 @@ def describe_backend_failure(error: BaseException) -> FailureInfo:
     )
 
 
+def _cut_off(error: BaseException) -> None:
+    """Take a failure of the engine's out of the context of what user code raised, as when it was closing after that.
+
+    It is told already, and user code has nothing to do with the engine's way there.
+    """
+    context = vars(BaseException)["__context__"]  # also where a class hides it
+    seen: set[int] = set()  # user code may have tied contexts into a ring
+    while (before := context.__get__(error)) is not None and id(error) not in seen:
+        if type(before) is OperatorError:
+            context.__set__(error, None)
+            return
+        seen.add(id(error))
+        error = before
+
+
 def safe_repr(value: Any, limit: int = _MAX_RECORD) -> str:
     """A bounded ``repr`` that never raises."""
     try:
@@ -165,6 +184,17 @@ def _headline(error: BaseException) -> str:
 def _name(kind: type) -> str:
     """The name of a class, whatever its metaclass would say."""
     return str(vars(type)["__name__"].__get__(kind))
+
+
+def _whereabouts(error: BaseException) -> str:
+    """The current folder, if a relative path led nowhere: under a JobManager it is the job's own, not the user's."""
+    path = error.filename if isinstance(error, FileNotFoundError) else None
+    if not isinstance(path, str) or not path or Path(path).is_absolute():
+        return ""
+    try:
+        return f" (the current folder is {Path.cwd()})"
+    except OSError:  # somebody removed it
+        return " (the current folder is gone)"
 
 
 def _type_name(error: BaseException) -> str:

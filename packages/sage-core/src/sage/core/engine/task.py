@@ -139,6 +139,8 @@ class Task:
                 return self._wait(math.inf)
         if self._endings is not None:
             return self._finish(self._endings)
+        if self.chain.due and self._do_what_is_due():
+            return "again"
         return self._consume() if self.chain.source is None else self._produce()
 
     def idle(self) -> None:
@@ -155,6 +157,16 @@ class Task:
         """How to wait, if it is for news of a source that has a way of its own."""
         source = self.chain.source
         return source.wait if source is not None and self.patience < math.inf else None
+
+    def _do_what_is_due(self) -> bool:
+        """Let operators emit what has waited long enough. Returns whether there was any."""
+        now = time.perf_counter()
+        late = [emit for operator, emit in self.chain.due if operator.deadline <= now]
+        for emit in late:
+            self._call(emit)
+        if late:
+            self._free = self._flush(partial=True)
+        return bool(late)
 
     def _produce(self) -> Step:
         source = self.chain.source
@@ -237,6 +249,9 @@ class Task:
         return free
 
     def _wait(self, patience: float) -> Step:
+        if self.chain.due and self._free:
+            deadline = min(operator.deadline for operator, _ in self.chain.due)
+            patience = max(0.0, min(patience, deadline - time.perf_counter()))
         self.patience = patience
         return "wait"
 

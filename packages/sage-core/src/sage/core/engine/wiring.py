@@ -17,6 +17,7 @@ from sage.core.engine.operators.filter import FilterOperator
 from sage.core.engine.operators.flatmap import FlatMapOperator
 from sage.core.engine.operators.keyby import KeyByOperator
 from sage.core.engine.operators.map import FilterMapOperator, MapOperator
+from sage.core.engine.operators.map_batches import MapBatchesOperator
 from sage.core.engine.operators.reduce import ReduceOperator
 from sage.core.engine.operators.sink import SinkOperator
 from sage.core.engine.operators.source import BatchOperator, CollectionOperator, StreamSourceOperator
@@ -34,6 +35,7 @@ _KINDS: Mapping[str, type[RunningOperator]] = {
     "source": StreamSourceOperator,
     "map": MapOperator,
     "filter_map": FilterMapOperator,
+    "map_batches": MapBatchesOperator,
     "comap": CoMapOperator,
     "filter": FilterOperator,
     "flatmap": FlatMapOperator,

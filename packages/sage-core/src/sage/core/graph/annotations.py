@@ -52,9 +52,13 @@ MAPPINGS = frozenset(
 )
 """Types whose first argument is their keys."""
 
-_TAKING = frozenset({"map", "filter", "filter_map", "flatmap", "keyby", "reduce", "aggregate", "comap", "sink"})
-_MAKING = frozenset({"map", "filter_map", "flatmap", "reduce", "aggregate", "comap", "batch", "source", "collection"})
-"""The kinds whose functions are called with one record, and those that make records; of others nothing is known."""
+_TAKING = frozenset(
+    {"aggregate", "comap", "filter", "filter_map", "flatmap", "keyby", "map", "map_batches", "reduce", "sink"}
+)
+_MAKING = frozenset(
+    {"aggregate", "batch", "collection", "comap", "filter_map", "flatmap", "map", "map_batches", "reduce", "source"}
+)
+"""The kinds whose functions take records, and those that make some; of others nothing is known."""
 
 _AFTER_ACCUMULATED = frozenset({"reduce", "aggregate"})
 """Kinds whose functions are called with what was accumulated first, and the record second."""
@@ -66,6 +70,8 @@ def takes(operator: Operator, input: int) -> Any:
         return Any
     function, bound = _called(operator.function, _method(operator.kind, input), input)
     found = parameter_type(function, 1 if operator.kind in _AFTER_ACCUMULATED else 0, bound)
+    if operator.kind == "map_batches":
+        return Any if operator.options.get("as_array") else _items(found)
     return _bracketed(operator.function, "In", "Value") if found is None else found
 
 
@@ -95,7 +101,7 @@ def _made(spec: FunctionSpec, kind: str) -> Any:
     found = return_type(_called(spec, method, 0)[0])
     if found is None:
         return _bracketed(spec, "Out", "Value")
-    if kind == "flatmap":
+    if kind in ("flatmap", "map_batches"):
         return _items(found)
     if kind in ("batch", "filter_map", "source"):
         return _without(found, kind)

@@ -27,14 +27,20 @@ _ARGUMENTS = {"batch": 0, "source": 0, "reduce": 2}
 
 
 _NO_GENERATOR = frozenset({"sink", "filter", "keyby", "reduce"})
+_BASES = {
+    "comap": "CoMapFunction",
+    "filter_map": "MapFunction",
+    "flatmap": "FlatMapFunction",
+    "keyby": "KeyByFunction",
+    "map_batches": "BaseFunction",
+}
 _SOURCES = {
     "batch": "return one record a call, or give env.from_batch a generator function instead of a class",
     "source": "return one record a call; env.from_batch takes a generator function, and reads what it yields",
 }
-_KEYWORDS = ("name", "uid", "parallelism", "on_error", "final")
+_KEYWORDS = ("name", "uid", "parallelism", "on_error", "final", "max_size", "max_wait", "as_array")
 """What methods of streams and environments take themselves; the others go to the function's constructor."""
 
-_BASES = {"keyby": "KeyByFunction", "flatmap": "FlatMapFunction", "comap": "CoMapFunction", "filter_map": "MapFunction"}
 _INSTEAD = {"aggregate": "", "comap": ", or one callable for each stream"}
 """Kinds that no single callable serves, and what else does."""
 

@@ -53,7 +53,11 @@ def _outgoing(operator: Operator, incoming: _Stream, inputs: int) -> _Stream:
 
 
 def _mismatch(operator: Operator, input: int, wanted: Any, origins: list[_Origin]) -> Problem:
-    method = {"comap": f"its map{input} takes", "aggregate": "its add takes"}.get(operator.kind, "takes")
+    method = {
+        "aggregate": "its add takes",
+        "comap": f"its map{input} takes",
+        "map_batches": "takes batches of",
+    }.get(operator.kind, "takes")
     names = [show(wanted), *(show(given) for given, _ in origins)]
     if names[0] in names[1:]:  # two types of one name
         names = [_in_full(wanted), *(_in_full(given) for given, _ in origins)]

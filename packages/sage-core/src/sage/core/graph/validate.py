@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from sage.core.errors import Problem
 from sage.core.graph.model import LogicalGraph, Operator
 from sage.core.graph.policy import FAIL, ErrorPolicy
@@ -25,6 +27,7 @@ def validate(graph: LogicalGraph) -> list[Problem]:
     feeding = {edge.source for edge in graph.edges}
     for operator in graph.operators:
         problems += _check_names(operator)
+        problems += _check_options(operator)
         problems += _check_policy(operator)
         problems += _check_parallelism(operator, keyed=operator.id in keyed)
         if operator.id not in feeding and operator.kind != "sink":
@@ -69,6 +72,18 @@ def _check_names(operator: Operator) -> list[Problem]:
         for what, value in given.items()
         if not isinstance(value, str) or not value
     ]
+
+
+def _check_options(operator: Operator) -> list[Problem]:
+    if operator.kind != "map_batches":
+        return []
+    size, wait = operator.options["max_size"], operator.options["max_wait"]
+    problems = []
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        problems.append(_problem(operator, f"max_size must be a whole number from 1, not {size!r}"))
+    if wait is not None and (isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < math.inf):
+        problems.append(_problem(operator, f"max_wait must be a number of seconds, or None, not {wait!r}"))
+    return problems
 
 
 def _check_policy(operator: Operator) -> list[Problem]:

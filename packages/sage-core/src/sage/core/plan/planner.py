@@ -27,7 +27,7 @@ def make_plan(graph: LogicalGraph) -> ExecutionPlan:
     nested: dict[int, int] = {}
     for operator in graph.operators:
         inputs = graph.inputs_of(operator.id)
-        loops = 1 if operator.kind == "flatmap" else 0
+        loops = 1 if operator.kind in ("flatmap", "map_batches") else 0
         depth[operator.id], nested[operator.id] = 1, loops
         if len(inputs) == 1 and _chains(inputs[0], operators[inputs[0].source], operator):
             upstream = inputs[0].source

@@ -19,6 +19,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect
 
 from sage.core.errors import InternalError, LimitExceededError, NotAllowedError, SageError
+from sage.runtime.jobmanager.allowance import Allowance
 from sage.runtime.jobmanager.limits import Limits
 from sage.runtime.jobmanager.problems import BusyError, RequestError, problem
 
@@ -75,21 +76,13 @@ class RefusalLog:
     def __init__(
         self, *, burst: int = 20, per_second: float = 0.5, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._burst = float(burst)
-        self._rate = per_second
-        self._clock = clock
-        self._credit = self._burst
-        self._at = clock()
+        self._allowance = Allowance(per_second=per_second, burst=burst, clock=clock)
         self._left_out = 0
 
     def add(self, peer: str, method: str, reason: str) -> None:
-        now = self._clock()
-        self._credit = min(self._burst, self._credit + (now - self._at) * self._rate)
-        self._at = now
-        if self._credit < 1:
+        if not self._allowance.take():
             self._left_out += 1
             return
-        self._credit -= 1
         more = f" (and {self._left_out} more requests were refused before)" if self._left_out else ""
         self._left_out = 0
         _log.warning("refused %s from %s: %s%s", method, peer, reason, more)

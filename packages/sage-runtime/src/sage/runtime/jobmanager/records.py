@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from sage.runtime.jobmanager.home import Home
 from sage.runtime.jobmanager.offload import Offload
 from sage.runtime.jobmanager.store import Row
 from sage.runtime.shim.events import EventsCorruptError, read_events
+from sage.runtime.shim.failure import clean_failure
+from sage.runtime.shim.files import read_json
 
 __all__ = ["Records", "Totals", "job_json"]
 
@@ -75,8 +76,8 @@ class Records:
             while len(self._ends) > _CACHED:
                 self._ends.popitem(last=False)
         return Totals(
-            sum(item.records_out for item in metrics.operators if item.uid in ends.sources),
-            sum(item.records_in for item in metrics.operators if item.uid in ends.sinks),
+            _sum(item.records_out for item in metrics.operators if item.uid in ends.sources),
+            _sum(item.records_in for item in metrics.operators if item.uid in ends.sinks),
         )
 
     async def graph(self, row: Row) -> Mapping[str, Any]:
@@ -102,7 +103,7 @@ class Records:
         found = []
         for event in await self.events(row):
             if event["state"] == "failed" and isinstance(event.get("failure"), dict):
-                failure = FailureInfo.from_json(event["failure"]).to_json()
+                failure = FailureInfo.from_json(clean_failure(event["failure"])).to_json()
                 found.append({**failure, "time": event.get("time"), "attempt": event.get("attempt", 1)})
         return found
 
@@ -142,10 +143,14 @@ def _info(row: Row, tasks: int, services: int, totals: Totals) -> JobInfo:
     )
 
 
+def _sum(counts: Iterable[int]) -> int:
+    """What the index can hold of a sum."""
+    return min(sum(counts), _LARGEST_COUNT - 1)
+
+
 def _read_metrics(path: Path) -> JobMetrics:
     try:
-        with path.open("rb") as file:
-            metrics = JobMetrics.from_json(json.loads(file.read(_LARGEST_METRICS)))
+        metrics = JobMetrics.from_json(read_json(str(path), limit=_LARGEST_METRICS))
         counts = [metrics.tasks, metrics.running_tasks, metrics.services]
         for item in metrics.operators:
             counts += [item.parallelism, item.records_in, item.records_out]

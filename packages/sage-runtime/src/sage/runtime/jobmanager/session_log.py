@@ -17,6 +17,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sage.runtime.jobmanager.allowance import Allowance
+
 __all__ = ["LineBudget", "SessionLog", "plain"]
 
 _QUEUE_LENGTH = 20_000
@@ -186,25 +188,17 @@ class LineBudget:
     ) -> None:
         self._prefix = prefix
         self._write = write
-        self._rate = per_second
-        self._burst = float(burst)
-        self._clock = clock
-        self._credit = float(burst)
-        self._at = clock()
+        self._allowance = Allowance(per_second=per_second, burst=burst, clock=clock)
         self._left_out = 0
         self._skipped = 0
 
     def add(self, lines: list[str]) -> None:
         """Pass on the lines that the budget allows; the count of others is told when it is over."""
-        now = self._clock()
-        self._credit = min(self._burst, self._credit + (now - self._at) * self._rate)
-        self._at = now
-        allowed = min(len(lines), int(self._credit))
+        allowed = self._allowance.take(len(lines))
         if allowed:
             self.settle()
         for line in lines[:allowed]:
             self._write(f"{self._prefix} | {plain(line)}")
-        self._credit -= allowed
         self._left_out += len(lines) - allowed
 
     def skip(self, size: int) -> None:

@@ -16,40 +16,12 @@ from sage.runtime.shim.processes import ProcessIdentity, boot_id, is_alive
 __all__ = [
     "append_event",
     "cause_of_death",
-    "columns_of",
     "ends_within",
     "find_shim",
     "is_owned",
     "recorded_shim",
     "write_end",
 ]
-
-
-def columns_of(event: Mapping[str, Any]) -> dict[str, Any]:
-    """What an event changes in the index."""
-    state = event["state"]
-    columns: dict[str, Any] = {
-        "state": state,
-        "mark": None,
-        "reason": _storable(event.get("reason")),
-        "seq": event["seq"],
-        "attempt": event.get("attempt", 1),
-        "epoch": event.get("epoch", 0),
-    }
-    if state == "running":
-        columns["started_at"] = event["time"]
-        columns["tasks"] = event.get("tasks") or 0
-        columns["services"] = event.get("services") or 0
-    if state in ENDED_STATES:
-        columns["ended_at"] = event["time"]
-    if state in ("failing", "failed") and isinstance(event.get("failure"), dict):
-        columns["failure"] = FailureInfo.from_json(event["failure"])
-    return columns
-
-
-def _storable(text: str | None) -> str | None:
-    """The text with lone surrogates, which what a job says may hold, in a form that the index can take."""
-    return None if text is None else text.encode("utf-8", "backslashreplace").decode()
 
 
 def append_event(path: Path, state: str, reason: str | None, last: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,33 +2,26 @@
 
 The database is an index: what a job is and went through is in its folder. A row says which jobs were acknowledged,
 gives each its number (once, never again), and answers lists without opening a thousand files.
-
-Writes that arrive while another is being flushed share one transaction, each in a savepoint of its own, so that a
-burst of submissions costs few flushes and a failing write takes nobody else's with it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import queue
 import re
 import sqlite3
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sage.core.errors import AmbiguousRefError, LimitExceededError, NotFoundError, SageError
+from sage.core.errors import AmbiguousRefError, NotFoundError
 from sage.core.models import ENDED_STATES, FailureInfo
-from sage.runtime.jobmanager.problems import BusyError
+from sage.runtime.jobmanager.database import DatabaseThread, StoreError, Work, connect
 
-__all__ = ["NewJob", "Query", "Row", "Store", "StoreError"]
+__all__ = ["NewJob", "Query", "Row", "Store"]
 
 T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], T]
 
 _SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -59,18 +52,9 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_by_state ON jobs (state, number);
 CREATE INDEX jobs_by_name ON jobs (name, number);
 """
-_QUEUE_LENGTH = 4096
-_BATCH = 256
 _PREFIX = re.compile(r"[0-9a-f][0-9a-f-]{3,35}")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _SHOWN_MATCHES = 5
-
-
-class StoreError(SageError):
-    """The index of jobs cannot be opened, read or written."""
-
-    code = "store"
-    exit_code = 10
 
 
 @dataclass(frozen=True)
@@ -150,12 +134,12 @@ class Store:
         if not existed:
             _refuse_to_forget(path, jobs)
         with _Explained(path):
-            writer = _connect(path)
+            writer = connect(path)
             _migrate(writer, path, existed)
-            reader = _connect(path)
+            reader = connect(path)
             reader.execute("PRAGMA query_only = ON")
-        self._writer = _Thread("store-writer", writer, writes=True)
-        self._reader = _Thread("store-reader", reader, writes=False)
+        self._writer = DatabaseThread("store-writer", writer, writes=True)
+        self._reader = DatabaseThread("store-reader", reader, writes=False)
 
     def close(self, timeout: float = 10.0) -> None:
         """Finish what was asked, then close both connections."""
@@ -221,90 +205,6 @@ class Store:
         return await asyncio.wrap_future(self._reader.ask(work))
 
 
-class _Thread:
-    """Owns one connection and does what it is asked, in order."""
-
-    def __init__(self, name: str, connection: sqlite3.Connection, *, writes: bool) -> None:
-        self._connection = connection
-        self._writes = writes
-        self._asked: queue.Queue[tuple[Work[Any], Future[Any]] | None] = queue.Queue(_QUEUE_LENGTH)
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    def ask(self, work: Work[T]) -> Future[T]:
-        future: Future[T] = Future()
-        if self._closed:
-            raise BusyError("the JobManager is stopping", hint="try again when it has started anew")
-        try:
-            self._asked.put_nowait((work, future))
-        except queue.Full:
-            raise BusyError("the index of jobs is busy", hint="try again in a moment") from None
-        return future
-
-    def stop(self, timeout: float) -> None:
-        self._closed = True
-        self._asked.put(None, timeout=timeout)
-        self._thread.join(timeout)
-
-    def _run(self) -> None:
-        try:
-            while (first := self._asked.get()) is not None:
-                batch = [first]
-                last = False
-                while len(batch) < _BATCH and not self._asked.empty():
-                    following = self._asked.get()
-                    if following is None:
-                        last = True
-                        break
-                    batch.append(following)
-                self._do(batch)
-                if last:
-                    return
-        finally:
-            self._connection.close()
-
-    def _do(self, batch: list[tuple[Work[Any], Future[Any]]]) -> None:
-        done: list[tuple[Future[Any], Any]] = []
-        try:
-            if self._writes:
-                self._connection.execute("BEGIN IMMEDIATE")
-            for work, future in batch:
-                if not future.set_running_or_notify_cancel():
-                    continue
-                try:
-                    done.append((future, self._one(work)))
-                except Exception as error:
-                    if self._writes and not self._connection.in_transaction:
-                        raise  # a full disk, for one, makes SQLite roll back everything
-                    future.set_exception(_translated(error))
-            if self._writes:
-                self._connection.execute("COMMIT")
-        except Exception as error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            for future in [item[1] for item in batch]:
-                if not future.done():
-                    future.set_exception(_translated(error))
-            return
-        for future, result in done:
-            future.set_result(result)
-
-    def _one(self, work: Work[Any]) -> Any:
-        if not self._writes:
-            return work(self._connection)
-        self._connection.execute("SAVEPOINT one")
-        try:
-            result = work(self._connection)
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK TO one")
-                self._connection.execute("RELEASE one")
-            raise
-        self._connection.execute("RELEASE one")
-        return result
-
-
 class _Explained:
     """Turns what SQLite says while opening into a StoreError that says what to do."""
 
@@ -334,13 +234,6 @@ def _refuse_to_forget(path: Path, jobs: Path) -> None:
         )
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
-
-
 def _migrate(connection: sqlite3.Connection, path: Path, existed: bool) -> None:
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
@@ -356,14 +249,6 @@ def _migrate(connection: sqlite3.Connection, path: Path, existed: bool) -> None:
         if existed and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise StoreError(f"{path} is no index of jobs", hint="move the file away", path=str(path))
         connection.executescript(f"BEGIN;\n{_SCHEMA}\nPRAGMA user_version = {_SCHEMA_VERSION};\nCOMMIT;")
-
-
-def _translated(error: Exception) -> Exception:
-    if not isinstance(error, sqlite3.Error):
-        return error
-    if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
-        return LimitExceededError("the disk of the JobManager is full", hint="free some room there", status=507)
-    return StoreError(f"the index of jobs failed: {error}", hint="see the JobManager's session log")
 
 
 def _submit(connection: sqlite3.Connection, job: NewJob) -> tuple[Row, bool]:

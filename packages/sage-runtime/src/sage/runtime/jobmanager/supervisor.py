@@ -1,8 +1,8 @@
 """The life of jobs as the daemon has a hand in it: who waits, who starts, who is attended, who is gone.
 
 Each started job is attended by one task: it starts the shim (or finds it, where an earlier daemon did), listens to its
-events, brings them into the index and to whoever waits, and, should the shim die, makes sure that nothing of the job is
-left before it writes the job's end itself. What the events file says is true; the index and the readers follow it.
+events and has them told, and, should the shim die, makes sure that nothing of the job is left before it writes the
+job's end itself. What the events file says is true; the index and the readers follow it (see ``chronicle``).
 """
 
 from __future__ import annotations
@@ -11,25 +11,24 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from sage.core.errors import NotFoundError, SageError, WrongStateError
+from sage.core.errors import NotFoundError, WrongStateError
 from sage.core.models import ENDED_STATES, FailureInfo
-from sage.runtime.jobmanager.events import Change, Hub
+from sage.runtime.jobmanager.attended_job import AttendedJob
+from sage.runtime.jobmanager.chronicle import Chronicle
+from sage.runtime.jobmanager.events import Hub
 from sage.runtime.jobmanager.failpoints import failpoint
 from sage.runtime.jobmanager.home import Home
 from sage.runtime.jobmanager.joblog import LogFeed
 from sage.runtime.jobmanager.offload import Offload
 from sage.runtime.jobmanager.records import Records
-from sage.runtime.jobmanager.session_log import LineBudget, SessionLog, plain
+from sage.runtime.jobmanager.session_log import LineBudget, SessionLog
 from sage.runtime.jobmanager.shims import (
     append_event,
     cause_of_death,
-    columns_of,
     ends_within,
     find_shim,
     is_owned,
@@ -40,9 +39,9 @@ from sage.runtime.jobmanager.store import Row, Store
 from sage.runtime.jobmanager.watch import FolderWatch
 from sage.runtime.run_dir import job_socket, run_dir
 from sage.runtime.shim.client import ShimClient, ShimUnreachableError, wait_exit
-from sage.runtime.shim.events import EventsCorruptError, EventsFile, EventsFileBusyError, now, read_events
+from sage.runtime.shim.events import EventsCorruptError, EventsFile, EventsFileBusyError, now
 from sage.runtime.shim.files import write_json
-from sage.runtime.shim.processes import ProcessIdentity, boot_id, send_signal
+from sage.runtime.shim.processes import boot_id, send_signal
 from sage.runtime.shim.start import ShimStartError, start_shim
 from sage.runtime.shim.sweep import end_processes
 
@@ -76,35 +75,6 @@ class SupervisorSettings:
     log_keep: int = 3
 
 
-class _Job:
-    """An unfinished job."""
-
-    def __init__(self, row: Row, folder: Path) -> None:
-        self.number = row.number
-        self.uuid = row.uuid
-        self.folder = folder
-        self.row = row
-        self.seq = row.seq
-        self.last: Mapping[str, Any] = {"state": row.state, "attempt": row.attempt, "epoch": row.epoch}
-        # Held while the daemon itself writes the events file or starts the shim.
-        self.lock = asyncio.Lock()
-        self.moved = asyncio.Condition()
-        self.ended = asyncio.Event()
-        self.gone = asyncio.Event()
-        self.started = False
-        self.damaged = False
-        self.shim: ProcessIdentity | None = None
-        self.end_note: tuple[str, Row] | None = None
-
-    @property
-    def events_path(self) -> Path:
-        return self.folder / "events.jsonl"
-
-    @property
-    def state(self) -> str:
-        return str(self.last["state"])
-
-
 class Supervisor:
     """Attends all unfinished jobs. Belongs to one event loop; `start` first, `stop` last."""
 
@@ -121,15 +91,14 @@ class Supervisor:
     ) -> None:
         self._home = home
         self._store = store
-        self._records = records
-        self._hub = hub
+        self._chronicle = Chronicle(store, records, hub, offload)
         self._watch = watch
         self._offload = offload
         self._session = session
         self._settings = settings
         self._sockets = run_dir(home.root)
-        self._jobs: dict[int, _Job] = {}
-        self._waiting: dict[int, _Job] = {}
+        self._jobs: dict[int, AttendedJob] = {}
+        self._waiting: dict[int, AttendedJob] = {}
         self._running: set[int] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = False
@@ -140,10 +109,10 @@ class Supervisor:
     async def start(self) -> None:
         """Take up every unfinished job: attend those that have a shim, queue those that were never started."""
         for row in await self._store.unfinished():
-            job = _Job(row, self._home.job(row.uuid))
+            job = AttendedJob(row, self._home.job(row.uuid))
             self._jobs[job.number] = job
             try:
-                if not await self._catch_up(job):
+                if not await self._chronicle.catch_up(job):
                     self._let_go(job)
                     continue
             except EventsCorruptError:
@@ -162,6 +131,7 @@ class Supervisor:
     async def stop(self) -> None:
         """Let go of all jobs; they go on under their shims."""
         self._stopping = True
+        self._chronicle.stop()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -176,10 +146,9 @@ class Supervisor:
 
     def submit(self, row: Row) -> None:
         """Take up a job that was just acknowledged."""
-        job = _Job(row, self._home.job(row.uuid))
+        job = AttendedJob(row, self._home.job(row.uuid))
         self._jobs[job.number] = job
-        self._note_state(job, None, row)
-        self._hub.publish(Change(row, {**job.last, "seq": row.seq, "time": row.created_at, "reason": None}))
+        self._chronicle.submitted(job)
         self._waiting[job.number] = job
         self._pump()
         if job.number in self._waiting:
@@ -206,14 +175,14 @@ class Supervisor:
             if not job.started and job.state in _NOT_STARTED:
                 self._waiting.pop(job.number, None)
                 event = await self._offload.launch(append_event, job.events_path, "cancelled", reason, job.last)
-                await self._index(job, event)
+                await self._chronicle.add(job, event)
                 self._let_go(job)
                 return job.row
         if job.state not in _CANCELLING and not job.ended.is_set():
             try:
                 await self._shim(job).cancel(self._settings.grace, reason)
             except ShimUnreachableError as error:
-                await self._until(job, ENDED_STATES, _STATE_PATIENCE)
+                await job.until(ENDED_STATES, _STATE_PATIENCE)
                 if not job.ended.is_set():
                     raise WrongStateError(
                         f"job {job.number} cannot be asked to end: {error.message}",
@@ -223,7 +192,7 @@ class Supervisor:
                 raise WrongStateError(
                     f"job {row.number} is {job.state} already", job=job.uuid, state=job.state
                 ) from error
-            await self._until(job, ENDED_STATES | _CANCELLING, _STATE_PATIENCE)
+            await job.until(ENDED_STATES | _CANCELLING, _STATE_PATIENCE)
         return job.row
 
     async def wait_gone(self, number: int, seconds: float) -> bool:
@@ -257,15 +226,20 @@ class Supervisor:
         if await self._offload.launch(end_processes, str(job.folder)):
             return False
         reason = "its history is damaged"
-        await self._update(job, {"state": "failed", "mark": None, "reason": reason, "ended_at": now()})
+        await self._chronicle.update(job, {"state": "failed", "mark": None, "reason": reason, "ended_at": now()})
         job.ended.set()
         self._let_go(job)
         return True
 
     def forget(self, row: Row, by: str) -> None:
         """A job was deleted, by whom."""
-        self._note(f"job {row.number} deleted by {by}")
-        self._hub.publish(Change(row, deleted=True))
+        self._chronicle.deleted(row, by)
+
+    async def _reread(self, row: Row) -> Row:
+        newest = await self._store.by_uuid(row.uuid)
+        if newest is None:
+            raise NotFoundError(f"there is no job {row.number} any more")
+        return newest
 
     # The queue
 
@@ -276,23 +250,24 @@ class Supervisor:
             job = self._waiting.pop(next(iter(self._waiting)))
             self._attend(job, adopt=False)
 
-    async def _note_queued(self, job: _Job) -> None:
+    async def _note_queued(self, job: AttendedJob) -> None:
         async with job.lock:
             if job.state != "submitted" or job.started:
                 return
             limit = self._settings.max_running
             reason = f"waits: {limit} jobs may run at once" if limit else "waits: this JobManager starts no jobs now"
             event = await self._offload.launch(append_event, job.events_path, "queued", reason, job.last)
-            await self._index(job, event)
+            await self._chronicle.add(job, event)
 
     # Attending one job
 
-    def _attend(self, job: _Job, *, adopt: bool) -> None:
+    def _attend(self, job: AttendedJob, *, adopt: bool) -> None:
         self._running.add(job.number)
         job.started = adopt
+        job.tell_end_later = True
         self._background(self._attended(job, adopt=adopt), f"job-{job.number}")
 
-    async def _attended(self, job: _Job, *, adopt: bool) -> None:
+    async def _attended(self, job: AttendedJob, *, adopt: bool) -> None:
         feed = LogFeed(
             self._offload,
             self._watch,
@@ -312,26 +287,26 @@ class Supervisor:
         except Exception:
             # Whatever went wrong, the job's folder tells the truth; the next start of the daemon takes it up again.
             _log.exception("job %d: no longer attended because of an error in the JobManager", job.number)
-            await self._mark(job, "lost", "the JobManager failed while attending it; restart the JobManager")
+            await self._chronicle.mark(job, "lost", "the JobManager failed while attending it; restart the JobManager")
         finally:
             feed.finish()
             self._running.discard(job.number)
             self._pump()
         await feeding
-        self._note_end(job)
+        self._chronicle.tell_end(job)
 
-    def _let_go(self, job: _Job) -> None:
+    def _let_go(self, job: AttendedJob) -> None:
         """Nothing of the job is left, and nothing more will be done for it."""
         self._jobs.pop(job.number, None)
         job.gone.set()
 
-    async def _feed(self, job: _Job, feed: LogFeed, adopt: bool) -> None:
+    async def _feed(self, job: AttendedJob, feed: LogFeed, adopt: bool) -> None:
         try:
             await feed.run(None if adopt else 0)
         except OSError as error:
             _log.warning("job %d: its output does not reach the session log: %s", job.number, error)
 
-    async def _start(self, job: _Job) -> None:
+    async def _start(self, job: AttendedJob) -> None:
         retry = _SHORTEST_RETRY
         while True:
             async with job.lock:
@@ -348,9 +323,9 @@ class Supervisor:
             await asyncio.sleep(retry)
             retry = min(2 * retry, _LONGEST_RETRY)
         for event in written:
-            await self._index(job, event)
+            await self._chronicle.add(job, event)
 
-    def _launch(self, job: _Job) -> list[dict[str, Any]]:
+    def _launch(self, job: AttendedJob) -> list[dict[str, Any]]:
         """Write `queued` and ``job.json``, start the shim; blocks. Returns the events that were written here."""
         written: list[dict[str, Any]] = []
         try:
@@ -382,7 +357,7 @@ class Supervisor:
                     )
         return written
 
-    def _order(self, job: _Job) -> dict[str, Any]:
+    def _order(self, job: AttendedJob) -> dict[str, Any]:
         """What ``job.json`` tells the shim."""
         row, settings = job.row, self._settings
         return {
@@ -399,45 +374,45 @@ class Supervisor:
             "socket": str(job_socket(self._sockets, row.uuid)),
         }
 
-    async def _listen(self, job: _Job) -> None:
+    async def _listen(self, job: AttendedJob) -> None:
         """Bring over the shim's events until the job has ended, or its shim has."""
         retry = _SHORTEST_RETRY
         while True:
             try:
                 if job.row.mark is not None:
                     await self._shim(job).ping()
-                    await self._mark(job, None, None)
+                    await self._chronicle.mark(job, None, None)
                 async with aclosing(self._shim(job).subscribe(job.seq)) as events:
                     async for event in events:
-                        await self._index(job, event)
+                        await self._chronicle.add(job, event)
                         retry = _SHORTEST_RETRY
                 trouble = "it closed the stream of events before the job had ended"
             except ShimUnreachableError as error:
                 trouble = error.message
-            if not await self._catch_up(job):
+            if not await self._chronicle.catch_up(job):
                 return
             shim = await self._offload.read(find_shim, job.folder)
             if shim is None:
                 await self._bury(job)
                 return
             if retry > _UNANSWERED:
-                await self._mark(job, "lost", f"its shim (process {shim.pid}) does not answer: {trouble}")
+                await self._chronicle.mark(job, "lost", f"its shim (process {shim.pid}) does not answer: {trouble}")
             await ends_within(shim, retry)
             retry = min(2 * retry, _LONGEST_RETRY)
 
-    async def _bury(self, job: _Job) -> None:
+    async def _bury(self, job: AttendedJob) -> None:
         """The shim died before its job had ended: end what is left of the job, then write its end."""
         if await self._offload.read(is_owned, job.events_path):
             # A shim lives that has not come so far as to say where: listen again.
             await asyncio.sleep(_SHORTEST_RETRY)
             return
         reason = await self._offload.read(cause_of_death, job.folder)
-        await self._mark(job, "lost", reason)
+        await self._chronicle.mark(job, "lost", reason)
         _log.warning("job %d: %s", job.number, reason)
         left = await self._offload.launch(end_processes, str(job.folder))
         while left:
             pids = ", ".join(str(identity.pid) for identity in left)
-            await self._mark(job, "lost", f"{reason}; process {pids} of it cannot be ended")
+            await self._chronicle.mark(job, "lost", f"{reason}; process {pids} of it cannot be ended")
             for identity in left:
                 await wait_exit(identity)
             left = await self._offload.launch(end_processes, str(job.folder))
@@ -449,112 +424,18 @@ class Supervisor:
             await asyncio.sleep(_SHORTEST_RETRY)
             return
         for event in written:
-            await self._index(job, event)
+            await self._chronicle.add(job, event)
 
-    async def _until_shim_is_gone(self, job: _Job) -> None:
+    async def _until_shim_is_gone(self, job: AttendedJob) -> None:
         """Wait for the shim's exit, which also collects it where it is our child."""
         shim = job.shim or await self._offload.read(recorded_shim, job.folder)
         if shim is not None and shim.boot_id == boot_id() and not await ends_within(shim, _EXIT_PATIENCE):
             _log.warning("job %d has ended, but its shim (process %d) goes on", job.number, shim.pid)
 
-    def _shim(self, job: _Job) -> ShimClient:
+    def _shim(self, job: AttendedJob) -> ShimClient:
         return ShimClient(job_socket(self._sockets, job.uuid))
 
-    # Index and readers
-
-    async def _catch_up(self, job: _Job) -> bool:
-        """Bring over what the events file has and the index has not; False if the job has ended."""
-        try:
-            events = await self._offload.read(read_events, job.events_path, job.seq)
-        except EventsCorruptError as error:
-            job.damaged = True
-            await self._mark(job, "lost", str(error))
-            raise
-        for event in events:
-            await self._index(job, event)
-        return not job.ended.is_set()
-
-    async def _index(self, job: _Job, event: Mapping[str, Any]) -> None:
-        """Bring one event into the index, then to whoever waits; tries again for as long as the disk refuses."""
-        if event["seq"] <= job.seq:
-            return
-        columns = columns_of(event)
-        if columns["state"] in ENDED_STATES:
-            metrics = await self._records.metrics(job.row)
-            totals = await self._records.totals(job.row, metrics)
-            columns |= {"records_in": totals.records_in, "records_out": totals.records_out}
-            columns |= {"tasks": metrics.tasks} if metrics.tasks else {}
-        before = job.state
-        job.seq, job.last = event["seq"], event
-        failpoint(columns["state"])
-        row = await self._update(job, columns)
-        if row is None:
-            job.ended.set()
-            return
-        job.row = row
-        if row.is_ended and job.number in self._running:
-            job.end_note = (before, row)  # told after the last lines of its output
-        else:
-            self._note_state(job, before, row)
-        if row.is_ended:
-            job.ended.set()
-        self._hub.publish(Change(row, event))
-        async with job.moved:
-            job.moved.notify_all()
-
-    async def _update(self, job: _Job, columns: Mapping[str, Any]) -> Row | None:
-        retry = _SHORTEST_RETRY
-        while True:
-            try:
-                return await self._store.update(job.number, **columns)
-            except SageError as error:
-                if self._stopping:
-                    raise
-                _log.error("job %d: %s; trying again", job.number, error.message)
-                await asyncio.sleep(retry)
-                retry = min(2 * retry, _LONGEST_RETRY)
-
-    async def _mark(self, job: _Job, mark: str | None, reason: str | None) -> None:
-        if job.row.mark == mark and job.row.reason == reason:
-            return
-        row = await self._update(job, {"mark": mark, "reason": reason})
-        if row is not None:
-            job.row = row
-            self._note(f"job {job.number} {mark}: {reason}" if mark else f"job {job.number} answers again")
-            self._hub.publish(Change(row))
-
-    async def _until(self, job: _Job, states: frozenset[str], seconds: float) -> None:
-        """Wait until the index has the job in one of ``states``, for ``seconds`` at most."""
-        try:
-            async with asyncio.timeout(seconds), job.moved:
-                await job.moved.wait_for(lambda: job.row.state in states or job.ended.is_set())
-        except TimeoutError:
-            _log.warning("job %d is still %s after %g s", job.number, job.row.state, seconds)
-
-    async def _reread(self, row: Row) -> Row:
-        newest = await self._store.by_uuid(row.uuid)
-        if newest is None:
-            raise NotFoundError(f"there is no job {row.number} any more")
-        return newest
-
-    # Session log and tasks
-
-    def _note_state(self, job: _Job, before: str | None, row: Row) -> None:
-        because = f" ({row.reason})" if row.reason else ""
-        submitted = f"submitted by {row.owner}: {row.name} (package {row.sha256[:16]})"
-        moved = f"{before} → {row.state}" if before else submitted
-        self._note(f"job {row.number} {moved}{because}")
-        if row.state == "failed" and row.failure is not None:
-            where = f" in {row.failure.operator}" if row.failure.operator else ""
-            self._note(f"job {row.number} failed{where}: {row.failure.message}")
-
-    def _note_end(self, job: _Job) -> None:
-        if job.end_note is not None:
-            self._note_state(job, *job.end_note)
-            job.end_note = None
-
-    def _note(self, text: str) -> None:
-        _log.info("%s", plain(text))
+    # Tasks
 
     def _background(self, work: Any, name: str) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.get_running_loop().create_task(work, name=name)

@@ -16,16 +16,17 @@ import json
 import os
 import time
 
-from sage.runtime.shim.files import sync_folder
+from sage.runtime.shim.files import open_plain, sync_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-__all__ = ["EventsCorruptError", "EventsFile", "EventsFileBusyError", "now", "read_events"]
+__all__ = ["EventsCorruptError", "EventsFile", "EventsFileBusyError", "is_event", "now", "read_events"]
 
 _READ = 1 << 16
+_LARGEST = 1 << 31
 
 
 class EventsFileBusyError(Exception):
@@ -167,13 +168,30 @@ def read_events(path: str | os.PathLike[str], after: int = 0) -> list[dict[str, 
     """
     path = os.fspath(path)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = open_plain(path)
     except FileNotFoundError:
         return []
     try:
         return [event for event, _ in _scan(descriptor, path, 0, 0) if event["seq"] > after]
     finally:
         os.close(descriptor)
+
+
+def is_event(value: object) -> bool:
+    """Whether ``value`` is an event as this module writes them; readers rely on the types of its fields."""
+    return (
+        isinstance(value, dict)
+        and _is_count(value.get("seq"))
+        and isinstance(value.get("time"), str)
+        and isinstance(value.get("state"), str)
+        and isinstance(value.get("reason"), (str, type(None)))
+        and all(_is_count(value.get(name, 0)) for name in ("attempt", "epoch", "tasks", "services"))
+        and isinstance(value.get("failure"), (dict, type(None)))
+    )
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < _LARGEST
 
 
 def _scan(descriptor: int, path: str, offset: int, seq: int) -> Iterator[tuple[dict[str, Any], int]]:
@@ -187,10 +205,10 @@ def _scan(descriptor: int, path: str, offset: int, seq: int) -> Iterator[tuple[d
         for line in lines:
             try:
                 event = json.loads(line)
-                if event["seq"] != seq + 1 or not isinstance(event["state"], str):
-                    raise ValueError(event)
-            except (ValueError, KeyError, TypeError):
-                raise EventsCorruptError(path, seq + 1) from None
+            except (ValueError, RecursionError):
+                event = None
+            if not is_event(event) or event["seq"] != seq + 1:
+                raise EventsCorruptError(path, seq + 1)
             seq += 1
             offset += len(line) + 1
             yield event, offset

@@ -14,6 +14,7 @@ _TEXTS = ("operator", "uid", "location", "record", "error_type", "traceback", "s
 _NUMBERS = ("subtask", "exit_status")
 _KINDS = ("user_code", "process", "load", "backend", "internal")
 _LONGEST = 1 << 13
+_LARGEST = 1 << 31
 _LONGEST_TRACEBACK = 1 << 16
 
 
@@ -34,7 +35,7 @@ def clean_failure(told: object) -> dict[str, Any]:
         if isinstance(told.get(name), str):
             failure[name] = _text(told[name], _LONGEST_TRACEBACK if name == "traceback" else _LONGEST)
     for name in _NUMBERS:
-        if type(told.get(name)) is int:
+        if type(told.get(name)) is int and abs(told[name]) < _LARGEST:
             failure[name] = told[name]
     return failure
 

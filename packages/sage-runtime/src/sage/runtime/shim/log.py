@@ -27,6 +27,8 @@ __all__ = ["RotatingLog", "index_path", "log_files", "read_index"]
 
 _SMALLEST = 4096
 _TAIL = 1 << 14
+# Far beyond any log, and small enough for every inode number and every sum of a few.
+_LARGEST = 1 << 64
 
 
 class RotatingLog:
@@ -73,7 +75,9 @@ class RotatingLog:
             self._open()
 
     def _open(self) -> None:
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        # O_NONBLOCK: a pipe that the job put there is an error rather than a wait.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+        self._fd = os.open(self._path, flags, 0o600)
         info = os.fstat(self._fd)
         starts, following = read_index(self._path)
         self._size = info.st_size
@@ -156,12 +160,19 @@ def read_index(path: str) -> tuple[dict[int, int], int]:
     """The first byte of each file by inode, and that of a file the index does not name."""
     try:
         index = read_json(index_path(path))
-        return {int(inode): int(start) for inode, start in index["files"]}, int(index["next"])
+        starts = {_offset(inode): _offset(start) for inode, start in index["files"]}
+        return starts, _offset(index["next"])
     except FileNotFoundError:
         return {}, 0
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         # Damaged from outside: offsets begin anew, the text itself is all there.
         return {}, 0
+
+
+def _offset(value: object) -> int:
+    if type(value) is not int or not 0 <= value < _LARGEST:
+        raise ValueError(f"{value!r} is no number of this index")
+    return value
 
 
 def log_files(path: str) -> Iterator[tuple[int, str]]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sage.runtime.shim.files import open_plain, read_plain
 from sage.runtime.shim.log import index_path, log_files, read_index
 
 __all__ = ["LogPart", "read_log"]
 
 _ATTEMPTS = 10
+_LARGEST_INDEX = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class LogPart:
         offset: of the first of them, counted from the job's first byte.
         next_offset: where to read on.
         at_end: nothing more was in the log when it was read.
-        truncated: bytes before ``offset`` were asked for, but their file is gone.
+        truncated: bytes before ``offset`` were asked for, but their file is gone or cannot be read.
     """
 
     data: bytes
@@ -57,11 +61,12 @@ def read_log(path: str | Path, offset: int = 0, limit: int = 1 << 16) -> LogPart
         end = files[-1].start + files[-1].size if files else 0
         if offset < 0:
             offset = max(end + offset, first)
-        start = min(max(offset, first), max(end, offset))
+        # A file that somebody removed from between the others leaves a gap, over which whoever reads must get.
+        start = next((max(offset, file.start) for file in files if offset < file.start + file.size), max(offset, end))
         data = _read(files, start, limit)
         if start + len(data) < end:
             data = _whole(data)
-        return LogPart(data, start, start + len(data), start + len(data) >= end, offset < first)
+        return LogPart(data, start, start + len(data), start + len(data) >= end, offset < start)
     finally:
         for file in files:
             os.close(file.descriptor)
@@ -92,9 +97,14 @@ def _open_once(path: str) -> tuple[list[_File], bool]:
         return [], False
     for _, name in names:
         try:
-            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW)
+            descriptor = open_plain(name)
         except FileNotFoundError:
             missed = True
+            continue
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise
+            # Not what a shim writes: the job put it there, and it is no part of the log.
             continue
         info = os.fstat(descriptor)
         if info.st_ino in found:
@@ -102,14 +112,24 @@ def _open_once(path: str) -> tuple[list[_File], bool]:
             os.close(descriptor)
         else:
             found[info.st_ino] = _File(descriptor, starts.get(info.st_ino, following), info.st_size)
-    return sorted(found.values(), key=lambda file: file.start), missed
+    return _in_order(found.values()), missed
+
+
+def _in_order(found: Iterable[_File]) -> list[_File]:
+    """The files by their first byte; where the index says that they overlap, one follows after the other."""
+    files: list[_File] = []
+    end = 0
+    for file in sorted(found, key=lambda file: file.start):
+        files.append(replace(file, start=max(file.start, end)))
+        end = files[-1].start + file.size
+    return files
 
 
 def _index_bytes(path: str) -> bytes | None:
     try:
-        return Path(index_path(path)).read_bytes()
-    except FileNotFoundError:
-        return None
+        return read_plain(index_path(path), _LARGEST_INDEX)
+    except OSError:
+        return None  # no rotation yet, or damaged from outside: see `read_index`
 
 
 def _read(files: list[_File], offset: int, limit: int) -> bytes:

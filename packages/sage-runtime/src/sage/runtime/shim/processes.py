@@ -56,7 +56,10 @@ class ProcessIdentity:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> ProcessIdentity:
         """Raises `KeyError`, `TypeError` or `ValueError` if ``data`` names no process."""
-        return cls(int(data["pid"]), int(data["start_time"]), str(data["boot_id"]))
+        pid, start_time = int(data["pid"]), int(data["start_time"])
+        if not 0 < pid < 1 << 31:
+            raise ValueError(f"{pid} is no process id")
+        return cls(pid, start_time, str(data["boot_id"]))
 
 
 class ProcessStat:

@@ -48,6 +48,7 @@ _SWEEP_GRACE = 2.0
 _CLIENT_PATIENCE = 3.0
 _DRAIN_READS = 256
 _TAIL_LINES = 40
+_LARGEST = 1 << 31
 
 
 class Supervisor:
@@ -398,4 +399,5 @@ class Supervisor:
 
 def _counts(message: dict[str, Any]) -> dict[str, Any]:
     """How much runs, where the job process has told it in whole numbers."""
-    return {name: message[name] for name in ("tasks", "services") if type(message.get(name)) is int}
+    told = {name: message.get(name) for name in ("tasks", "services")}
+    return {name: count for name, count in told.items() if type(count) is int and 0 <= count < _LARGEST}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
@@ -117,6 +118,16 @@ class RunningOperator:
             emit: to be called where a record goes out.
         """
         raise TypeError(f"{self.spec.kind} takes no input")
+
+    gathers: ClassVar[bool] = False
+    """Whether records may wait here for company; then there is a `generate_due`."""
+
+    deadline: float = math.inf
+    """When they have waited long enough, by `time.perf_counter`."""
+
+    def generate_due(self, code: Code, emit: Emit) -> None:
+        """Write the lines that emit what has waited: at the deadline, and at the end of input."""
+        raise TypeError(f"{self.spec.kind} gathers nothing")
 
     def held_back(self) -> Iterator[Any] | None:
         """What is emitted at the end of input, read no sooner; None if nothing ever is."""

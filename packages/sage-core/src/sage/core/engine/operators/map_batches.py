@@ -1,0 +1,80 @@
+"""``map_batches``: a function of many records at once, as models and vector code want them."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sage.core.engine.code import Code
+from sage.core.engine.context import RuntimeContext
+from sage.core.engine.operators.base import Emit, Flow, RunningOperator
+from sage.core.graph.model import Operator
+
+__all__ = ["MapBatchesOperator"]
+
+
+class MapBatchesOperator(RunningOperator):
+    """Gathers records until there are ``max_size`` of them, or the first has waited ``max_wait`` seconds.
+
+    Attributes:
+        deadline: when the batch that is being gathered is to be processed, by `time.perf_counter`.
+    """
+
+    gathers = True
+
+    def __init__(self, spec: Operator, context: RuntimeContext) -> None:
+        super().__init__(spec, context)
+        self.deadline = math.inf
+        self._gathered: list[Any] = []
+        self._max_size: int = spec.options["max_size"]
+        self._max_wait: float | None = spec.options["max_wait"]
+        self._make_array: Callable[[list[Any]], Any] | None = None
+
+    def build(self) -> None:
+        super().build()
+        if self.spec.options["as_array"]:  # before the first record, so that a missing NumPy is told at once
+            self._make_array = importlib.import_module("numpy").asarray
+
+    def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
+        gathered = code.bind("gathered", self._gathered)
+        code.line(f"{gathered}.append({flow.value})")
+        if self._max_wait is not None:
+            with code.block(f"if len({gathered}) == 1:"):
+                code.line(f"{code.bind('begin', self._begin)}()")
+        with code.block(f"if len({gathered}) >= {self._max_size}:"):
+            self._generate_batch(code, emit)
+
+    def generate_due(self, code: Code, emit: Emit) -> None:
+        with code.block(f"if {code.bind('gathered', self._gathered)}:"):
+            self._generate_batch(code, emit)
+
+    def _generate_batch(self, code: Code, emit: Emit) -> None:
+        """Write the lines that process what was gathered; the batch is the record that an error names."""
+        batch, item, count = code.name("batch"), code.name("item"), code.counter("mapped")
+        code.line(f"{batch} = {code.bind('take', self._take)}()")
+        with self.calling(code, "map_batches", batch, batch, wrap=_outputs) as results:
+            code.line(f"{count} += len({results})")
+            with code.block(f"for {item} in {results}:"):
+                emit(Flow(item, count))
+
+    def _begin(self) -> None:
+        assert self._max_wait is not None
+        self.deadline = time.perf_counter() + self._max_wait
+
+    def _take(self) -> Any:
+        batch = self._gathered[:]
+        self._gathered.clear()
+        self.deadline = math.inf
+        return batch if self._make_array is None else self._make_array(batch)
+
+
+def _outputs(result: Any) -> list[Any]:
+    if isinstance(result, str | bytes | bytearray) or not isinstance(result, Iterable):
+        raise TypeError(
+            f"map_batches must return an iterable of records, not {type(result).__name__}:"
+            " one for each record of the batch, or any other number"
+        )
+    return result if type(result) is list else list(result)
