@@ -139,7 +139,7 @@ def test_a_bug_is_reported_in_two_lines(sage: Any, monkeypatch: pytest.MonkeyPat
     def broken(name: str) -> str:
         raise KeyError(name)
 
-    monkeypatch.setattr(command, "installed", broken)
+    monkeypatch.setattr(command, "version_of", broken)
     monkeypatch.setenv("SAGE_HOME", str(sage.home))
     assert main(["version"]) == 70
     assert capsys.readouterr().err == (

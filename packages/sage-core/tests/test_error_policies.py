@@ -128,6 +128,7 @@ def test_after_the_last_retry_the_next_policy_decides(backend: str) -> None:
     with pytest.raises(JobFailedError) as caught:
         env.submit(autostop=True)
     failure = caught.value.failure
+    assert failure is not None
     assert (failure.record, failure.uid, failure.error_type) == ("1", "map:odd", "ValueError")
 
 
@@ -160,7 +161,7 @@ def test_one_record_more_than_the_budget_fails_the_job(backend: str, policy: Err
     env.from_batch(range(6)).map(odd, on_error=policy).collect()
     with pytest.raises(JobFailedError, match="3 records were given up, 2 at most are allowed") as caught:
         env.submit(autostop=True)
-    assert "5 is odd" in caught.value.failure.traceback
+    assert "5 is odd" in str(caught.value)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

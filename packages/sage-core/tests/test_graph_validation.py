@@ -101,7 +101,7 @@ def test_sources_are_one_subtask() -> None:
     env.from_collection([1], parallelism=2).sink(same)
     found = problems(env)
     assert len(found) == 4
-    assert all("a source runs as one subtask, not 2" in item.message for item in found)
+    assert all("a source without partitions() runs as one subtask, not 2" in item.message for item in found)
 
 
 class Three(BatchFunction):

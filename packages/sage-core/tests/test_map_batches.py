@@ -130,7 +130,7 @@ def test_policies_speak_of_whole_batches(backend: str) -> None:
         env.from_batch(range(3, 5)).map_batches(result, max_size=2).collect()  # type: ignore[arg-type]
         with pytest.raises(JobFailedError, match=message) as caught:
             env.submit(autostop=True)
-        assert caught.value.failure.record == "[3, 4]"
+        assert caught.value.failure is not None and caught.value.failure.record == "[3, 4]"
 
 
 def test_sizes_and_times_that_mean_nothing_are_refused() -> None:

@@ -229,6 +229,9 @@ def sources(env: Environment) -> None:
     assert_type(env.from_source(Ticks), DataStream[float])
     assert_type(env.from_source(Ticks()), DataStream[float])
     assert_type(env.from_source(tick, on_error=skip()), DataStream[float])
+    assert_type(env.from_text("a.txt"), DataStream[str])
+    assert_type(env.from_csv("a.csv"), DataStream[dict[str, str]])
+    assert_type(env.from_jsonl("a.jsonl").to_jsonl("b.jsonl"), DataStream[Any])
     assert_type(LocalEnvironment().from_batch([1]), DataStream[int])
     assert_type(RemoteEnvironment().from_batch([1]), DataStream[int])
 
@@ -276,6 +279,7 @@ def operators(texts: DataStream[str], orders: DataStream[Order], counts: DataStr
     assert_type(orders.aggregate(Count, final=True, parallelism=2), DataStream[str])
 
     assert_type(orders.sink(Store).sink(Store()).sink(print), DataStream[Order])
+    assert_type(orders.to_jsonl("orders.jsonl"), DataStream[Order])
     assert_type(orders.print("> ").broadcast().rebalance(), DataStream[Order])
     assert_type(orders.collect(), list[Order])
     assert_type(orders.dead_letters, DataStream[DeadLetter])

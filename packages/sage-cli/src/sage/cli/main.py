@@ -119,9 +119,9 @@ def _version_option() -> Any:
 
 def _show_version(value: bool) -> None:
     if value:
-        from sage.cli.versions import installed
+        from sage.core.versions import version_of
 
-        typer.echo(f"sage {installed('sage-cli')}")
+        typer.echo(f"sage {version_of('sage-cli')}")
         raise typer.Exit
 
 

@@ -17,6 +17,8 @@
     ├── BudgetSpentError           more records failed than their operator's policy allows (exit 1)
     ├── ServiceTimeoutError        a service did not answer in time                        (exit 1)
     ├── DeadLetterFileError        a file of dead letters cannot be read                   (exit 9)
+    ├── ConnectorError             what a connector reads or writes is not as it should be (exit 1)
+    │   └── RecordError            one record in it is unusable; what follows may be fine  (exit 1)
     ├── JobManagerError            the JobManager answered with an error
     │   ├── DaemonUnreachableError nobody, or somebody else, listens there                 (exit 4)
     │   ├── NotAllowedError        token missing or wrong, host or origin refused          (exit 5)
@@ -51,6 +53,7 @@ __all__ = [
     "CapabilityError",
     "ConfigError",
     "ConflictError",
+    "ConnectorError",
     "DaemonUnreachableError",
     "DeadLetterFileError",
     "GraphError",
@@ -65,6 +68,7 @@ __all__ = [
     "PipelineError",
     "PluginError",
     "Problem",
+    "RecordError",
     "SageError",
     "ServiceTimeoutError",
     "UnknownBackendError",
@@ -245,6 +249,28 @@ class DeadLetterFileError(SageError):
 
     code = "dead_letter_file"
     exit_code = 9
+
+
+class ConnectorError(SageError):
+    """What a connector reads or writes is not as it should be: missing, changed, taken, not to be opened.
+
+    Seen as the cause of a failed job. ``file`` and ``line`` tell where, if it is a file.
+    """
+
+    code = "connector"
+    exit_code = 1
+    file: str | None = None
+    line: int | None = None
+
+
+class RecordError(ConnectorError):
+    """One record can be neither read nor written; reading and writing may go on behind it.
+
+    ``record`` is the record as it was found: what an error policy skips, or sends as a dead letter.
+    """
+
+    code = "record"
+    record: Any = None
 
 
 class JobManagerError(SageError):

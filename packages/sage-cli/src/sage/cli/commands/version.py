@@ -11,9 +11,11 @@ import typer
 
 from sage.cli.context import current
 from sage.cli.render.parts import Fields, Part
-from sage.cli.versions import DISTRIBUTIONS, installed
+from sage.core.versions import version_of
 
 app = typer.Typer()
+
+_DISTRIBUTIONS = ("sage-cli", "sage-core", "sage-runtime")
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Version:
 @app.command()
 def version() -> None:
     """Show the versions of SAGE's distributions and of Python."""
-    found = {name: installed(name) for name in DISTRIBUTIONS}
+    found = {name: version_of(name) for name in _DISTRIBUTIONS}
     current().emit(
         Version(found["sage-cli"] or "unknown", found, platform.python_version(), sys.implementation.name),
         view=_view,

@@ -19,6 +19,7 @@ from sage.core.engine.coordinator import Coordinator
 from sage.core.engine.events import Attempt
 from sage.core.errors import GraphError, WaitTimeoutError, WrongStateError
 from sage.core.graph.model import FunctionSpec, LogicalGraph
+from sage.core.graph.validate import SINK_KINDS, SOURCE_KINDS
 from sage.core.models import ENDED_STATES, FailureInfo
 from sage.core.plugins import backend as resolve_backend
 
@@ -54,7 +55,7 @@ class LocalJob(Job):
         super().__init__(uuid, graph.name)
         self._backend = resolve_backend(backend)
         self._backend_name = backend
-        self.is_bounded = not any(operator.kind == "source" for operator in graph.operators)
+        self.is_bounded = not any(operator.is_endless for operator in graph.operators)
         self.in_callers_thread = not self._backend.capabilities & {"threads", "processes", "hosts"}
         self._times: dict[str, str] = {"created_at": _now()}
         self._reason: str | None = None
@@ -69,8 +70,8 @@ class LocalJob(Job):
         if self._deleted:
             return {"status": "deleted", "uuid": self.uuid, "name": self.name}
         run, metrics = self._coordinator, self._coordinator.metrics()
-        sources = [item for item in metrics.operators if item.kind in ("batch", "collection", "source")]
-        sinks = [item for item in metrics.operators if item.kind == "sink"]
+        sources = [item for item in metrics.operators if item.kind in SOURCE_KINDS]
+        sinks = [item for item in metrics.operators if item.kind in SINK_KINDS]
         return {
             "status": run.state,
             "uuid": self.uuid,

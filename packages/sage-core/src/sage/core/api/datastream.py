@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeGuard, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeGuard, Unpack, overload
 
 from sage.core.api._typevars import Accumulator, Record, Value
+from sage.core.api._writing import Writing
 from sage.core.api.connected_streams import ConnectedStreams
 from sage.core.api.function.print_sink import PrintSink
 from sage.core.errors import GraphError, Problem
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["DataStream"]
 
 
-class DataStream(Generic[Record]):
+class DataStream(Writing, Generic[Record]):
     """The records that one or several operators put out.
 
     A stream may be used any number of times: each use gets all of its records. Every method takes a function
@@ -471,6 +472,12 @@ class DataStream(Generic[Record]):
             on_error=on_error,
         )
         return DataStream(self._environment, (Upstream(number),))
+
+    def _write(
+        self, given: Given, name: str | None, uid: str | None, parallelism: int, on_error: ErrorPolicy | None
+    ) -> Self:
+        self._declare("write", given, self._upstream, name, uid, parallelism, on_error)
+        return self
 
     def _by(self, exchange: Exchange) -> DataStream[Record]:
         return DataStream(self._environment, tuple(replace(up, exchange=exchange) for up in self._upstream))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import uuid
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
+from sage.core.api._reading import Reading
 from sage.core.api._typevars import Value
 from sage.core.api.datastream import DataStream
 from sage.core.api.job import Job
@@ -35,7 +36,7 @@ __all__ = ["Environment"]
 _log = logging.getLogger("sage.job")
 
 
-class Environment(ABC):
+class Environment(Reading):
     """Records a pipeline. Nothing is opened, started or imported before `submit`.
 
     Args:
@@ -244,9 +245,23 @@ class Environment(ABC):
         return self._builder
 
     def _add_source(
-        self, kind: str, given: Given, name: str | None, uid: str | None, parallelism: int, on_error: ErrorPolicy | None
+        self,
+        kind: str,
+        given: Given,
+        name: str | None,
+        uid: str | None,
+        parallelism: int,
+        on_error: ErrorPolicy | None,
+        options: Mapping[str, Any] | None = None,
     ) -> DataStream[Any]:
         number = self._recorder().add(
-            kind, given, location=users_location(), name=name, uid=uid, parallelism=parallelism, on_error=on_error
+            kind,
+            given,
+            location=users_location(),
+            name=name,
+            uid=uid,
+            parallelism=parallelism,
+            options=options,
+            on_error=on_error,
         )
         return DataStream(self, (Upstream(number),))

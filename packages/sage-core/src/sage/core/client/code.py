@@ -35,10 +35,10 @@ from sage.core.client._checks import (
 )
 from sage.core.client._modules import MODULES, LocalModules, is_installed, refuse_shadowed_sage
 from sage.core.client._rebuild import made_module
-from sage.core.client._versions import version_of
 from sage.core.client.package import Manifest, PackageJob, PackageLimits
 from sage.core.errors import InvalidPackageError, PackagingError, SageError
 from sage.core.graph.model import LogicalGraph
+from sage.core.versions import version_of
 
 __all__ = ["check_picklable", "check_templates", "open_package", "write_package"]
 

@@ -20,8 +20,8 @@ from typing import Any, BinaryIO
 
 from sage.core.client._archive import Archive, Member, PackageLimits, refuse, write_archive
 from sage.core.client._manifest import FORMAT, GRAPH, MANIFEST, Manifest, PackageFile, PackageJob, parse_manifest
-from sage.core.client._versions import version_of
 from sage.core.errors import VersionMismatchError
+from sage.core.versions import version_of
 
 __all__ = [
     "FORMAT",

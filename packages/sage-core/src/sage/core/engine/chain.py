@@ -8,6 +8,7 @@ from typing import Any
 from sage.core.engine.code import Code
 from sage.core.engine.failures import OperatorError, describe_failure
 from sage.core.engine.operators.base import ENDED, Emit, Flow, RunningOperator
+from sage.core.engine.operators.connector_sink import ConnectorSinkOperator
 from sage.core.engine.operators.source import SourceOperator
 from sage.core.engine.output import Output
 
@@ -67,6 +68,7 @@ class Chain:
         self.operators[0].has_keyed_input = any(inputs.values())
         self._budgeted = [operator for operator in operators if operator.spec.on_error.ratio is not None]
         self._counts: list[tuple[RunningOperator, str, str]] = []
+        self._sinks = [operator for operator in operators if isinstance(operator, ConnectorSinkOperator)]
 
     @property
     def source(self) -> SourceOperator | None:
@@ -91,6 +93,15 @@ class Chain:
             with OperatorError.boundary(operator, "execute"):
                 operator.recovery.check_ratio(at_end=at_end)
 
+    def commit(self) -> None:
+        """Publish what connectors' sinks have written, once all of it is ready. Raises `OperatorError`."""
+        for sink in self._sinks:
+            with OperatorError.boundary(sink, "prepare"):
+                sink.prepare()
+        for sink in self._sinks:
+            with OperatorError.boundary(sink, "commit"):
+                sink.commit()
+
     def close(self) -> None:
         """Close all operators that were opened. The first error is raised after all were tried."""
         first: OperatorError | None = None
@@ -111,7 +122,7 @@ class Chain:
         code, first = self.code, self.operators[0]
         if isinstance(first, SourceOperator):
             with code.function("def turn(limit):", self._write_counts):
-                first.generate_turn(code, "limit", self._emit_from(first))
+                first.generate_turn(code, "limit", self._emit_from(first), lambda: self._drain_side_outputs(first))
         for number, keyed in self._inputs.items():
             with code.function(f"def run_{number}(records, keys):", self._write_counts):
                 # Read off the iterator, the count is right also where a record fails, and costs nothing.
@@ -135,12 +146,27 @@ class Chain:
                 with code.function(f"def ending_{number}(limit):", self._write_counts):
                     operator.generate_taking(code, held_back, "limit", self._emit_from(operator))
                 endings.append(f"ending_{number}")
-        functions = code.compile()
+        functions = {name: self._then_write(function) for name, function in code.compile().items()}
         if isinstance(first, SourceOperator):
             self.turn = functions["turn"]
         self.runs = {number: functions[f"run_{number}"] for number in self._inputs}
         self.endings = [functions[name] for name in endings]
         self.due = [(operator, functions[name]) for operator, name in due]
+
+    def _then_write(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, and then the writing of what it has handed to connectors' sinks."""
+        sinks = self._sinks
+        if not sinks:
+            return function
+
+        def call(*args: Any) -> Any:
+            answer = function(*args)
+            for sink in sinks:
+                with OperatorError.boundary(sink, "execute"):
+                    sink.write()
+            return answer
+
+        return call
 
     def _generate(self, operator: RunningOperator, flow: Flow) -> None:
         """Write what an operator, and all that follows it, does with the record of ``flow``."""

@@ -20,10 +20,23 @@ class RuntimeContext:
         subtask: which of the operator's subtasks this is, from 0.
         parallelism: how many there are.
         attempt: how often the job was continued, from 1.
+        partitions: the names of those partitions that this subtask of a source reads.
         key: the key of the record in hand, directly behind ``keyby``; elsewhere None.
     """
 
-    __slots__ = ("_services", "_side", "attempt", "job", "job_name", "key", "operator", "parallelism", "subtask", "uid")
+    __slots__ = (
+        "_services",
+        "_side",
+        "attempt",
+        "job",
+        "job_name",
+        "key",
+        "operator",
+        "parallelism",
+        "partitions",
+        "subtask",
+        "uid",
+    )
 
     def __init__(
         self,
@@ -36,6 +49,7 @@ class RuntimeContext:
         parallelism: int,
         attempt: int,
         services: ServiceRegistry,
+        partitions: tuple[str, ...] = (),
     ) -> None:
         self.job = job
         self.job_name = job_name
@@ -44,6 +58,7 @@ class RuntimeContext:
         self.subtask = subtask
         self.parallelism = parallelism
         self.attempt = attempt
+        self.partitions = partitions
         self.key: Any = None
         self._services = services
         self._side: dict[str, list[Any]] = {}

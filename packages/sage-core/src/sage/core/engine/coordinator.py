@@ -7,11 +7,13 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sage.core.engine.events import Attempt, Command, HostInfo, TaskCounts, TaskEvent
 from sage.core.engine.failures import describe_backend_failure
+from sage.core.engine.partitions import list_partitions
 from sage.core.errors import GraphError
 from sage.core.graph.model import LogicalGraph
 from sage.core.models import EdgeMetrics, FailureInfo, JobMetrics, OperatorMetrics
@@ -80,14 +82,17 @@ class Coordinator:
         """Check the plan and deploy it. If the backend fails at that, so does the job.
 
         Raises:
-            GraphError: the backend cannot run this plan; nothing was started.
+            GraphError: the backend cannot run this plan, or a source cannot say what there is to read; nothing was
+                started.
         """
         problems = [item for item in self._backend.check(self.plan) if item.level == "error"]
         if problems:
             raise GraphError(problems)
+        partitions = list_partitions(self.plan)
         with self._lock:
             if self.state != "created":  # cancelled before it began
                 return
+            self.attempt = replace(self.attempt, partitions=partitions)
             self._move("starting")
         try:
             deployment = self._backend.deploy(self.plan, self.attempt, self._on_event)

@@ -23,6 +23,7 @@ class Attempt:
         attempt: rises with each continue, from 1.
         epoch: rises with every deployment, from 1.
         package: where other processes find the job's package; None if it never leaves this one.
+        partitions: by uid, the partitions of each source that has some: looked up once, for all of its subtasks.
     """
 
     job: str
@@ -30,6 +31,7 @@ class Attempt:
     attempt: int = 1
     epoch: int = 1
     package: Path | None = None
+    partitions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

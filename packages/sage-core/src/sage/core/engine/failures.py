@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sage.core.errors import RecordError
 from sage.core.models import FailureInfo
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class OperatorError(Exception):
 
     Attributes:
         operator: whose code it was.
-        phase: ``open``, ``execute``, ``wait`` or ``close``.
+        phase: ``open``, ``execute``, ``wait`` or ``close``, of a sink ``prepare`` or ``commit``.
         cause: what it raised.
         record: the record in hand, if ``has_record``.
         trace: the traceback from the user's own first frame on.
@@ -58,6 +59,8 @@ class OperatorError(Exception):
         record: Any = None,
         has_record: bool = False,
     ) -> None:
+        if not has_record and isinstance(cause, RecordError):
+            record, has_record = cause.record, True
         super().__init__(f"{phase} of {operator.spec.uid}: {_headline(cause)}")
         self.operator = operator
         self.phase = phase

@@ -59,8 +59,13 @@ class Recovery:
     def given_up(self) -> int:
         return self.skipped + self.dead_lettered
 
-    def __call__(self, error: Exception, record: Any, call: Callable[..., Any], *args: Any) -> Any:
+    def __call__(
+        self, error: Exception, record: Any, call: Callable[..., Any], *args: Any, may_give_up: bool = True
+    ) -> Any:
         """Deal with ``error``, raised by ``call(*args)`` for ``record``.
+
+        Args:
+            may_give_up: whether it is a record that fails. If not, it is called again, and that is all.
 
         Returns:
             the result of a call that succeeded in the end, or `GIVEN_UP`.
@@ -81,29 +86,20 @@ class Recovery:
             except Exception as again:
                 error = again
                 self._operator.forget_call()
-        if self._policy.then == "fail":
+        if not may_give_up:
             raise error
-        self._give_up(error, record)
+        self.give_up(error, record)
         return GIVEN_UP
 
-    def check_ratio(self, *, at_end: bool = False) -> None:
-        """Fail where too large a share of the records was given up.
+    def give_up(self, error: Exception, record: Any) -> None:
+        """Go on without ``record``, where the policy says so: calling again would make no difference.
 
         Raises:
-            BudgetSpentError: it was.
+            Exception: ``error``, where the policy is to fail.
+            BudgetSpentError: one record too many was given up.
         """
-        ratio, operator = self._policy.ratio, self._operator
-        seen = operator.records_in or operator.records_out + self.given_up  # a source takes nothing in
-        if ratio is not None and seen and (at_end or seen >= _RATIO_FROM) and self.given_up > ratio * seen:
-            raise BudgetSpentError(
-                f"{self.given_up:,} of {seen:,} records were given up, more than the share of {ratio:g} that is allowed"
-            )
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def _give_up(self, error: Exception, record: Any) -> None:
+        if self._policy.then == "fail":
+            raise error
         wrapped = OperatorError(
             self._operator, "execute", error, users_frames(trace_of(error)), record=record, has_record=True
         )
@@ -122,3 +118,20 @@ class Recovery:
             raise BudgetSpentError(
                 f"{self.given_up:,} records were given up, {self._policy.at_most:,} at most are allowed"
             ) from error
+
+    def check_ratio(self, *, at_end: bool = False) -> None:
+        """Fail where too large a share of the records was given up.
+
+        Raises:
+            BudgetSpentError: it was.
+        """
+        ratio, operator = self._policy.ratio, self._operator
+        seen = operator.records_in or operator.records_out + self.given_up  # a source takes nothing in
+        if ratio is not None and seen and (at_end or seen >= _RATIO_FROM) and self.given_up > ratio * seen:
+            raise BudgetSpentError(
+                f"{self.given_up:,} of {seen:,} records were given up, more than the share of {ratio:g} that is allowed"
+            )
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()

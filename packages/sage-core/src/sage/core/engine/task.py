@@ -232,6 +232,7 @@ class Task:
             self._free = self._flush(partial=self._slow)
         else:
             self.chain.check_budgets(at_end=True)
+            self.chain.commit()
             self.close()
             self._closed = True
         return "again"

@@ -13,6 +13,8 @@ from sage.core.engine.links import CREDITS, Inbox, Link, LocalLink, Signal
 from sage.core.engine.operators.aggregate import AggregateOperator
 from sage.core.engine.operators.base import RunningOperator
 from sage.core.engine.operators.comap import CoMapOperator
+from sage.core.engine.operators.connector_sink import ConnectorSinkOperator
+from sage.core.engine.operators.connector_source import ConnectorSourceOperator
 from sage.core.engine.operators.filter import FilterOperator
 from sage.core.engine.operators.flatmap import FlatMapOperator
 from sage.core.engine.operators.keyby import KeyByOperator
@@ -23,6 +25,7 @@ from sage.core.engine.operators.sink import SinkOperator
 from sage.core.engine.operators.source import BatchOperator, CollectionOperator, StreamSourceOperator
 from sage.core.engine.output import BATCH_SIZE, Output
 from sage.core.engine.pace import Pace
+from sage.core.engine.partitions import share_of
 from sage.core.engine.services import ServiceRegistry
 from sage.core.engine.task import Task
 from sage.core.plan.model import ChannelId, ExecutionPlan, TaskId
@@ -33,6 +36,7 @@ _KINDS: Mapping[str, type[RunningOperator]] = {
     "batch": BatchOperator,
     "collection": CollectionOperator,
     "source": StreamSourceOperator,
+    "read": ConnectorSourceOperator,
     "map": MapOperator,
     "filter_map": FilterMapOperator,
     "map_batches": MapBatchesOperator,
@@ -43,6 +47,7 @@ _KINDS: Mapping[str, type[RunningOperator]] = {
     "reduce": ReduceOperator,
     "aggregate": AggregateOperator,
     "sink": SinkOperator,
+    "write": ConnectorSinkOperator,
 }
 
 
@@ -123,6 +128,7 @@ def _build_task(
     operators = {}
     for number in stage.operators:
         spec = plan.operators[number]
+        partitions = attempt.partitions[spec.uid] if spec.is_partitioned else ()
         context = RuntimeContext(
             job=attempt.job,
             job_name=attempt.name,
@@ -132,6 +138,7 @@ def _build_task(
             parallelism=stage.parallelism,
             attempt=attempt.attempt,
             services=services,
+            partitions=share_of(partitions, task.subtask, stage.parallelism),
         )
         operators[number] = _KINDS[spec.kind](spec, context)
         operators[number].recover_with(interrupt.pause)

@@ -14,6 +14,7 @@ from sage.core.graph.model import FunctionSpec
 __all__ = [
     "Given",
     "Slip",
+    "describe_connector",
     "describe_data",
     "describe_function",
     "describe_functions",
@@ -43,6 +44,10 @@ _KEYWORDS = ("name", "uid", "parallelism", "on_error", "final", "max_size", "max
 
 _INSTEAD = {"aggregate": "", "comap": ", or one callable for each stream"}
 """Kinds that no single callable serves, and what else does."""
+
+
+_CONNECTORS = {"read": ("partitions", "open"), "write": ("open", "write", "close")}
+"""Kinds of operators that are connectors, and the methods that these must have."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,19 @@ def describe_function(
         f"for example a class derived from {_base(kind)}{'' if kind in _INSTEAD else ', or a lambda'}",
     )
     return Given(FunctionSpec("callable", given), name, (slip,))
+
+
+def describe_connector(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], kind: str) -> Given:
+    """Describe a connector's source (``read``) or sink (``write``): a class with its arguments, or an instance."""
+    name, called = _name(given), _CONNECTORS[kind]
+    missing = [method for method in called if not callable(getattr(given, method, None))]
+    if missing:
+        slip = Slip(f"does not define {', '.join(missing)}: what a connector has to define: {', '.join(called)}")
+        return Given(FunctionSpec("instance", given), name, (slip,))
+    if isinstance(given, type):
+        return Given(FunctionSpec("class", given, args, dict(kwargs)), name, tuple(_constructor(given, args, kwargs)))
+    slips = (Slip("constructor arguments only go with a class"),) if args or kwargs else ()
+    return Given(FunctionSpec("instance", given), name, slips)
 
 
 def describe_service(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Given:

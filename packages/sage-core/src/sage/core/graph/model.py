@@ -82,6 +82,18 @@ class Operator:
     options: Mapping[str, Any] = field(default_factory=dict)
     on_error: ErrorPolicy = FAIL
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether this is a source that may never end."""
+        return self.kind == "source" or (self.kind == "read" and not self.options.get("bounded"))
+
+    @property
+    def is_partitioned(self) -> bool:
+        """Whether this is a source that lists what there is to read, for several subtasks to share."""
+        if self.kind in ("batch", "source") and self.function.form in ("class", "instance"):
+            return callable(getattr(self.function.target, "partitions", None))
+        return self.kind == "read"
+
 
 @dataclass(frozen=True)
 class ServiceSpec:

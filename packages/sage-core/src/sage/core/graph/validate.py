@@ -8,10 +8,13 @@ from sage.core.errors import Problem
 from sage.core.graph.model import LogicalGraph, Operator
 from sage.core.graph.policy import FAIL, ErrorPolicy
 
-__all__ = ["SOURCE_KINDS", "validate"]
+__all__ = ["SINK_KINDS", "SOURCE_KINDS", "validate"]
 
-SOURCE_KINDS = frozenset({"batch", "collection", "source"})
+SOURCE_KINDS = frozenset({"batch", "collection", "read", "source"})
 """Kinds of operators without input."""
+
+SINK_KINDS = frozenset({"sink", "write"})
+"""Kinds of operators without output."""
 
 _MAX_PARALLELISM = 128
 _MAX_NAME = 200  # what a package takes: what runs here shall run under a JobManager as well
@@ -30,7 +33,7 @@ def validate(graph: LogicalGraph) -> list[Problem]:
         problems += _check_options(operator)
         problems += _check_policy(operator)
         problems += _check_parallelism(operator, keyed=operator.id in keyed)
-        if operator.id not in feeding and operator.kind != "sink":
+        if operator.id not in feeding and operator.kind not in SINK_KINDS:
             problems.append(
                 _problem(
                     operator,
@@ -53,7 +56,7 @@ def validate(graph: LogicalGraph) -> list[Problem]:
             problems.append(Problem(f"a service's name must be text that is not empty, not {service.name!r}", where))
         elif names.count(service.name) > 1:
             problems.append(Problem(f"the name '{service.name}' is registered for more than one service", where))
-    if not any(operator.kind == "sink" for operator in graph.operators):
+    if not any(operator.kind in SINK_KINDS for operator in graph.operators):
         problems.append(Problem("the pipeline has no sink", hint="end it with .sink(…) or .print()"))
     return problems
 
@@ -95,7 +98,9 @@ def _check_policy(operator: Operator) -> list[Problem]:
         return [_problem(operator, f"on_error: {wrong}")]
     if operator.kind == "collection" and policy != FAIL:
         return [_problem(operator, "an iterable that has raised has ended: there is nothing to skip or to retry")]
-    if operator.kind in SOURCE_KINDS and policy.then == "dead_letter":
+    if operator.kind == "write" and policy.then == "dead_letter" and policy.file is None:
+        return [_problem(operator, "dead letters of a sink have no stream to go to", "dead_letter(FILE)")]
+    if operator.kind in SOURCE_KINDS - {"read"} and policy.then == "dead_letter":
         return [
             _problem(operator, "a source that raises has no record to send as a dead letter", "skip(…) or retry(…)")
         ]
@@ -108,10 +113,12 @@ def _check_parallelism(operator: Operator, *, keyed: bool) -> list[Problem]:
         return [_problem(operator, f"parallelism must be a whole number from 1 to {_MAX_PARALLELISM}, not {number!r}")]
     if number == 1:
         return []
-    if operator.kind in SOURCE_KINDS:
+    if operator.kind in SOURCE_KINDS and not operator.is_partitioned:
         return [
             _problem(
-                operator, f"a source runs as one subtask, not {number}", "raise the parallelism of what follows it"
+                operator,
+                f"a source without partitions() runs as one subtask, not {number}",
+                "raise the parallelism of what follows it",
             )
         ]
     if operator.kind in ("reduce", "aggregate") and not keyed:

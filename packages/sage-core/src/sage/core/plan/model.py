@@ -91,7 +91,7 @@ class ExecutionPlan:
     @property
     def needs(self) -> frozenset[str]:
         """Capabilities that a backend must have to run this plan."""
-        return frozenset({"unbounded"} if any(item.kind == "source" for item in self.graph.operators) else ())
+        return frozenset({"unbounded"} if any(item.is_endless for item in self.graph.operators) else ())
 
     def channels_into(self, task: TaskId) -> Iterator[ChannelId]:
         """The channels a task reads from, in the order of its inputs."""

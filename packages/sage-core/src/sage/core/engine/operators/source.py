@@ -10,10 +10,13 @@ from sage.core.engine.functions import close_iterator, iterate
 from sage.core.engine.operators.base import ENDED, MORE, Emit, Flow, RunningOperator
 from sage.core.engine.stop import STOP
 
-__all__ = ["IDLE", "BatchOperator", "CollectionOperator", "SourceOperator", "StreamSourceOperator"]
+__all__ = ["IDLE", "BatchOperator", "CollectionOperator", "Drain", "SourceOperator", "StreamSourceOperator"]
 
 IDLE = 1
 """What a turn of a source may answer beside `MORE` and `ENDED`: there is nothing yet."""
+
+Drain = Callable[[], None]
+"""Generates what happens to what the call that has just returned has put out on the side."""
 
 
 class SourceOperator(RunningOperator):
@@ -22,10 +25,14 @@ class SourceOperator(RunningOperator):
     wait: Callable[[float], None] | None = None
     """A source's own way of waiting for news, at most so many seconds; None for the task's."""
 
-    def generate_turn(self, code: Code, limit: str, emit: Emit) -> None:
+    def generate_turn(self, code: Code, limit: str, emit: Emit, drain: Drain) -> None:
         """Write the lines of a turn: a loop over at most ``limit`` records that leaves by ``return``."""
+        if self.spec.is_partitioned and not self.context.partitions:
+            code.line(f"return {ENDED}")
+            return
         count = code.counter("taken")
         with code.block(f"for {count} in range({limit}):"), self.calling(code, "source", None) as value:
+            drain()
             self._generate_checks(code, value)
             emit(Flow(value, self.passing(code, Flow(value, count))))
         with code.block("else:"):
@@ -73,6 +80,6 @@ class CollectionOperator(SourceOperator):
         if records is not None:
             close_iterator(records, self.spec.function)
 
-    def generate_turn(self, code: Code, limit: str, emit: Emit) -> None:
+    def generate_turn(self, code: Code, limit: str, emit: Emit, drain: Drain) -> None:
         assert self._records is not None
         self.generate_taking(code, self._records, limit, emit)

@@ -1,7 +1,7 @@
 """Versions of installed distributions, found without `importlib.metadata` where that is possible.
 
-Importing `importlib.metadata` takes longer than packing a small pipeline does, and the name of a wheel's
-``*.dist-info`` folder already holds the version.
+Importing `importlib.metadata` takes longer than packing a small pipeline or all else that ``sage version`` does, and
+the name of a wheel's ``*.dist-info`` folder already holds the version.
 """
 
 from __future__ import annotations

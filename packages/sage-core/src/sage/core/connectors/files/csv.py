@@ -1,0 +1,291 @@
+"""CSV as RFC 4180 has it: a record may span several lines, and is read as a dict by the names of its columns."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from sage.core.connectors.api import STOP, StopType
+from sage.core.connectors.files.encoding import check_encoding, mark_of, undecodable, unencodable
+from sage.core.connectors.files.lines import Lines
+from sage.core.connectors.files.places import ByteRange
+from sage.core.connectors.files.sink import FileSink
+from sage.core.connectors.files.source import FileSource, raw
+from sage.core.errors import ConnectorError, RecordError
+
+__all__ = ["CsvSink", "CsvSource", "Quoting"]
+
+Quoting = Literal["minimal", "all", "none"]
+"""Which values are put in quotes: those that need it, all, or none: then quotes are characters like any other."""
+
+_QUOTING = {"minimal": csv.QUOTE_MINIMAL, "all": csv.QUOTE_ALL, "none": csv.QUOTE_NONE}
+
+_LONGEST_FIELD = 16 * 1024 * 1024
+"""Characters. Python's own limit, 128 Ki, is one for the whole process: it is raised, never lowered."""
+
+
+class CsvSource(FileSource):
+    """Each line below the header as a dict: the names of the columns, and the values as text.
+
+    Empty lines are passed over. A mark at the beginning of UTF-8 is left out. Files are never cut, since no one can
+    tell from the middle of a file whether a line end is within quotes.
+
+    Args:
+        path: as in `FileSource`.
+        columns: the names, for files without a header.
+        delimiter: between values, one character.
+        quotechar: around values that hold a delimiter, a quote (doubled) or a line end; one character.
+        quoting: ``"none"`` where quotes mean nothing.
+        encoding: of the files.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        columns: Sequence[str] | None = None,
+        delimiter: str = ",",
+        quotechar: str = '"',
+        quoting: Quoting = "minimal",
+        encoding: str = "utf-8",
+    ) -> None:
+        super().__init__(path, split_size=None)
+        self.columns = _check_columns(columns)
+        self.dialect = _dialect(delimiter, quotechar, quoting)
+        self.encoding = check_encoding(encoding)
+
+    def reader(self, lines: Lines) -> _CsvReader:
+        return _CsvReader(lines, self.columns, self.dialect, self.encoding)
+
+
+class _CsvReader:
+    def __init__(self, lines: Lines, columns: Sequence[str] | None, dialect: Mapping[str, Any], encoding: str) -> None:
+        csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
+        self._lines = lines
+        self._dialect = {**dialect, "strict": True}
+        self._encoding, _ = mark_of(encoding)
+        try:
+            self._columns = self._read_header() if columns is None else tuple(columns)
+        except BaseException:
+            lines.close()
+            raise
+
+    def read(self, n: int) -> list[Any] | StopType | None:
+        begin = self._lines.offset
+        taken = self._lines.take(n)
+        if not taken:
+            return STOP
+        columns = self._columns
+        try:
+            rows = csv.reader(self._decode(taken, begin), **self._dialect)
+            return [dict(zip(columns, row, strict=True)) for row in rows if row]
+        except (csv.Error, ValueError):  # a bad record, or one that goes on behind what was taken: which, is found now
+            self._lines.put_back(taken)
+            return self._one_by_one(n)
+
+    def position(self) -> object:
+        return self._lines.offset
+
+    def wait(self, timeout: float) -> None:
+        """A file has no news to wait for."""
+
+    def close(self) -> None:
+        self._lines.close()
+
+    def _one_by_one(self, n: int) -> list[Any] | StopType:
+        records: list[Any] = []
+        while len(records) < n:
+            feed = _Feed(self._lines, self._decode)
+            begin = self._lines.offset
+            try:
+                row = next(csv.reader(feed, **self._dialect), None)
+                if row is None:
+                    return records or STOP
+                if row:
+                    records.append(self._record(row))
+            except (csv.Error, ValueError) as error:
+                if records:
+                    self._lines.put_back(feed.taken)
+                    return records
+                if not isinstance(error, _WrongWidthError):
+                    # A quote too many may have swallowed any number of good lines: only the first is given up.
+                    self._lines.put_back(feed.taken[1:])
+                    del feed.taken[1:]
+                raise self._unusable(b"".join(feed.taken), begin, error) from error
+        return records
+
+    def _record(self, row: list[str]) -> dict[str, str]:
+        if len(row) != len(self._columns):
+            raise _WrongWidthError(f"{len(row)} values for {len(self._columns)} columns")
+        return dict(zip(self._columns, row, strict=True))
+
+    def _decode(self, lines: list[bytes], begin: int) -> list[str]:
+        if begin == 0:
+            lines = [lines[0].removeprefix(codecs.BOM_UTF8), *lines[1:]] if self._encoding == "utf-8" else lines
+        return [line.decode(self._encoding) for line in lines]
+
+    def _read_header(self) -> tuple[str, ...]:
+        """The names in the first line that is not empty; what is read begins behind it."""
+        head = Lines(ByteRange(self._lines.path))
+        try:
+            row: list[str] | None = []
+            begin = 0
+            while row is not None and not row:
+                begin = head.offset
+                row = next(csv.reader(_Feed(head, self._decode), **self._dialect), None)
+            if self._lines.offset < head.offset:
+                self._lines.go_back(head.offset)
+            twice = sorted({name for name in row or () if (row or []).count(name) > 1})
+            if twice:
+                raise head.error(f"the header names {twice[0]!r} twice", begin)
+            return tuple(row or ())
+        except (csv.Error, ValueError) as error:
+            raise head.error(f"the header is unusable: {_reason(error)}", begin) from error
+        finally:
+            head.close()
+
+    def _unusable(self, record: bytes, begin: int, error: Exception) -> RecordError:
+        path, number = self._lines.path, self._lines.number(begin)
+        return RecordError(f"{path}, line {number}: {_reason(error)}", record=raw(record), file=path, line=number)
+
+
+class _WrongWidthError(ValueError):
+    """A row that is well formed, and does not fit the columns."""
+
+
+class _Feed:
+    """Hands lines to the CSV parser one at a time, so that it is known which belong to a record."""
+
+    def __init__(self, lines: Lines, decode: Callable[[list[bytes], int], list[str]]) -> None:
+        self._lines = lines
+        self._decode = decode
+        self.taken: list[bytes] = []
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        begin = self._lines.offset
+        line = self._lines.take(1)
+        if not line:
+            raise StopIteration
+        self.taken += line
+        return self._decode(line, begin)[0]
+
+
+class CsvSink(FileSink):
+    """Each record, a mapping, as a row below a header.
+
+    Values are written as ``str`` gives them, None as nothing at all; read again they are text.
+
+    Args:
+        path, overwrite: as in `FileSink`.
+        columns: their names and order; by default those of the first record. Each record must have just these.
+        delimiter, quotechar, quoting: as in `CsvSource`. With ``"all"`` every value is quoted; with ``"none"`` a value
+            that would need it is refused.
+        encoding: of the file; ``utf-8-sig`` writes the mark by which some programs know UTF-8.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        columns: Sequence[str] | None = None,
+        delimiter: str = ",",
+        quotechar: str = '"',
+        quoting: Quoting = "minimal",
+        encoding: str = "utf-8",
+        overwrite: bool = False,
+    ) -> None:
+        super().__init__(path, overwrite=overwrite)
+        self.columns = _check_columns(columns)
+        self.dialect = _dialect(delimiter, quotechar, quoting)
+        self.encoding, self._mark = mark_of(check_encoding(encoding))
+
+    def begin(self) -> bytes:
+        return self._mark + (b"" if self.columns is None else self._encode([self.columns], self.columns))
+
+    def write(self, records: list[Any]) -> None:
+        if self.columns is not None:
+            self.put(self._encode([self._row(record, self.columns) for record in records], records))
+            return
+        columns = tuple(records[0]) if isinstance(records[0], Mapping) else ()
+        rows = [columns, *(self._row(record, columns) for record in records)]
+        self.put(self._encode(rows, [columns, *records]))
+        self.columns = columns  # not before: the header may have been that of a record which is given up
+
+    def _row(self, record: Any, columns: tuple[str, ...]) -> Sequence[Any]:
+        if not isinstance(record, Mapping) or not record:
+            what = f"not {type(record).__name__}" if not isinstance(record, Mapping) else "and this one is empty"
+            raise self.unusable(record, f"a row is a mapping of names to values, {what}")
+        if len(record) == len(columns):
+            try:
+                return [record[name] for name in columns]
+            except KeyError:
+                pass  # which, is said below
+        wrong = [f"no {name!r}" for name in columns if name not in record]
+        wrong += [f"{name!r} beyond them" for name in record if name not in columns]
+        message = f"the columns are {', '.join(map(str, columns))}; this record has {', '.join(wrong)}"
+        raise self.unusable(record, message, "give every record the same keys, or say columns=…")
+
+    def _encode(self, rows: Sequence[Sequence[Any]], records: Sequence[Any]) -> bytes:
+        """The rows as CSV. Each was made of the record at the same place."""
+        try:
+            text = self._format(rows)
+            data = None if "\r" in text else text.encode(self.encoding)
+        except Exception:  # also what the text of a value raises; because of which row, is found below
+            data = None
+        if data is not None:
+            return data
+        return b"".join(self._encode_one(row, record) for row, record in zip(rows, records, strict=True))
+
+    def _encode_one(self, row: Sequence[Any], record: Any) -> bytes:
+        try:
+            text = self._format([row])
+            if "\r" in text:
+                # It ends a line for whoever reads it, and yet some versions of Python put no quotes around it.
+                if self.dialect["quoting"] == csv.QUOTE_NONE:
+                    raise csv.Error("a carriage return needs quotes")
+                text = self._format([row], quoting=csv.QUOTE_ALL)
+            return text.encode(self.encoding)
+        except UnicodeEncodeError as error:
+            raise self.unusable(record, unencodable(error)) from error
+        except Exception as error:
+            raise self.unusable(record, f"not to be written as CSV: {error}") from error
+
+    def _format(self, rows: Sequence[Sequence[Any]], **changed: Any) -> str:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n", **{**self.dialect, **changed}).writerows(rows)
+        return text.getvalue()
+
+
+def _check_columns(columns: Sequence[str] | None) -> tuple[str, ...] | None:
+    if columns is None:
+        return None
+    if isinstance(columns, str) or not all(isinstance(name, str) for name in columns) or not columns:
+        raise ConnectorError(f"columns are a list of names, not {columns!r}")
+    twice = sorted({name for name in columns if list(columns).count(name) > 1})
+    if twice:
+        raise ConnectorError(f"columns name {twice[0]!r} twice")
+    return tuple(columns)
+
+
+def _dialect(delimiter: str, quotechar: str, quoting: str) -> dict[str, Any]:
+    for name, value in (("delimiter", delimiter), ("quotechar", quotechar)):
+        if not isinstance(value, str) or len(value) != 1 or value in "\r\n":
+            raise ConnectorError(f"{name} is one character, not {value!r}")
+    if delimiter == quotechar:
+        raise ConnectorError(f"delimiter and quotechar are both {delimiter!r}")
+    if quoting not in _QUOTING:
+        raise ConnectorError(f"quoting is one of {', '.join(map(repr, _QUOTING))}, not {quoting!r}")
+    if quoting == "none":
+        return {"delimiter": delimiter, "quoting": csv.QUOTE_NONE, "quotechar": None}
+    return {"delimiter": delimiter, "quoting": _QUOTING[quoting], "quotechar": quotechar}
+
+
+def _reason(error: Exception) -> str:
+    return str(undecodable(error) if isinstance(error, UnicodeDecodeError) else error)

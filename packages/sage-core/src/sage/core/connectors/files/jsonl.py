@@ -1,0 +1,88 @@
+"""JSON Lines: a line is a JSON value, and a value is a record."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+from typing import Any
+
+from sage.core.connectors.api import SPLIT_SIZE
+from sage.core.connectors.files.encoding import split_lines, undecodable
+from sage.core.connectors.files.lines import Lines
+from sage.core.connectors.files.sink import FileSink
+from sage.core.connectors.files.source import FileSource, LineReader
+
+__all__ = ["JsonlSink", "JsonlSource"]
+
+_decode = json.JSONDecoder().raw_decode
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_encode_ascii = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
+
+
+class JsonlSource(FileSource):
+    """The value of each line; empty lines are passed over. The files are UTF-8, with or without a mark before it.
+
+    As Python does it, ``NaN`` and ``Infinity`` are read as numbers, and of a repeated key the last value counts.
+
+    Args:
+        path, split_size: as in `FileSource`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, split_size: int | None = SPLIT_SIZE) -> None:
+        super().__init__(path, split_size=split_size)
+
+    def reader(self, lines: Lines) -> _JsonlReader:
+        return _JsonlReader(lines)
+
+
+class _JsonlReader(LineReader):
+    mark = codecs.BOM_UTF8
+
+    def parse(self, lines: list[bytes]) -> list[Any]:
+        texts = split_lines(lines, "utf-8")
+        # It takes half of the time of `json.loads`, and passes over no space: what has some is looked at one by one.
+        pairs = [_decode(text) for text in texts]
+        if [end for _, end in pairs] != [len(text) for text in texts]:
+            raise ValueError("something around a value")
+        return [value for value, _ in pairs]
+
+    def parse_one(self, line: bytes) -> list[Any]:
+        try:
+            text = line.decode()
+        except UnicodeDecodeError as error:
+            raise undecodable(error) from error
+        if not text.strip():
+            return []
+        try:
+            return [json.loads(text)]
+        except json.JSONDecodeError as error:
+            raise ValueError(f"not JSON: {error.msg} at column {error.colno}") from error
+        except RecursionError as error:
+            raise ValueError("JSON that is nested too deep") from error
+
+
+class JsonlSink(FileSink):
+    """Each record as a line of JSON in UTF-8.
+
+    NaN and infinities are no JSON, and are refused like everything else that is none.
+
+    Args:
+        path, overwrite: as in `FileSink`.
+    """
+
+    def write(self, records: list[Any]) -> None:
+        self.put(self._encode(records))
+
+    def _encode(self, records: list[Any]) -> bytes:
+        lines = []
+        for record in records:
+            try:
+                lines.append(_encode(record))
+            except Exception as error:
+                hint = "make plain values of it first, by .map(…): dict, list, str, numbers, True, False, None"
+                raise self.unusable(record, f"not to be written as JSON: {error}", hint) from error
+        try:
+            return ("\n".join(lines) + "\n").encode()
+        except UnicodeEncodeError:  # half of a surrogate pair, which JSON can only hold escaped
+            return ("\n".join(map(_encode_ascii, records)) + "\n").encode()

@@ -1,0 +1,70 @@
+"""Which partitions the sources of a plan have, and which of them each subtask reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sage.core.engine.functions import build_function
+from sage.core.errors import GraphError, Problem, SageError
+from sage.core.graph.model import Operator
+from sage.core.plan.model import ExecutionPlan
+
+__all__ = ["list_partitions", "share_of"]
+
+
+def list_partitions(plan: ExecutionPlan) -> Mapping[str, tuple[str, ...]]:
+    """By uid, the partitions of each source that gives some.
+
+    Asked once for all subtasks, so that they agree on who reads what although files may come and go.
+
+    Raises:
+        GraphError: they cannot be listed, or a source has more subtasks than partitions.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    problems: list[Problem] = []
+    cause: Exception | None = None
+    for operator in plan.graph.operators:
+        if operator.is_partitioned:
+            try:
+                found[operator.uid] = partitions = _checked(build_function(operator.function).partitions())
+            except Exception as error:  # code of the user's
+                cause = cause or error
+                problems.append(_unlisted(operator, error))
+                continue
+            if max(len(partitions), 1) < operator.parallelism:
+                problems.append(_too_few(operator, len(partitions)))
+    if problems:
+        raise GraphError(problems) from cause
+    return found
+
+
+def share_of(partitions: Sequence[str], subtask: int, parallelism: int) -> tuple[str, ...]:
+    """The partitions that a subtask reads: those whose number leaves its own when divided by the parallelism."""
+    return tuple(partitions[subtask::parallelism])
+
+
+def _checked(given: Any) -> tuple[str, ...]:
+    if isinstance(given, str) or not isinstance(given, Sequence) or not all(isinstance(name, str) for name in given):
+        raise TypeError(f"partitions() must return a list of names, not {given!r:.200}")
+    twice = next((name for name in given if given.count(name) > 1), None) if len(set(given)) < len(given) else None
+    if twice is not None:
+        raise ValueError(f"partitions() names {twice!r} twice")
+    return tuple(given)
+
+
+def _unlisted(operator: Operator, error: Exception) -> Problem:
+    what, hint = f"its partitions cannot be listed: {type(error).__name__}: {error}", None
+    if isinstance(error, SageError):
+        what, hint = error.message, error.hint
+    return Problem(f"{operator.kind} '{operator.name}': {what}", str(operator.location), operator.uid, hint)
+
+
+def _too_few(operator: Operator, count: int) -> Problem:
+    what = "1 partition" if count == 1 else f"{count} partitions"
+    return Problem(
+        f"{operator.kind} '{operator.name}': it has {what}, which {operator.parallelism} subtasks cannot share",
+        str(operator.location),
+        operator.uid,
+        f"set parallelism to {max(count, 1)} at most; for text and JSON Lines, a smaller split_size makes more of them",
+    )
