@@ -175,7 +175,7 @@ def test_keyby_runs_as_wide_as_what_is_before_it() -> None:
     stream = env.from_batch([1]).map(str, parallelism=3)
     stream.keyby(len).sink(print)
     stream.keyby(len, parallelism=2).sink(print)
-    stream.union(env.from_batch([1])).keyby(len).sink(print)
+    stream.union(env.from_batch(["1"])).keyby(len).sink(print)
     assert [item.parallelism for item in env._builder.build().operators if item.kind == "keyby"] == [3, 2, 3]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sage.core.api import BatchFunction, FilterFunction, LocalEnvironment, MapFunction, SourceFunction
+from sage.core.api import BatchFunction, DataStream, FilterFunction, LocalEnvironment, MapFunction, SourceFunction
 from sage.core.errors import GraphError, Problem
 from sage.core.graph.model import LogicalGraph
 
@@ -87,7 +87,7 @@ def test_parallelism_is_a_whole_number_within_bounds(number: Any) -> None:
 def test_a_wrong_parallelism_harms_no_other_declaration() -> None:
     """What is no number does not break the declaration of what follows it."""
     env = LocalEnvironment()
-    one = env.from_batch([1]).map(same, parallelism="2")  # type: ignore[arg-type]
+    one = env.from_batch([1]).map(same, parallelism="2")  # type: ignore[call-overload]
     one.union(env.from_batch([1]).map(same, parallelism=2)).keyby(same).reduce(max).sink(same)
     assert "not '2'" in problem(env).message
 
@@ -129,7 +129,7 @@ def test_uids_are_unique_and_text() -> None:
     found = problem(env)
     assert found.message == f"sink 'same': the uid 'source' is taken by the operator at {line}"
     env = LocalEnvironment()
-    env.from_batch([1], uid="").map(same, uid=["x"]).sink(same, uid=3, name=4)  # type: ignore[arg-type]
+    env.from_batch([1], uid="").map(same, uid=["x"]).sink(same, uid=3, name=4)  # type: ignore[call-overload]
     assert [item.message.partition(": ")[2] for item in problems(env)] == [
         "its uid must be text that is not empty, not ''",
         "its uid must be text that is not empty, not ['x']",
@@ -150,7 +150,7 @@ def test_automatic_uids_do_not_depend_on_neighbours() -> None:
 
     def uids(*, more: bool) -> list[str]:
         env = LocalEnvironment()
-        stream = env.from_batch([1])
+        stream: DataStream[Any] = env.from_batch([1])
         if more:
             stream = stream.filter(same)
         stream = stream.map(same).map(str)
@@ -169,8 +169,8 @@ def test_all_problems_come_at_once_with_their_lines() -> None:
     env = LocalEnvironment()
     _, first = env.from_batch([1]).filter(Doubles), here()
     _, second = env.from_batch("text").map(same, parallelism=500).sink(print), here()
-    _, third = env.from_batch([1]).map(Doubles, 1, 2, 3).map(42).sink(same, uid="x"), here()
-    _, fourth = env.from_batch([1]).sink(lambda: None, uid="x"), here()
+    _, third = env.from_batch([1]).map(Doubles, 1, 2, 3).map(42).sink(same, uid="x"), here()  # type: ignore[call-overload]
+    _, fourth = env.from_batch([1]).sink(lambda: None, uid="x"), here()  # type: ignore[misc,arg-type]
     found = problems(env)
     assert [(item.where, item.operator) for item in found if item.where == first] == [
         (first, "filter:Doubles"),

@@ -127,7 +127,7 @@ def test_policies_speak_of_whole_batches(backend: str) -> None:
     assert (kept, [letter.record for letter in letters]) == ([0, 1, 4, 5], [[2, 3]])
     for result, message in ((picky, r"three"), (lambda batch: 5, r"must return an iterable"), (str, "not str")):
         env = LocalEnvironment("fail", backend)
-        env.from_batch(range(3, 5)).map_batches(result, max_size=2).collect()
+        env.from_batch(range(3, 5)).map_batches(result, max_size=2).collect()  # type: ignore[arg-type]
         with pytest.raises(JobFailedError, match=message) as caught:
             env.submit(autostop=True)
         assert caught.value.failure is not None and caught.value.failure.record == "[3, 4]"

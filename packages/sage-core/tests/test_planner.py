@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage.core.api import LocalEnvironment
+from sage.core.api import DataStream, LocalEnvironment
 from sage.core.plan.model import ChannelId, ExecutionPlan, TaskId
 from sage.core.plan.planner import MAX_CHAIN, MAX_NESTED, make_plan
 
@@ -124,10 +124,10 @@ def test_chains_are_cut_where_python_would_not_compile_them() -> None:
     assert [edge.exchange for edge in plan.edges] == ["forward", "forward"]
 
     env = LocalEnvironment()
-    stream = env.from_batch([1])
+    deep: DataStream[Any] = env.from_batch([1])
     for _ in range(2 * MAX_NESTED + 1):
-        stream = stream.flatmap(list).map(same)
-    stream.sink(same)
+        deep = deep.flatmap(list).map(same)
+    deep.sink(same)
     plan = plan_of(env)
     nested = [sum(plan.operators[number].kind == "flatmap" for number in stage.operators) for stage in plan.stages]
     assert sum(nested) == 2 * MAX_NESTED + 1

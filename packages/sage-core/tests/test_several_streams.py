@@ -98,9 +98,9 @@ def test_wrong_comaps_are_refused_with_all_that_is_wrong() -> None:
     """A missing method, too few callables, a single callable, keys for half of the streams."""
     env = LocalEnvironment("wrong")
     pair = env.from_batch([1]).connect(env.from_batch([2]), env.from_batch([3]))
-    pair.comap(Pair).collect()
-    pair.comap(str, str).collect()
-    pair.comap(str).collect()
+    pair.comap(Pair).collect()  # type: ignore[arg-type]
+    pair.comap(str, str).collect()  # type: ignore[arg-type]
+    pair.comap(str).collect()  # type: ignore[arg-type]
     with pytest.raises(GraphError) as caught:
         env.submit()
     text = str(caught.value)
@@ -108,7 +108,7 @@ def test_wrong_comaps_are_refused_with_all_that_is_wrong() -> None:
     assert "one callable for each of its 3 inputs, not 2" in text
     assert "one callable for each stream" in text
     with pytest.raises(GraphError, match="takes as many functions"):
-        pair.keyby(str)
+        pair.keyby(str)  # type: ignore[call-arg]
     with pytest.raises(GraphError, match="same environment"):
         env.from_batch([1]).connect(LocalEnvironment("other").from_batch([1]))
 

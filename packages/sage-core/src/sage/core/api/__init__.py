@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sage.core.api.datastream import ConnectedStreams, DataStream
+from sage.core.api.connected_streams import ConnectedStreams
+from sage.core.api.datastream import DataStream
 from sage.core.api.environment import Environment
 from sage.core.api.error_policy import DeadLetter, ErrorPolicy, dead_letter, fail, read_dead_letters, retry, skip
 from sage.core.api.function.aggregate_function import AggregateFunction
@@ -15,7 +16,7 @@ from sage.core.api.function.keyby_function import KeyByFunction
 from sage.core.api.function.map_function import MapFunction
 from sage.core.api.function.reduce_function import ReduceFunction
 from sage.core.api.function.sink_function import SinkFunction
-from sage.core.api.function.source_function import STOP, SourceFunction
+from sage.core.api.function.source_function import STOP, SourceFunction, StopType
 from sage.core.api.job import Job
 from sage.core.api.local_environment import LocalEnvironment
 from sage.core.api.remote_environment import RemoteEnvironment
@@ -43,6 +44,7 @@ __all__ = [
     "RemoteEnvironment",
     "SinkFunction",
     "SourceFunction",
+    "StopType",
     "dead_letter",
     "fail",
     "read_dead_letters",

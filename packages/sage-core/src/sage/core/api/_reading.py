@@ -31,7 +31,7 @@ class Reading(ABC):
         parallelism: int = 1,
         on_error: ErrorPolicy | None = None,
         **kwargs: Any,
-    ) -> DataStream:
+    ) -> DataStream[Any]:
         """A source that is read in partitions, by the contract `sage.core.connectors.api.Source`.
 
         Args:
@@ -52,7 +52,7 @@ class Reading(ABC):
         uid: str | None = None,
         parallelism: int = 1,
         on_error: ErrorPolicy | None = None,
-    ) -> DataStream:
+    ) -> DataStream[str]:
         """The lines of text files, without their ends.
 
         Args:
@@ -78,7 +78,7 @@ class Reading(ABC):
         uid: str | None = None,
         parallelism: int = 1,
         on_error: ErrorPolicy | None = None,
-    ) -> DataStream:
+    ) -> DataStream[Any]:
         """The values in JSON Lines files, one on each line; empty lines are passed over.
 
         Args:
@@ -103,7 +103,7 @@ class Reading(ABC):
         uid: str | None = None,
         parallelism: int = 1,
         on_error: ErrorPolicy | None = None,
-    ) -> DataStream:
+    ) -> DataStream[dict[str, str]]:
         """The rows of CSV files as dicts, by the names in their header; all values are text.
 
         Args:
@@ -137,5 +137,5 @@ class Reading(ABC):
         parallelism: int,
         on_error: ErrorPolicy | None,
         options: Mapping[str, Any] | None = None,
-    ) -> DataStream:
+    ) -> DataStream[Any]:
         """Declare a source."""

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeGuard, Unpack, overload
 
+from sage.core.api._typevars import Accumulator, Record, Value
 from sage.core.api._writing import Writing
+from sage.core.api.connected_streams import ConnectedStreams
 from sage.core.api.function.print_sink import PrintSink
 from sage.core.errors import GraphError, Problem
 from sage.core.graph.builder import Upstream
-from sage.core.graph.functions import Given, describe_function, describe_functions, is_function_class
+from sage.core.graph.functions import Given, describe_function
 from sage.core.graph.location import users_location
 from sage.core.graph.model import Exchange
 from sage.core.graph.policy import DEAD_LETTERS, ErrorPolicy
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+    from sage.core.api._forms import Aggregates, Executes, In0, In1, In2, Keywords, Reduces
     from sage.core.api.environment import Environment
+    from sage.core.engine.dead_letter import DeadLetter
 
-__all__ = ["ConnectedStreams", "DataStream"]
+__all__ = ["DataStream"]
 
 
-class DataStream(Writing):
+class DataStream(Writing, Generic[Record]):
     """The records that one or several operators put out.
 
     A stream may be used any number of times: each use gets all of its records. Every method takes a function
@@ -37,6 +43,21 @@ class DataStream(Writing):
         self._environment = environment
         self._upstream = upstream
 
+    @overload
+    def map(
+        self,
+        function: type[Executes[Record, Value]],
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Value]: ...
+    @overload
+    def map(
+        self, function: Executes[Record, Value] | Callable[[Record], Value], **keywords: Unpack[Keywords]
+    ) -> DataStream[Value]: ...
     def map(
         self,
         function: Any,
@@ -46,10 +67,33 @@ class DataStream(Writing):
         parallelism: int = 1,
         on_error: ErrorPolicy | None = None,
         **kwargs: Any,
-    ) -> DataStream:
+    ) -> DataStream[Any]:
         """One record in, one record out: ``function(record)``."""
         return self._add("map", function, args, kwargs, name, uid, parallelism, on_error)
 
+    @overload
+    def filter(
+        self, function: Callable[[Record], TypeGuard[Value]], **keywords: Unpack[Keywords]
+    ) -> DataStream[Value]: ...
+    @overload
+    def filter(
+        self, function: Callable[[Record], TypeIs[Value]], **keywords: Unpack[Keywords]
+    ) -> DataStream[Value]: ...
+    @overload
+    def filter(
+        self,
+        function: type[Executes[Record, object]],
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Record]: ...
+    @overload
+    def filter(
+        self, function: Executes[Record, object] | Callable[[Record], object], **keywords: Unpack[Keywords]
+    ) -> DataStream[Record]: ...
     def filter(
         self,
         function: Any,
@@ -59,10 +103,25 @@ class DataStream(Writing):
         parallelism: int = 1,
         on_error: ErrorPolicy | None = None,
         **kwargs: Any,
-    ) -> DataStream:
+    ) -> DataStream[Any]:
         """Keeps the records for which ``function(record)`` is true."""
         return self._add("filter", function, args, kwargs, name, uid, parallelism, on_error)
 
+    @overload
+    def filter_map(
+        self,
+        function: type[Executes[Record, Value | None]],
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Value]: ...
+    @overload
+    def filter_map(
+        self, function: Executes[Record, Value | None] | Callable[[Record], Value | None], **keywords: Unpack[Keywords]
+    ) -> DataStream[Value]: ...
     def filter_map(
         self,
         function: Any,
@@ -72,10 +131,27 @@ class DataStream(Writing):
         parallelism: int = 1,
         on_error: ErrorPolicy | None = None,
         **kwargs: Any,
-    ) -> DataStream:
+    ) -> DataStream[Any]:
         """A map that leaves out None: ``function(record)`` is put out unless it is None."""
         return self._add("filter_map", function, args, kwargs, name, uid, parallelism, on_error)
 
+    @overload
+    def flatmap(
+        self,
+        function: type[Executes[Record, Iterable[Value] | None]],
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Value]: ...
+    @overload
+    def flatmap(
+        self,
+        function: Executes[Record, Iterable[Value] | None] | Callable[[Record], Iterable[Value] | None],
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[Value]: ...
     def flatmap(
         self,
         function: Any,
@@ -85,10 +161,48 @@ class DataStream(Writing):
         parallelism: int = 1,
         on_error: ErrorPolicy | None = None,
         **kwargs: Any,
-    ) -> DataStream:
+    ) -> DataStream[Any]:
         """Puts out every item of ``function(record)``, an iterable or None."""
         return self._add("flatmap", function, args, kwargs, name, uid, parallelism, on_error)
 
+    @overload
+    def map_batches(
+        self,
+        function: type[Executes[list[Record], Iterable[Value]]],
+        *args: Any,
+        max_size: int = 128,
+        max_wait: float | None = None,
+        as_array: Literal[False] = False,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Value]: ...
+    @overload
+    def map_batches(
+        self,
+        function: Executes[list[Record], Iterable[Value]] | Callable[[list[Record]], Iterable[Value]],
+        *,
+        max_size: int = 128,
+        max_wait: float | None = None,
+        as_array: Literal[False] = False,
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[Value]: ...
+    @overload
+    def map_batches(
+        self,
+        function: Any,
+        *args: Any,
+        max_size: int = 128,
+        max_wait: float | None = None,
+        as_array: Literal[True],
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Any]: ...
     def map_batches(
         self,
         function: Any,
@@ -101,7 +215,7 @@ class DataStream(Writing):
         parallelism: int = 1,
         on_error: ErrorPolicy | None = None,
         **kwargs: Any,
-    ) -> DataStream:
+    ) -> DataStream[Any]:
         """Many records in at once, any number out: ``function(records)``, as models and vector code want it.
 
         Args:
@@ -113,6 +227,21 @@ class DataStream(Writing):
         options = {"max_size": max_size, "max_wait": max_wait, "as_array": as_array}
         return self._add("map_batches", function, args, kwargs, name, uid, parallelism, on_error, options)
 
+    @overload
+    def keyby(
+        self,
+        function: type[Executes[Record, object]],
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Record]: ...
+    @overload
+    def keyby(
+        self, function: Executes[Record, object] | Callable[[Record], object], **keywords: Unpack[Keywords]
+    ) -> DataStream[Record]: ...
     def keyby(
         self,
         function: Any,
@@ -122,7 +251,7 @@ class DataStream(Writing):
         parallelism: int | None = None,
         on_error: ErrorPolicy | None = None,
         **kwargs: Any,
-    ) -> DataStream:
+    ) -> DataStream[Any]:
         """Gives each record the key ``function(record)``; all records of a key meet in one subtask of what follows.
 
         The records stay as they are. The key holds for the next operator, where it is ``self.context.key``.
@@ -132,6 +261,26 @@ class DataStream(Writing):
         keyed = self._add("keyby", function, args, kwargs, name, uid, number, on_error)
         return DataStream(self._environment, (Upstream(keyed._upstream[0].operator, "hash"),))
 
+    @overload
+    def reduce(
+        self: DataStream[Value],
+        function: type[Reduces[Value]],
+        *args: Any,
+        final: bool = False,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Value]: ...
+    @overload
+    def reduce(
+        self: DataStream[Value],
+        function: Reduces[Value] | Callable[[Value, Value], Value],
+        *,
+        final: bool = False,
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[Value]: ...
     def reduce(
         self,
         function: Any,
@@ -142,7 +291,7 @@ class DataStream(Writing):
         parallelism: int = 1,
         on_error: ErrorPolicy | None = None,
         **kwargs: Any,
-    ) -> DataStream:
+    ) -> DataStream[Any]:
         """Folds the records of each key: ``function(accumulated, record)``; a key's first record starts it.
 
         Puts out the new value for every record, or with ``final`` each key's last value once, at the end of input.
@@ -150,6 +299,22 @@ class DataStream(Writing):
         """
         return self._add("reduce", function, args, kwargs, name, uid, parallelism, on_error, {"final": final})
 
+    @overload
+    def aggregate(
+        self,
+        function: type[Aggregates[Record, Accumulator, Value]],
+        *args: Any,
+        final: bool = False,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Value]: ...
+    @overload
+    def aggregate(
+        self, function: Aggregates[Record, Accumulator, Value], *, final: bool = False, **keywords: Unpack[Keywords]
+    ) -> DataStream[Value]: ...
     def aggregate(
         self,
         function: Any,
@@ -160,7 +325,7 @@ class DataStream(Writing):
         parallelism: int = 1,
         on_error: ErrorPolicy | None = None,
         **kwargs: Any,
-    ) -> DataStream:
+    ) -> DataStream[Any]:
         """Like `reduce`, with an accumulator of its own type: an `AggregateFunction`.
 
         ``create()`` makes a key's accumulator, ``add(accumulator, record)`` gives the next one, and
@@ -168,6 +333,21 @@ class DataStream(Writing):
         """
         return self._add("aggregate", function, args, kwargs, name, uid, parallelism, on_error, {"final": final})
 
+    @overload
+    def sink(
+        self,
+        function: type[Executes[Record, object]],
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Record]: ...
+    @overload
+    def sink(
+        self, function: Executes[Record, object] | Callable[[Record], object], **keywords: Unpack[Keywords]
+    ) -> DataStream[Record]: ...
     def sink(
         self,
         function: Any,
@@ -177,27 +357,37 @@ class DataStream(Writing):
         parallelism: int = 1,
         on_error: ErrorPolicy | None = None,
         **kwargs: Any,
-    ) -> DataStream:
+    ) -> DataStream[Any]:
         """Takes each record out of the pipeline: ``function(record)``. Returns this stream, to be used further."""
         self._add("sink", function, args, kwargs, name, uid, parallelism, on_error)
         return self
 
-    def print(self, prefix: str = "", *, name: str | None = None, uid: str | None = None) -> DataStream:
+    def print(self, prefix: str = "", *, name: str | None = None, uid: str | None = None) -> DataStream[Record]:
         """Prints each record where the job runs: in this process, or into the job's log. Returns this stream."""
         self._add("sink", PrintSink, (prefix,), {}, name or "print", uid, 1, None)
         return self
 
-    def collect(self, *, name: str | None = None, uid: str | None = None) -> list[Any]:
+    def collect(self, *, name: str | None = None, uid: str | None = None) -> list[Record]:
         """Brings the records into this process: the list that is returned fills while the job runs.
 
         Only for jobs that run in this process; under a JobManager the pipeline is refused.
         """
-        records: list[Any] = []
+        records: list[Record] = []
         given = describe_function(records.append, (), {}, "sink")
         self._declare("sink", given, self._upstream, name or "collect", uid, 1, None, {"collect": True})
         return records
 
-    def union(self, *others: DataStream) -> DataStream:
+    @overload
+    def union(self, first: DataStream[In0], /) -> DataStream[Record | In0]: ...
+    @overload
+    def union(self, first: DataStream[In0], second: DataStream[In1], /) -> DataStream[Record | In0 | In1]: ...
+    @overload
+    def union(
+        self, first: DataStream[In0], second: DataStream[In1], third: DataStream[In2], /
+    ) -> DataStream[Record | In0 | In1 | In2]: ...
+    @overload
+    def union(self, *others: DataStream[Value]) -> DataStream[Record | Value]: ...
+    def union(self, *others: DataStream[Any]) -> DataStream[Any]:
         """The records of this stream and of all ``others``, in no particular order between them.
 
         Streams that are all keyed stay keyed.
@@ -208,26 +398,34 @@ class DataStream(Writing):
             upstream = [replace(up, exchange="forward") for up in upstream]
         return DataStream(self._environment, tuple(upstream))
 
-    def connect(self, *others: DataStream) -> ConnectedStreams:
+    @overload
+    def connect(self, second: DataStream[In1], /) -> ConnectedStreams[Record, In1]: ...
+    @overload
+    def connect(self, second: DataStream[In1], third: DataStream[In2], /) -> ConnectedStreams[Record, In1, In2]: ...
+    @overload
+    def connect(
+        self, second: DataStream[Any], third: DataStream[Any], fourth: DataStream[Any], /, *others: DataStream[Any]
+    ) -> ConnectedStreams[Record, Any, Any, Any, *tuple[Any, ...]]: ...
+    def connect(self, *others: DataStream[Any]) -> Any:
         """This stream and ``others`` side by side, for an operator with an input for each."""
         self._belongs_with(others, "connect")
         return ConnectedStreams(self, others)
 
-    def side_output(self, tag: str) -> DataStream:
+    def side_output(self, tag: str) -> DataStream[Any]:
         """What the operator puts out by ``self.context.side_output(tag, record)``."""
         upstream = tuple(replace(up, exchange="forward", tag=tag) for up in self._upstream)
         return DataStream(self._environment, upstream)
 
     @property
-    def dead_letters(self) -> DataStream:
+    def dead_letters(self) -> DataStream[DeadLetter]:
         """The records that the operator gave up under ``on_error=dead_letter()``, each as a `DeadLetter`."""
         return self.side_output(DEAD_LETTERS)
 
-    def broadcast(self) -> DataStream:
+    def broadcast(self) -> DataStream[Record]:
         """Every subtask of the next operator gets every record."""
         return self._by("broadcast")
 
-    def rebalance(self) -> DataStream:
+    def rebalance(self) -> DataStream[Record]:
         """Records are dealt out in turn to the subtasks of the next operator, which runs as a task of its own."""
         return self._by("rebalance")
 
@@ -247,7 +445,7 @@ class DataStream(Writing):
         parallelism: int,
         on_error: ErrorPolicy | None,
         options: Mapping[str, Any] | None = None,
-    ) -> DataStream:
+    ) -> DataStream[Any]:
         given = describe_function(function, args, kwargs, kind)
         return self._declare(kind, given, self._upstream, name, uid, parallelism, on_error, options)
 
@@ -261,7 +459,7 @@ class DataStream(Writing):
         parallelism: int,
         on_error: ErrorPolicy | None,
         options: Mapping[str, Any] | None = None,
-    ) -> DataStream:
+    ) -> DataStream[Any]:
         number = self._environment._recorder().add(
             kind,
             given,
@@ -281,51 +479,10 @@ class DataStream(Writing):
         self._declare("write", given, self._upstream, name, uid, parallelism, on_error)
         return self
 
-    def _by(self, exchange: Exchange) -> DataStream:
+    def _by(self, exchange: Exchange) -> DataStream[Record]:
         return DataStream(self._environment, tuple(replace(up, exchange=exchange) for up in self._upstream))
 
-    def _belongs_with(self, others: Iterable[DataStream], what: str) -> None:
+    def _belongs_with(self, others: Iterable[DataStream[Any]], what: str) -> None:
         for other in others:
             if not isinstance(other, DataStream) or other._environment is not self._environment:
                 raise GraphError([Problem(f"{what} takes streams of the same environment", str(users_location()))])
-
-
-class ConnectedStreams:
-    """Several streams side by side; each is an input of the next operator."""
-
-    def __init__(self, first: DataStream, others: tuple[DataStream, ...]) -> None:
-        self._first = first
-        self._streams = (first, *others)
-
-    def keyby(self, *functions: Any) -> ConnectedStreams:
-        """Gives the records of each stream a key, by one function for each; records of a key meet in one subtask."""
-        if len(functions) != len(self._streams):
-            message = f"keyby of {len(self._streams)} connected streams takes as many functions, not {len(functions)}"
-            raise GraphError([Problem(message, str(users_location()))])
-        keyed = [stream.keyby(function) for stream, function in zip(self._streams, functions, strict=True)]
-        return ConnectedStreams(keyed[0], tuple(keyed[1:]))
-
-    def comap(
-        self,
-        function: Any,
-        *args: Any,
-        name: str | None = None,
-        uid: str | None = None,
-        parallelism: int = 1,
-        on_error: ErrorPolicy | None = None,
-        **kwargs: Any,
-    ) -> DataStream:
-        """One record in, on any input, one record out.
-
-        Args:
-            function: a `CoMapFunction` with ``map0``, ``map1`` …, one for each stream; or one callable for each.
-        """
-        inputs = len(self._streams)
-        if callable(function) and not is_function_class(function) and args and not kwargs:
-            given = describe_functions((function, *args), "comap", inputs)
-        else:
-            given = describe_function(function, args, kwargs, "comap", inputs=inputs)
-        upstream = tuple(
-            replace(up, input=number) for number, stream in enumerate(self._streams) for up in stream._upstream
-        )
-        return self._first._declare("comap", given, upstream, name, uid, parallelism, on_error)

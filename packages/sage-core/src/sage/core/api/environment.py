@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import uuid
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from sage.core.api._reading import Reading
+from sage.core.api._typevars import Value
 from sage.core.api.datastream import DataStream
 from sage.core.api.job import Job
 from sage.core.errors import AlreadySubmittedError, WrongStateError
@@ -25,6 +26,10 @@ from sage.core.graph.functions import (
 from sage.core.graph.location import users_location
 from sage.core.graph.model import LogicalGraph
 from sage.core.graph.policy import ErrorPolicy
+
+if TYPE_CHECKING:
+    from sage.core.api._forms import Batch, Keywords, Source
+    from sage.core.engine.stop import StopType
 
 __all__ = ["Environment"]
 
@@ -48,6 +53,30 @@ class Environment(Reading):
         self._job: Job | None = None
         self._explained = False
 
+    @overload
+    def from_batch(
+        self,
+        source: type[Batch[Value]],
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Value]: ...
+    @overload
+    def from_batch(self, source: Batch[Value] | Iterable[Value], **keywords: Unpack[Keywords]) -> DataStream[Value]: ...
+    @overload
+    def from_batch(
+        self,
+        source: Callable[..., Iterable[Value]],
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Value]: ...
     def from_batch(
         self,
         source: Any,
@@ -57,7 +86,7 @@ class Environment(Reading):
         parallelism: int = 1,
         on_error: ErrorPolicy | None = None,
         **kwargs: Any,
-    ) -> DataStream:
+    ) -> DataStream[Any]:
         """A source that ends.
 
         Args:
@@ -70,11 +99,31 @@ class Environment(Reading):
         return self._add_source("collection", describe_data(source, args, kwargs), name, uid, parallelism, on_error)
 
     def from_collection(
-        self, records: Any, *, name: str | None = None, uid: str | None = None, parallelism: int = 1
-    ) -> DataStream:
+        self,
+        records: Iterable[Value] | Callable[[], Iterable[Value]],
+        *,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+    ) -> DataStream[Value]:
         """A source of the records of an iterable, in its order."""
         return self._add_source("collection", describe_data(records, (), {}), name, uid, parallelism, None)
 
+    @overload
+    def from_source(
+        self,
+        source: type[Source[Value]],
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Value]: ...
+    @overload
+    def from_source(
+        self, source: Source[Value] | Callable[[], Value | StopType | None], **keywords: Unpack[Keywords]
+    ) -> DataStream[Value]: ...
     def from_source(
         self,
         source: Any,
@@ -84,7 +133,7 @@ class Environment(Reading):
         parallelism: int = 1,
         on_error: ErrorPolicy | None = None,
         **kwargs: Any,
-    ) -> DataStream:
+    ) -> DataStream[Any]:
         """A source that may go on for ever.
 
         Args:
@@ -204,7 +253,7 @@ class Environment(Reading):
         parallelism: int,
         on_error: ErrorPolicy | None,
         options: Mapping[str, Any] | None = None,
-    ) -> DataStream:
+    ) -> DataStream[Any]:
         number = self._recorder().add(
             kind,
             given,

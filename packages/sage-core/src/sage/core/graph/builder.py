@@ -10,6 +10,7 @@ from sage.core.errors import GraphError, Problem
 from sage.core.graph.functions import Given
 from sage.core.graph.model import Edge, Exchange, LogicalGraph, Operator, ServiceSpec, SourceLocation
 from sage.core.graph.policy import FAIL, ErrorPolicy
+from sage.core.graph.types import check_types
 from sage.core.graph.validate import validate
 
 __all__ = ["GraphBuilder", "Upstream"]
@@ -132,4 +133,4 @@ class GraphBuilder:
         for name, given, location in self._services:
             problems += [Problem(f"service '{name}': {s.message}", str(location), hint=s.hint) for s in given.slips]
         graph = LogicalGraph(self._name, tuple(operators), tuple(edges), services)
-        return graph, problems + validate(graph)
+        return graph, problems + validate(graph) + check_types(graph)

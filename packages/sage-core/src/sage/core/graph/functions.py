@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -75,6 +76,7 @@ def function_kind(given: Any) -> str | None:
 
 def is_function_class(given: Any) -> bool:
     """Whether a class is to be instantiated by SAGE, rather than called for each record as ``str`` or ``int`` are."""
+    given = _without_brackets(given)
     return isinstance(given, type) and (function_kind(given) is not None or callable(getattr(given, "execute", None)))
 
 
@@ -94,6 +96,7 @@ def describe_function(
     Args:
         inputs: how many inputs the operator has; with several, the class has a method for each.
     """
+    given = _without_brackets(given)
     name = _name(given)
     if is_function_class(given):
         slips = _wrong_kind(given, kind) or [*_constructor(given, args, kwargs), *_methods(given, kind, inputs)]
@@ -137,6 +140,7 @@ def describe_connector(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, A
 
 def describe_service(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Given:
     """Describe a service: any class with its constructor arguments, or an instance."""
+    given = _without_brackets(given)
     name = _name(given)
     if isinstance(given, type):
         return Given(FunctionSpec("class", given, args, dict(kwargs)), name, tuple(_constructor(given, args, kwargs)))
@@ -164,6 +168,12 @@ def describe_data(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
     if callable(given) and (problem := _refuses(given, args, kwargs)):
         return Given(spec, name, (Slip(f"cannot be called with these arguments: {problem}"),))
     return Given(spec, name)
+
+
+def _without_brackets(given: Any) -> Any:
+    """``Pair`` for ``Pair[int]``: types in brackets are for type checkers; it is the class that is built."""
+    origin = typing.get_origin(given)
+    return origin if isinstance(origin, type) and callable(given) else given
 
 
 def _name(given: Any) -> str:

@@ -68,7 +68,7 @@ class BaseFunction(ABC):
         return self.context.call_service_async(name, timeout=timeout)
 
     @abstractmethod
-    def execute(self, *args: Any) -> Any:
+    def execute(self, *args: Any, **kwargs: Any) -> Any:
         """Called for each record; what it returns depends on the operator."""
 
     def close(self) -> None:  # noqa: B027 - overriding it is optional

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar, Generic
 
+from sage.core.api._typevars import Out
 from sage.core.api.function.base_function import BaseFunction
 
 __all__ = ["BatchFunction"]
 
 
-class BatchFunction(BaseFunction):
+class BatchFunction(BaseFunction, Generic[Out]):
     """Gives records one by one until it returns None."""
 
     __sage_function__: ClassVar[str] = "batch"
 
     @abstractmethod
-    def execute(self) -> Any:
+    def execute(self) -> Out | None:
         """The next record, or None at the end."""

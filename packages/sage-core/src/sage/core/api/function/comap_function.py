@@ -18,6 +18,6 @@ class CoMapFunction(BaseFunction):
 
     __sage_function__: ClassVar[str] = "comap"
 
-    def execute(self, *args: Any) -> Any:
+    def execute(self, *args: Any, **kwargs: Any) -> Any:
         """Not called: each stream has its own method."""
         raise TypeError("a CoMapFunction is called by map0, map1 …")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar, Generic
 
+from sage.core.api._typevars import Out
 from sage.core.api.function.base_function import BaseFunction
-from sage.core.engine.stop import STOP
+from sage.core.engine.stop import STOP, StopType
 
-__all__ = ["STOP", "SourceFunction"]
+__all__ = ["STOP", "SourceFunction", "StopType"]
 
 
-class SourceFunction(BaseFunction):
+class SourceFunction(BaseFunction, Generic[Out]):
     """Gives records one by one: None is "nothing yet", `STOP` ends it.
 
     ``execute`` should return soon: while it blocks, the job cannot be stopped. After None it is called again
@@ -22,5 +23,5 @@ class SourceFunction(BaseFunction):
     __sage_function__: ClassVar[str] = "source"
 
     @abstractmethod
-    def execute(self) -> Any:
+    def execute(self) -> Out | StopType | None:
         """The next record, None for nothing yet, or `STOP`."""

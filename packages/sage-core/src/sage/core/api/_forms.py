@@ -1,0 +1,101 @@
+"""What each kind of operator takes, as type checkers see it. Imported by them alone: nothing here exists at run time.
+
+Functions are known by their methods, not by their base class: a bare class with ``execute`` will do, and a class
+derived from ``MapFunction`` without brackets is judged by what its ``execute`` is annotated with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypedDict
+
+from typing_extensions import TypeVar
+
+from sage.core.api._typevars import Accumulator, In, Out, Value
+from sage.core.engine.stop import StopType
+from sage.core.graph.policy import ErrorPolicy
+
+__all__ = [
+    "Aggregates",
+    "Batch",
+    "CoMaps2",
+    "CoMaps3",
+    "Executes",
+    "In0",
+    "In1",
+    "In2",
+    "Key",
+    "Keywords",
+    "Out0",
+    "Out1",
+    "Out2",
+    "Reduces",
+    "Source",
+]
+
+In0 = TypeVar("In0", contravariant=True)
+In1 = TypeVar("In1", contravariant=True)
+In2 = TypeVar("In2", contravariant=True)
+Out0 = TypeVar("Out0", covariant=True)
+Out1 = TypeVar("Out1", covariant=True)
+Out2 = TypeVar("Out2", covariant=True)
+
+
+class Keywords(TypedDict, total=False):
+    """The keywords of every operator."""
+
+    name: str | None
+    uid: str | None
+    parallelism: int
+    on_error: ErrorPolicy | None
+
+
+class Executes(Protocol[In, Out]):
+    """A function of one record."""
+
+    def execute(self, value: In, /) -> Out: ...
+
+
+class Batch(Protocol[Out]):
+    """A source that ends with None."""
+
+    def execute(self) -> Out | None: ...
+
+
+class Source(Protocol[Out]):
+    """A source that ends with `STOP`."""
+
+    def execute(self) -> Out | StopType | None: ...
+
+
+class Reduces(Protocol[Value]):
+    """A function of what was accumulated and one record."""
+
+    def execute(self, accumulated: Value, value: Value, /) -> Value: ...
+
+
+class Aggregates(Protocol[In, Accumulator, Out]):
+    """An accumulator's beginning, its steps, and what comes out of it."""
+
+    def create(self) -> Accumulator: ...
+    def add(self, accumulator: Accumulator, value: In, /) -> Accumulator: ...
+    def result(self, accumulator: Accumulator, /) -> Out: ...
+
+
+class CoMaps2(Protocol[In0, In1, Out0, Out1]):
+    """A method for each of two streams."""
+
+    def map0(self, value: In0, /) -> Out0: ...
+    def map1(self, value: In1, /) -> Out1: ...
+
+
+class CoMaps3(Protocol[In0, In1, In2, Out0, Out1, Out2]):
+    """A method for each of three streams."""
+
+    def map0(self, value: In0, /) -> Out0: ...
+    def map1(self, value: In1, /) -> Out1: ...
+    def map2(self, value: In2, /) -> Out2: ...
+
+
+Key = type[Executes[Value, object]] | Executes[Value, object] | Callable[[Value], object]
+"""A key function in any form."""
