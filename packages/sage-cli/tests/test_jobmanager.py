@@ -170,7 +170,7 @@ def test_the_session_log(daemon: Any) -> None:
 
 def test_the_session_log_is_followed_across_restarts(daemon: Any) -> None:
     """`logs -f` goes on with the next session's file, until Ctrl-C."""
-    daemon("jobmanager", "start")
+    assert daemon("jobmanager", "start").code == 0
     command = [str(Path(sys.executable).with_name("sage")), "jobmanager", "logs", "-f"]
     with subprocess.Popen(
         command, env=daemon.environment(), cwd=daemon.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -79,6 +79,8 @@ def test_list_passes_its_filters_on_and_tells_that_there_is_more(sage: Any, jobm
     )
     assert result.err == "there are more: --cursor 3\n"
     assert jobmanager.asked("GET") == ["jobs?state=failed&name=a+b&owner=ada&cursor=9&limit=1"]
+    assert sage("job", "list", "--name", "\udcff").code == 0
+    assert jobmanager.asked("GET")[-1].startswith("jobs?name=%ED%B3%BF")
     document = sage("job", "list", "--json").json
     assert document["next_cursor"] == "3"
     assert (document["sage"], document["kind"], document["data"]["items"]) == (1, "JobList", [jobmanager.job()])
@@ -339,7 +341,9 @@ def test_delete(sage: Any, jobmanager: Any, option: str, query: str) -> None:
 def test_cleanup(sage: Any, jobmanager: Any) -> None:
     """The usual states unless others are named; what was removed is listed."""
     jobmanager.on("POST", "cleanup", {"items": [jobmanager.job()]})
-    assert sage("job", "cleanup").code == 9
+    result = sage("job", "cleanup")
+    assert result.code == 9
+    assert "Remove all completed, failed and cancelled jobs with their logs?" in result.err
     result = sage("job", "cleanup", "--yes")
     assert result.err == "removed 1 job\n"
     assert result.out.splitlines()[1].split()[:3] == ["3", "numbers", "completed"]

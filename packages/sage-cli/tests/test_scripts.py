@@ -209,6 +209,8 @@ def test_nothing_is_sent_if_the_script_fails(sage: Any, jobmanager: Any) -> None
         "  hint: the script must reach its end without an error; what it printed is above\n"
     )
     assert jobmanager.asked("POST") == []
+    result = sage("job", "submit", script(sage, SUBMIT, uuids=UUIDS[:1], status=3), "--wait")
+    assert result.err.endswith(". --wait went to the script: options of sage job submit stand before it\n")
 
 
 def test_a_script_that_submits_nothing(sage: Any, jobmanager: Any) -> None:

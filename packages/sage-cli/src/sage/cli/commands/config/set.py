@@ -23,7 +23,8 @@ app = typer.Typer()
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def set_value(
-    setting: Setting, value: Annotated[str, typer.Argument(help="As YAML: 19001, true, 30s, null, [a, b].")]
+    setting: Setting,
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="As YAML: 19001, true, 30s, null, [a, b].")],
 ) -> None:
     """Change one value in config.yaml, making the file if there is none. Comments stay.
 

@@ -42,7 +42,8 @@ def cleanup(
     if not yes:
         which = f"{len(jobs)} given" if jobs else "all"
         age = "" if older_than is None else f" that ended more than {older_than:g} s ago"
-        context.confirm(f"Remove {which} {' and '.join(states)} jobs{age} with their logs?")
+        kinds = " and ".join(filter(None, (", ".join(states[:-1]), states[-1])))
+        context.confirm(f"Remove {which} {kinds} jobs{age} with their logs?")
     removed = context.client().cleanup(states=states, older_than=older_than, jobs=jobs)
     context.emit(removed, kind="JobList", view=_view)
     if not context.for_machines:

@@ -26,6 +26,7 @@ app = typer.Typer()
 
 _PACKAGE = ".sagepkg"
 _PARTLY = 10
+_OPTIONS = ("--wait", "--json", "--output")
 
 
 @app.command(context_settings={"allow_interspersed_args": False})
@@ -72,13 +73,19 @@ def _packages(script: str, args: Sequence[str], folder: Path) -> Sequence[Path]:
         refuse(
             "script_failed",
             f"{script} ended with status {status}; nothing was sent to the JobManager",
-            "the script must reach its end without an error; what it printed is above",
+            "the script must reach its end without an error; what it printed is above" + _strayed(args),
             exit_code=status if status > 128 else 9,
         )
     found = sorted(folder.glob(f"*{_PACKAGE}"))
     if not found:
         refuse("nothing_submitted", f"{script} submitted nothing", "call submit() on an environment with a pipeline")
     return found
+
+
+def _strayed(args: Sequence[str]) -> str:
+    """What to know if the script was given what looks like an option of this command."""
+    ours = [arg for arg in args if arg in _OPTIONS]
+    return f". {ours[0]} went to the script: options of sage job submit stand before it" if ours else ""
 
 
 def _send(context: Context, client: JobManagerClient, packages: Sequence[Path]) -> list[JobInfo]:
