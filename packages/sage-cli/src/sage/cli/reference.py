@@ -26,8 +26,9 @@ names and one-line helps of all commands are known without loading any of them. 
 
 ## Output
 
-Every command takes `--output table|json|yaml`, or `--json` for short, anywhere on its line; without either,
-`output.format` of the [configuration](configuration.md) decides. Data goes to stdout, words for people to stderr.
+Every command takes `--output table|json|yaml`, or `--json` for short, anywhere on its line, but before the script of
+`run` and `job submit`, whose arguments follow it; without either, `output.format` of the
+[configuration](configuration.md) decides. Data goes to stdout, words for people to stderr.
 
 - **For people**: tables and fields; with colours on a terminal (`output.colors` may say always or never, and `NO_COLOR`
   says never), plain and aligned elsewhere. Control characters in names, reasons and failures that come from jobs are
