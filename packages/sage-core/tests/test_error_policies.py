@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bdb
 import json
 import threading
 from collections.abc import Callable
@@ -190,6 +191,24 @@ def test_what_is_no_exception_fails_the_job_under_any_policy(error: type[BaseExc
     with pytest.raises((JobFailedError, KeyboardInterrupt)):
         env.submit(autostop=True)
     assert env.get_job_status()["status"] == "failed"
+
+
+@pytest.mark.parametrize("policy", [skip(), dead_letter(), retry(3, backoff=0, then=skip())], ids=str)
+def test_leaving_the_debugger_ends_the_job_under_any_policy(policy: ErrorPolicy) -> None:
+    """`q` in pdb raises an exception out of the function, but no record is at fault, and none is tried again."""
+    calls: list[int] = []
+
+    def quit_at_two(value: int) -> int:
+        calls.append(value)
+        if value == 2:
+            raise bdb.BdbQuit
+        return value
+
+    env = LocalEnvironment(backend="inline")
+    env.from_batch([1, 2, 3]).map(quit_at_two, on_error=policy).sink(str)
+    with pytest.raises(JobFailedError, match="BdbQuit"):
+        env.submit()
+    assert calls == [1, 2]
 
 
 def test_dead_letters_in_a_file_can_be_played_again(tmp_path: Path) -> None:

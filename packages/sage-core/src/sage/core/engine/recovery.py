@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +31,12 @@ class _GivenUp:
 
 
 GIVEN_UP: Final = _GivenUp()
+
+
+def _quits(error: Exception) -> bool:
+    """Whether somebody left the debugger, in which case no record is at fault."""
+    bdb = sys.modules.get("bdb")
+    return bdb is not None and isinstance(error, bdb.BdbQuit)
 
 
 class Recovery:
@@ -77,8 +84,8 @@ class Recovery:
         self._operator.forget_call()
         backoff = self._policy.backoff
         for _ in range(self._policy.retries):
-            if not self._pause(backoff):
-                raise error  # the task is being cancelled
+            if _quits(error) or not self._pause(backoff):  # or the task is being cancelled
+                raise error
             backoff = min(backoff * 2, _LONGEST_BACKOFF)
             self.retried += 1
             try:
@@ -98,7 +105,7 @@ class Recovery:
             Exception: ``error``, where the policy is to fail.
             BudgetSpentError: one record too many was given up.
         """
-        if self._policy.then == "fail":
+        if self._policy.then == "fail" or _quits(error):
             raise error
         wrapped = OperatorError(
             self._operator, "execute", error, users_frames(trace_of(error)), record=record, has_record=True
