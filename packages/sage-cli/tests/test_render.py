@@ -16,6 +16,7 @@ from sage.cli.render import plain, rich_
 from sage.cli.render.documents import json_text, yaml_text
 from sage.cli.render.envelope import envelope
 from sage.cli.render.jobs import duration, moment
+from sage.cli.render.jobs import table as job_table
 from sage.cli.render.logs import LogPrinter
 from sage.cli.render.parts import Block, Column, Fields, Line, Part, Table
 from sage.cli.render.text import LogFilter, clean, clean_block
@@ -68,6 +69,22 @@ def test_rich_reads_no_markup_and_lets_no_control_through() -> None:
     shown = out.getvalue()
     assert "[red]x" in shown and "\\x1b[2Jline" in shown and "\\x07" in shown
     assert not {"\x1b", "\x07", "\x9b"} & set(shown)
+
+
+@pytest.mark.parametrize("width", [80, 40])
+def test_in_80_columns_only_names_of_jobs_are_folded(width: int) -> None:
+    """Numbers, times and uuids stay in one piece where there is room for that; nothing is lost where there is not."""
+    name = "ZQ ZQ ZQ ZQ ZQ ZQ ZQ ZQ ZQ ZQ"
+    row = ["12", name, "completed", "local", "2026-01-02 03:04:05", "2.5s", "0a1b2c3d"]
+    out = io.StringIO()
+    console = rich_.console(out, colors=False)
+    console.width = width
+    console.print(rich_.renderable([Table(job_table([])[0].columns, [row])]))
+    lines = out.getvalue().splitlines()
+    in_one_line = any(all(cell in line for cell in row if cell != name) for line in lines)
+    assert in_one_line == (width == 80)
+    assert max(map(len, lines)) <= width
+    assert (out.getvalue().count("Z"), out.getvalue().count("Q")) == (10, 10)
 
 
 def test_rich_colours_states() -> None:

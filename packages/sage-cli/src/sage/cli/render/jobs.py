@@ -15,16 +15,16 @@ _NEWEST = 10
 """How many given-up records `job show -v` lists; ``--json`` has all that are kept."""
 
 
-def table(jobs: Sequence[JobInfo], *, empty: str | None = "no jobs") -> Sequence[Part]:
+def table(jobs: Sequence[JobInfo], *, empty: str | None = "no jobs") -> Sequence[Table]:
     """One row a job."""
     columns = [
-        Column("NUMBER", right=True),
+        Column("NUMBER", right=True, whole=True),
         Column("NAME"),
-        Column("STATE", states=True),
+        Column("STATE", states=True, whole=True),
         Column("BACKEND"),
-        Column("CREATED (UTC)"),
-        Column("DURATION", right=True),
-        Column("UUID"),
+        Column("CREATED (UTC)", whole=True),
+        Column("DURATION", right=True, whole=True),
+        Column("UUID", whole=True),
     ]
     rows = [
         [str(job.number), job.name, _state(job), job.backend, moment(job.created_at), duration(job), job.uuid[:8]]

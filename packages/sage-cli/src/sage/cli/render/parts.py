@@ -12,11 +12,16 @@ __all__ = ["Block", "Column", "Fields", "Line", "Part", "Table"]
 
 
 class Column(NamedTuple):
-    """A column of a table. ``right`` aligns numbers; ``states`` colours the states of jobs."""
+    """A column of a table.
+
+    ``right`` aligns numbers; ``states`` colours the states of jobs; ``whole`` leaves the folding to other columns where
+    a terminal is narrow.
+    """
 
     title: str
     right: bool = False
     states: bool = False
+    whole: bool = False
 
 
 class Table(NamedTuple):

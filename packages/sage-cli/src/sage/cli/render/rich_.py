@@ -6,16 +6,19 @@ from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderableType
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from sage.cli.render.parts import Block, Column, Fields, Line, Part
+from sage.cli.render.parts import Block, Column, Fields, Line, Part, Table
 from sage.cli.render.text import clean, clean_block
 
 __all__ = ["console", "renderable"]
 
+_GAP = 2
+_FOLDED = 8
+"""Columns of the terminal that are worth having for a cell that is folded."""
 _STATES = {
     "running": "green",
     "completed": "bold green",
@@ -77,11 +80,34 @@ def _draw(part: Part) -> Iterator[RenderableType]:
         yield Padding(grid, (0, 0, 0, 2 if part.title else 0), expand=False)
     elif part.rows:
         yield from _titled(part.title)
-        table = RichTable(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-        for column in part.columns:
-            table.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
-        for row in part.rows:
-            table.add_row(*(_cell(cell, column) for cell, column in zip(row, part.columns, strict=True)))
+        yield _Grid(part)
+
+
+class _Grid:
+    """A table in the room that there is: where it can, it folds only columns that need not stay whole."""
+
+    def __init__(self, part: Table) -> None:
+        self._columns = part.columns
+        self._rows = [
+            [_cell(cell, column) for cell, column in zip(row, part.columns, strict=True)] for row in part.rows
+        ]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        widths = [
+            max(len(column.title), *(cell.cell_len for cell in cells))
+            for column, *cells in zip(self._columns, *self._rows, strict=True)
+        ]
+        kept = [column.whole or width <= _FOLDED for column, width in zip(self._columns, widths, strict=True)]
+        least = sum(width if keep else _FOLDED for width, keep in zip(widths, kept, strict=True))
+        fits = least + _GAP * (len(widths) - 1) <= options.max_width
+        table = RichTable(
+            box=SIMPLE_HEAD, padding=(0, _GAP - 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold"
+        )
+        for column, keep in zip(self._columns, kept, strict=True):
+            justify: JustifyMethod = "right" if column.right else "left"
+            table.add_column(column.title, justify=justify, overflow="fold", no_wrap=fits and keep)
+        for row in self._rows:
+            table.add_row(*row)
         yield table
 
 
