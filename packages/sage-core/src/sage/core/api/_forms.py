@@ -7,9 +7,7 @@ derived from ``MapFunction`` without brackets is judged by what its ``execute`` 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypedDict
-
-from typing_extensions import TypeVar
+from typing import Protocol, TypedDict, TypeVar
 
 from sage.core.api._typevars import Accumulator, In, Out, Value
 from sage.core.engine.stop import StopType

@@ -56,14 +56,14 @@ def make_router(parts: Parts) -> APIRouter:
     """The routes that answer with a stream."""
     router = APIRouter(prefix=API_PREFIX, tags=["streams"])
 
-    @router.get("/jobs/{ref}/events", response_class=_Events, responses=_SSE)
+    @router.get("/jobs/{ref}/events", response_class=_Events, status_code=200, responses=_SSE)
     async def job_events(ref: Ref, last_event_id: LastEventId = None) -> _Events:
         """Every change of the job's state from its first on (`event: state`), then `event: end` with the job."""
         row = await parts.store.find(ref)
         after = _number(last_event_id) or 0
         return _Events(parts.hub, row.number, lambda changes: _job_events(parts, row, changes, after))
 
-    @router.get("/jobs/{ref}/logs/follow", response_class=_Events, responses=_SSE)
+    @router.get("/jobs/{ref}/logs/follow", response_class=_Events, status_code=200, responses=_SSE)
     async def follow_logs(
         ref: Ref,
         stream: str = "job",
@@ -76,7 +76,7 @@ def make_router(parts: Parts) -> APIRouter:
         start = offset if resumed is None else resumed
         return _Events(parts.hub, row.number, lambda changes: _log_events(parts, row, changes, name, start))
 
-    @router.get("/events", response_class=_Events, responses=_SSE)
+    @router.get("/events", response_class=_Events, status_code=200, responses=_SSE)
     async def all_events() -> _Events:
         """The changes of all jobs from now on (`event: state`, `event: deleted`); does not end by itself."""
         return _Events(parts.hub, None, _all_events)
