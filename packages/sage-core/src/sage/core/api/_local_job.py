@@ -99,7 +99,9 @@ class LocalJob(Job):
             raise
         if run.state not in ENDED_STATES:
             raise WaitTimeoutError(
-                f"job '{self.name}' ({self.uuid}) has not ended within {timeout:g} s; it goes on", job=self.uuid
+                f"job '{self.name}' ({self.uuid}) has not ended within {timeout:g} s; it goes on",
+                hint="timeout=None waits for ever; with this exception, leaving the environment's with cancels the job",
+                job=self.uuid,
             )
         if run.state == "failed":
             self._told = True
