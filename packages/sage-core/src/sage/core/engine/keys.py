@@ -19,7 +19,7 @@ from typing import Any
 
 from sage.core.errors import UnsupportedKeyError
 
-__all__ = ["MAX_PARALLELISM", "PLAIN_KEY_TYPES", "admit_key", "key_group", "key_router", "subtask_of_group"]
+__all__ = ["MAX_PARALLELISM", "PLAIN_KEY_TYPES", "KeyRouter", "admit_key", "key_group", "subtask_of_group"]
 
 MAX_PARALLELISM = 128
 """Number of key groups; the highest parallelism of a keyed operator."""
@@ -73,19 +73,24 @@ def _own_key(key: Any) -> Any:
     return key
 
 
-def key_router(parallelism: int) -> Callable[[Any], int]:
-    """A function from key to subtask; it remembers a bounded number of answers."""
-    memo: dict[Any, int] = {}
+class KeyRouter(dict[Any, int]):
+    """The subtask of each key, found by ``router[key]``; it remembers a bounded number of answers.
 
-    def route(key: Any) -> int:
-        subtask = memo.get(key)
-        if subtask is None:
-            if len(memo) >= _MEMO_LIMIT:
-                memo.clear()
-            subtask = memo[key] = subtask_of_group(key_group(key), parallelism)
+    A dictionary that fills itself: what is known is found without a call of Python code.
+
+    Args:
+        parallelism: how many subtasks there are.
+    """
+
+    def __init__(self, parallelism: int) -> None:
+        super().__init__()
+        self._parallelism = parallelism
+
+    def __missing__(self, key: Any) -> int:
+        if len(self) >= _MEMO_LIMIT:
+            self.clear()
+        subtask = self[key] = subtask_of_group(key_group(key), self._parallelism)
         return subtask
-
-    return route
 
 
 def _framed(tag: bytes, body: bytes) -> bytes:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
-from sage.core.engine.keys import key_router
+from sage.core.engine.keys import MAX_PARALLELISM, KeyRouter
 from sage.core.engine.links import Link
 from sage.core.engine.messages import Batch, EndOfInput
 from sage.core.graph.model import Exchange
@@ -16,6 +17,9 @@ __all__ = ["BATCH_SIZE", "Output"]
 
 BATCH_SIZE = 1024
 """Records in a full batch."""
+
+_CHOSEN = tuple(bytes(byte == number for byte in range(256)) for number in range(MAX_PARALLELISM))
+"""By subtask, a table to `bytes.translate` numbers of subtasks into whether they are that one's."""
 
 
 class Output:
@@ -34,7 +38,7 @@ class Output:
         sent, sent_batches: what has been handed over so far.
     """
 
-    __slots__ = ("_channels", "_exchange", "_keyed", "_lock", "_next", "_route", "keys", "records")
+    __slots__ = ("_channels", "_exchange", "_keyed", "_lock", "_next", "_router", "keys", "records")
 
     def __init__(
         self, exchange: Exchange, links: Sequence[Link], *, keyed: bool = False, batch_size: int = BATCH_SIZE
@@ -46,7 +50,7 @@ class Output:
         self._channels = [_Channel(link, batch_size) for link in links]
         self._next = 0
         self._lock = threading.Lock()
-        self._route = key_router(len(links)) if exchange == "hash" and len(links) > 1 else None
+        self._router = KeyRouter(len(links)) if exchange == "hash" and len(links) > 1 else None
 
     @property
     def sent(self) -> int:
@@ -107,15 +111,11 @@ class Output:
         elif self._exchange == "broadcast":
             for channel in channels:
                 channel.add(list(records), None if keys is None else list(keys))
-        elif self._route is not None and keys is not None:
-            route = self._route
-            parts: list[tuple[list[Any], list[Any]]] = [([], []) for _ in channels]
-            for record, key in zip(records, keys, strict=True):
-                part_records, part_keys = parts[route(key)]
-                part_records.append(record)
-                part_keys.append(key)
-            for channel, (part_records, part_keys) in zip(channels, parts, strict=True):
-                channel.add(part_records, part_keys)
+        elif self._router is not None and keys is not None:
+            targets = bytes(map(self._router.__getitem__, keys))
+            for channel, chosen in zip(channels, _CHOSEN, strict=False):
+                mine = targets.translate(chosen)
+                channel.add(list(compress(records, mine)), list(compress(keys, mine)))
         else:  # in turn
             for offset in range(min(count, len(records))):
                 part = None if keys is None else keys[offset::count]
