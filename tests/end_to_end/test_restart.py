@@ -28,6 +28,19 @@ with RemoteEnvironment("waited-for") as env:
     print(job.wait()["status"])
 """
 
+WAITER = """
+import sys
+from sage.cli.main import main
+from sage.core.client import JobManagerClient
+
+def wait(*given, **more):  # tells that the command has found its job, and only waits from here on
+    print("waits", flush=True)
+    return client_wait(*given, **more)
+
+client_wait, JobManagerClient.wait = JobManagerClient.wait, wait
+sys.exit(main(["job", "wait", "--json", sys.argv[1]]))
+"""
+
 ALL = "got 1\ngot 2\ngot 3\ngot released\nclosed\n"
 
 
@@ -60,7 +73,9 @@ def test_jobs_go_on(stranger: User, how: str) -> None:
     waited_for = program.line()
     jobs = [followed, left_alone, waited_for]
     followers = [user.start_sage("job", "logs", "-f", uuid) for uuid in jobs]
-    waiter = user.start_sage("job", "wait", "--json", followed)
+    user.write("waiter.py", WAITER)
+    waiter = user.start_python("waiter.py", followed)
+    waiter.until("waits")
     for follower in followers:
         follower.until("got 3")
     shims = {uuid: shim_of(user, uuid) for uuid in jobs}

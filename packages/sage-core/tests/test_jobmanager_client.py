@@ -808,12 +808,44 @@ def test_a_wait_bears_with_a_restart(peer: Peer, client: JobManagerClient) -> No
     assert client.wait(1).state == "completed"
 
 
+def test_a_wait_bears_with_a_restart_from_its_first_look_on(peer: Peer, client: JobManagerClient) -> None:
+    """Who was answered before knows that there is a JobManager, whatever becomes of the next request."""
+    peer.on("GET info", Reply(INFO))
+    client.info()
+    busy = problem(503, "limit", "stopping")
+    peer.on("GET jobs/1", Reply(drop=True), busy, Reply(drop=True), Reply(job("completed")))
+    assert client.wait(1).state == "completed"
+    peer.on("GET jobs/1/events", Reply(drop=True), Reply(stream=[change(1, "completed"), event("end", {})]))
+    assert [each.seq for each in client.events(1)] == [1]
+
+
+def test_a_first_look_takes_no_longer_than_the_wait(peer: Peer, client: JobManagerClient) -> None:
+    """At the time-out of the wait, what is wrong is told, though patience would last longer."""
+    peer.on("GET info", Reply(INFO))
+    client.info()
+    peer.on("GET jobs/1", Reply(drop=True))
+    with pytest.raises(DaemonUnreachableError):
+        client.wait(1, timeout=0.3)
+
+
+def test_waiting_for_nobody_is_an_error_at_once() -> None:
+    """Patience is for those who have answered before."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with JobManagerClient("127.0.0.1", port, patience=LONG) as client, pytest.raises(DaemonUnreachableError):
+        client.wait(1)
+
+
 def test_patience_ends(peer: Peer) -> None:
     """A JobManager that does not come back is an error in the end."""
     peer.on("GET jobs/1", Reply(job("running")))
     peer.on(f"GET jobs/{UUID}", Reply(drop=True))
-    with JobManagerClient("127.0.0.1", peer.port, patience=0.0) as client, pytest.raises(DaemonUnreachableError):
-        client.wait(1)
+    with JobManagerClient("127.0.0.1", peer.port, patience=0.0) as client:
+        with pytest.raises(DaemonUnreachableError):
+            client.wait(1)
+        peer.on("GET jobs/1", Reply(drop=True))
+        with pytest.raises(DaemonUnreachableError):
+            client.wait(1)
 
 
 def test_a_job_that_is_deleted_meanwhile_ends_the_wait(peer: Peer, client: JobManagerClient) -> None:

@@ -211,7 +211,7 @@ def test_children_do_not_outlive_the_job(scripted: Make) -> None:
     job.wait_for("running")
     while "up" not in job.log():
         assert is_alive(job.process())
-    assert len(find_processes(str(job.folder))) >= 4
+    assert len(find_processes(str(job.folder))) >= 3  # the grandchild's own child may only just be starting
     with job.connect():
         job.cancel(30)
         last = job.wait_ended()

@@ -70,8 +70,8 @@ class JobManagerClient:
         token: the bearer token; it is sent to that address only, redirects are not followed.
         timeout: seconds to connect, and to wait for an answer.
         tls: speak TLS with this context; None means plain HTTP.
-        patience: seconds that `wait`, `events` and `follow_logs`, once they had an answer, bear with a JobManager that
-            is gone: jobs go on while it restarts.
+        patience: seconds that `wait`, `events` and `follow_logs` bear with a JobManager that is gone, if it has
+            answered this client before: jobs go on while it restarts.
     """
 
     def __init__(
@@ -93,6 +93,7 @@ class JobManagerClient:
         self.port = port
         self._patience = patience
         self._checked = False
+        self._answered = False
         # The JobManager's own hint speaks of headers; who uses this client thinks of files.
         self._token_hint = (
             "no token was given or found: it is in the file token of the JobManager's SAGE_HOME (daemon.token_file)"
@@ -266,8 +267,8 @@ class JobManagerClient:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         states = ",".join(sorted({"ended", *(set(until) - ENDED_STATES)}))
-        job = self.job(ref)
         retry = _Retry(self, deadline)
+        job = self._first_look(ref, retry)
         while not (job.state in until or job.is_ended):
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
@@ -354,11 +355,13 @@ class JobManagerClient:
 
     def _read(self, answer: Answer, request: Request, make: Callable[[Any], T]) -> T:
         try:
-            return read_answer(answer, make, lambda described: self._stranger(request, described))
+            made = read_answer(answer, make, lambda described: self._stranger(request, described))
         except NotAllowedError as error:
             if answer.status == 401:
                 error.hint = self._token_hint
             raise
+        self._answered = True
+        return made
 
     def _stranger(self, request: Request, described: str) -> DaemonUnreachableError:
         what = f"{request.method} {request.target.partition('?')[0]}: {described}"
@@ -387,6 +390,16 @@ class JobManagerClient:
             )
         self._checked = True
 
+    def _first_look(self, ref: str | int, retry: _Retry) -> JobInfo:
+        """The job as it is; a JobManager that this client knows is borne with from the first request on."""
+        while True:
+            try:
+                return self.job(ref)
+            except (DaemonUnreachableError, LimitExceededError) as error:
+                if not self._answered or retry.is_late:
+                    raise
+                retry.after(error)
+
     def _held(self, ref: str | int, hold: float, states: str) -> JobInfo:
         """One long poll: the job once it is in one of `states` or has ended, or after `hold` seconds."""
         query = {"wait": f"{hold:g}", "state": states}
@@ -396,7 +409,7 @@ class JobManagerClient:
         """Events of a stream until its ``end``; a lost connection is made anew, with what the arguments then are."""
         from sage.core.client._http import Answer, Request
 
-        retry: _Retry | None = None
+        retry = _Retry(self, None) if self._answered else None
         while True:
             asked = {"Accept": "text/event-stream", "Cache-Control": "no-store", **headers}
             request = Request("GET", _target(path, query), asked, repeatable=True)
@@ -426,7 +439,7 @@ class JobManagerClient:
 
 
 class _Retry:
-    """Whether and when to ask again, once a JobManager has answered and then gone away in the middle of following."""
+    """Whether and when to ask again, once a JobManager has answered and then gone away."""
 
     def __init__(self, client: JobManagerClient, deadline: float | None) -> None:
         self._patience = client._patience
@@ -434,6 +447,11 @@ class _Retry:
         self._deadline = deadline
         self._since: float | None = None
         self._delay = 0.1
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the caller's time is over."""
+        return self._deadline is not None and time.monotonic() >= self._deadline
 
     def succeeded(self) -> None:
         self._since = None
