@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
+from sage.core.engine.clock import WALL, Clock
 from sage.core.engine.links import Signal
 
 __all__ = ["Interrupt"]
@@ -14,13 +13,15 @@ class Interrupt:
 
     Args:
         signal: the task's.
+        clock: by which it waits.
 
     Attributes:
         cancelled: whether the task is to end at its next step.
     """
 
-    def __init__(self, signal: Signal) -> None:
+    def __init__(self, signal: Signal, clock: Clock = WALL) -> None:
         self.signal = signal
+        self.clock = clock
         self.cancelled = False
 
     def cancel(self) -> None:
@@ -30,10 +31,11 @@ class Interrupt:
 
     def pause(self, seconds: float) -> bool:
         """Wait on the task's own thread. Returns False, at once, if the task is to end."""
-        until = time.monotonic() + seconds
+        clock = self.clock
+        until = clock.now() + seconds
         while not self.cancelled:
-            left = until - time.monotonic()
+            left = until - clock.now()
             if left <= 0:
                 return True
-            self.signal.wait(left)  # what else it may announce is looked for at the next step anyway
+            clock.wait(self.signal, left)  # what else it may announce is looked for at the next step anyway
         return False

@@ -8,7 +8,6 @@ it says ``wait``, for the task's signal. On threads each task has its own; the d
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -41,11 +40,11 @@ class Task:
         chain: its operators.
         inputs: per upstream channel, the number of the operator's input and the inbox.
         outputs: by id of the plan's edge, one per edge that leaves the stage.
-        interrupt: tells the task to end; its signal is woken by messages and credits, too.
+        interrupt: tells the task to end; its signal is woken by messages and credits, too; its clock is the task's.
         pace: how many records a step may take.
 
     Attributes:
-        since: when the user's code was entered that is running now (`time.perf_counter`), None in between.
+        since: when the user's code was entered that is running now (by the host's clock), None in between.
         patience: after ``wait``: seconds after which to step again even without a signal; infinite for never.
     """
 
@@ -63,6 +62,7 @@ class Task:
         self._outputs = dict(outputs)
         self.signal = interrupt.signal
         self._interrupt = interrupt
+        self._now = interrupt.clock.now
         self.since: float | None = None
         self.patience = math.inf
         self._inputs = tuple(inputs)
@@ -77,7 +77,7 @@ class Task:
         self._endings: deque[Callable[[int], int]] | None = None  # from the end of input on
         self._closed = False
         self._idle_for = _FIRST_WAIT
-        self._started: float | None = None  # all times are of `time.perf_counter`, in seconds
+        self._started: float | None = None  # all times are of the clock, in seconds
         self._busy = 0.0
         self._backpressured = 0.0
         self._blocked_since: float | None = None
@@ -92,7 +92,7 @@ class Task:
 
     def counts(self) -> TaskCounts:
         """What has been counted so far; any thread may ask."""
-        elapsed = 0.0 if self._started is None else time.perf_counter() - self._started
+        elapsed = 0.0 if self._started is None else self._now() - self._started
         return TaskCounts(
             operators={item.spec.uid: item.counts() for item in self.chain.operators},
             edges={edge: (output.sent, output.sent_batches) for edge, output in self._outputs.items()},
@@ -126,11 +126,11 @@ class Task:
         if self.cancelled:
             return "done"
         if self._started is None:
-            self._started = time.perf_counter()
+            self._started = self._now()
         if self._closed:
             return self._deliver_end()
         if not self._free:
-            now = time.perf_counter()
+            now = self._now()
             if self._blocked_since is not None:
                 self._backpressured += now - self._blocked_since
             self._free = self._flush(partial=False)
@@ -149,8 +149,10 @@ class Task:
         if source is not None and own is not None:
             with OperatorError.boundary(source, "wait"):
                 own(self.patience)
+        elif self.patience == math.inf:
+            self.signal.wait()
         else:
-            self.signal.wait(None if self.patience == math.inf else self.patience)
+            self._interrupt.clock.wait(self.signal, self.patience)
 
     @property
     def own_wait(self) -> Callable[[float], None] | None:
@@ -160,7 +162,7 @@ class Task:
 
     def _do_what_is_due(self) -> bool:
         """Let operators emit what has waited long enough. Returns whether there was any."""
-        now = time.perf_counter()
+        now = self._now()
         late = [emit for operator, emit in self.chain.due if operator.deadline <= now]
         for emit in late:
             self._call(emit)
@@ -252,7 +254,7 @@ class Task:
     def _wait(self, patience: float) -> Step:
         if self.chain.due and self._free:
             deadline = min(operator.deadline for operator, _ in self.chain.due)
-            patience = max(0.0, min(patience, deadline - time.perf_counter()))
+            patience = max(0.0, min(patience, deadline - self._now()))
         self.patience = patience
         return "wait"
 
@@ -262,7 +264,7 @@ class Task:
         Raises:
             OperatorError: names operator and record; an error that no user code raised stays what it is.
         """
-        self.since = started = time.perf_counter()
+        self.since = started = self._now()
         try:
             answer = function(*args)
         except BaseException as error:
@@ -273,7 +275,7 @@ class Task:
             raise OperatorError(site.operator, "execute", error, trace, record=record, has_record=has_record) from error
         finally:
             self.since = None
-        elapsed = time.perf_counter() - started
+        elapsed = self._now() - started
         self._busy += elapsed
         self._slow = self._pace.after(elapsed)
         self.chain.check_budgets()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sage.core.engine.chain import Chain, Hop
+from sage.core.engine.clock import WALL, Clock
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.events import Attempt
 from sage.core.engine.interrupt import Interrupt
@@ -76,6 +77,9 @@ def wire(
     signal: Callable[[], Signal] = Signal,
     batch_size: int = BATCH_SIZE,
     credits: int | None = CREDITS,
+    clock: Clock = WALL,
+    pace: Callable[[int], Pace] = Pace,
+    connect: Callable[[ChannelId, Inbox], Link] | None = None,
 ) -> Wiring:
     """Build the tasks and connect them: within this set directly, beyond it through ``links``.
 
@@ -86,6 +90,9 @@ def wire(
         signal: gives each task its signal.
         batch_size: records in a full batch, and in one step of a task.
         credits: batches a channel within this set may hold; None for no limit.
+        clock: of all tasks.
+        pace: gives each task its pace, from the largest slice.
+        connect: makes the channels within this set; by default those with `credits`.
     """
     plan = tasks.plan
     services = ServiceRegistry(plan.graph.services, attempt, users=len(tasks.ids))
@@ -94,7 +101,9 @@ def wire(
 
     def link(channel: ChannelId) -> Link:
         inbox = inboxes.get(channel)
-        return links[channel] if inbox is None else LocalLink(inbox, credits)
+        if inbox is None:
+            return links[channel]
+        return LocalLink(inbox, credits) if connect is None else connect(channel, inbox)
 
     built = []
     for task in tasks.ids:
@@ -108,6 +117,8 @@ def wire(
                 link,
                 batch_size,
                 services,
+                clock,
+                pace(batch_size),
             )
         )
     return Wiring(tuple(built), inboxes, services)
@@ -122,9 +133,11 @@ def _build_task(
     link: Callable[[ChannelId], Link],
     batch_size: int,
     services: ServiceRegistry,
+    clock: Clock,
+    pace: Pace,
 ) -> Task:
     stage = plan.stages[task.stage]
-    interrupt = Interrupt(signal)
+    interrupt = Interrupt(signal, clock)
     operators = {}
     for number in stage.operators:
         spec = plan.operators[number]
@@ -141,7 +154,7 @@ def _build_task(
             partitions=share_of(partitions, task.subtask, stage.parallelism),
         )
         operators[number] = _KINDS[spec.kind](spec, context)
-        operators[number].recover_with(interrupt.pause)
+        operators[number].run_under(interrupt)
     hops: dict[int, list[Hop]] = {number: [] for number in stage.operators}
     for edge in plan.graph.edges:
         if edge.source in operators and edge.target in operators:
@@ -158,4 +171,4 @@ def _build_task(
             hops[crossing.source].append(Hop(output, keyed=crossing.keyed, tag=crossing.tag))
     keyed = {edge.input: edge.keyed for edge in plan.edges if edge.target_stage == stage.id}
     chain = Chain(f"task {task} of {attempt.job}", list(operators.values()), hops, keyed)
-    return Task(task, chain, inputs, outputs, interrupt, Pace(batch_size))
+    return Task(task, chain, inputs, outputs, interrupt, pace)

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, ClassVar
 
+from sage.core.engine.clock import WALL, Clock
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.events import OperatorCounts
 from sage.core.engine.functions import build_function, close_function, entry_point, open_function, wants_context
+from sage.core.engine.interrupt import Interrupt
 from sage.core.engine.recovery import GIVEN_UP, Recovery
 from sage.core.graph.model import Operator
 from sage.core.graph.policy import FAIL
@@ -53,6 +55,7 @@ class RunningOperator:
         recovery: applies the operator's error policy; None where any exception fails the job.
         has_keyed_input: whether records come with a key on any of its inputs.
         side: by tag, what the call that is running has put out on the side.
+        clock: of the host that it runs on.
     """
 
     def __init__(self, spec: Operator, context: RuntimeContext) -> None:
@@ -63,14 +66,16 @@ class RunningOperator:
         self.recovery: Recovery | None = None
         self.has_keyed_input = False
         self.side: dict[str, list[Any]] = context._side
+        self.clock: Clock = WALL
         self._opened = False
         self.function: Any = None
         self.execute: Callable[..., Any] = _not_open
 
-    def recover_with(self, pause: Callable[[float], bool]) -> None:
-        """Apply the operator's error policy; ``pause`` waits, and tells whether to go on."""
+    def run_under(self, interrupt: Interrupt) -> None:
+        """Keep time by the clock of ``interrupt``, and apply the operator's error policy with its pauses."""
+        self.clock = interrupt.clock
         if self.spec.on_error != FAIL:
-            self.recovery = Recovery(self.spec.on_error, self, pause)
+            self.recovery = Recovery(self.spec.on_error, self, interrupt.pause)
 
     def counts(self) -> OperatorCounts:
         """What has been counted so far; any thread may ask."""
@@ -123,7 +128,7 @@ class RunningOperator:
     """Whether records may wait here for company; then there is a `generate_due`."""
 
     deadline: float = math.inf
-    """When they have waited long enough, by `time.perf_counter`."""
+    """When they have waited long enough, by `clock`."""
 
     def generate_due(self, code: Code, emit: Emit) -> None:
         """Write the lines that emit what has waited: at the deadline, and at the end of input."""

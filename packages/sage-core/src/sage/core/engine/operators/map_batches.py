@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,7 +19,7 @@ class MapBatchesOperator(RunningOperator):
     """Gathers records until there are ``max_size`` of them, or the first has waited ``max_wait`` seconds.
 
     Attributes:
-        deadline: when the batch that is being gathered is to be processed, by `time.perf_counter`.
+        deadline: when the batch that is being gathered is to be processed, by `clock`.
     """
 
     gathers = True
@@ -62,7 +61,7 @@ class MapBatchesOperator(RunningOperator):
 
     def _begin(self) -> None:
         assert self._max_wait is not None
-        self.deadline = time.perf_counter() + self._max_wait
+        self.deadline = self.clock.now() + self._max_wait
 
     def _take(self) -> Any:
         batch = self._gathered[:]
