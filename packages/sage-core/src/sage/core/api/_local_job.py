@@ -15,13 +15,13 @@ from typing import Any
 
 from sage.core.api._failed import job_failed
 from sage.core.api.job import Job
+from sage.core.backends.api import Backend
 from sage.core.engine.coordinator import Coordinator
 from sage.core.engine.events import Attempt
 from sage.core.errors import GraphError, WaitTimeoutError, WrongStateError
 from sage.core.graph.model import FunctionSpec, LogicalGraph
 from sage.core.graph.validate import SINK_KINDS, SOURCE_KINDS
 from sage.core.models import ENDED_STATES, FailureInfo
-from sage.core.plugins import backend as resolve_backend
 
 __all__ = ["LocalJob"]
 
@@ -39,10 +39,10 @@ class LocalJob(Job):
     """Runs a graph through a coordinator in this process."""
 
     @classmethod
-    def start(cls, graph: LogicalGraph, uuid: str, backend: str) -> LocalJob:
+    def start(cls, graph: LogicalGraph, uuid: str, backend: Backend, backend_name: str) -> LocalJob:
         """Check and deploy."""
         _check_templates(graph)
-        job = cls(graph, uuid, backend)
+        job = cls(graph, uuid, backend, backend_name)
         _at_exit(job)  # before it starts: Ctrl-C may come at any moment
         try:
             job._coordinator.start()
@@ -51,10 +51,10 @@ class LocalJob(Job):
             raise
         return job
 
-    def __init__(self, graph: LogicalGraph, uuid: str, backend: str) -> None:
+    def __init__(self, graph: LogicalGraph, uuid: str, backend: Backend, backend_name: str) -> None:
         super().__init__(uuid, graph.name)
-        self._backend = resolve_backend(backend)
-        self._backend_name = backend
+        self._backend = backend
+        self._backend_name = backend_name
         self.is_bounded = not any(operator.is_endless for operator in graph.operators)
         self.in_callers_thread = not self._backend.capabilities & {"threads", "processes", "hosts"}
         self._times: dict[str, str] = {"created_at": _now()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
+from typing import Any
 
 from sage.core.api.environment import Environment
 from sage.core.api.job import Job
@@ -22,11 +24,16 @@ class LocalEnvironment(Environment):
         name: of the job, for people.
         backend: ``local`` (a thread per task), ``inline`` (all in the caller's thread, one record at a time), or
             any other that is installed.
+        options: of the backend, by name. ``inline`` has ``clock``, ``max_records`` and ``timeout``
+            (see `sage.core.backends.inline.InlineOptions`). What it does not know is refused at `submit`.
     """
 
-    def __init__(self, name: str = "local", backend: str = "local") -> None:
+    def __init__(
+        self, name: str = "local", backend: str = "local", *, options: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(name)
         self._backend = backend
+        self._options = dict(options or {})
 
     def close(self) -> None:
         """Wait for a bounded job; cancel an unbounded one."""
@@ -47,8 +54,11 @@ class LocalEnvironment(Environment):
 
     def _start(self, graph: LogicalGraph) -> Job:
         from sage.core.api._local_job import LocalJob
+        from sage.core.backends.api import BackendOptions
+        from sage.core.plugins import backend as resolve_backend
 
-        return LocalJob.start(graph, self.env_uuid, self._backend)
+        backend = resolve_backend(self._backend, BackendOptions(self._options))
+        return LocalJob.start(graph, self.env_uuid, backend, self._backend)
 
     def _backend_name(self) -> str | None:
         return self._backend

@@ -6,12 +6,13 @@ order, and what it promises lives in the engine, so that a backend is small and 
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from sage.core.engine.events import Attempt, Command, HostInfo, OperatorCounts, TaskCounts, TaskEvent
-from sage.core.errors import Problem
+from sage.core.errors import ConfigError, Problem
 from sage.core.plan.model import ChannelId, ExecutionPlan, TaskId
 
 __all__ = [
@@ -28,9 +29,12 @@ __all__ = [
     "TaskEvent",
     "TaskId",
     "missing_capabilities",
+    "read_options",
 ]
 
 API_VERSION = 1
+
+_Options = TypeVar("_Options")
 
 
 @dataclass(frozen=True)
@@ -77,3 +81,24 @@ def missing_capabilities(plan: ExecutionPlan, backend: str, capabilities: frozen
         Problem(f"the backend '{backend}' does not offer '{need}', which this pipeline needs")
         for need in sorted(plan.needs - capabilities)
     ]
+
+
+def read_options(options: BackendOptions, kind: type[_Options], backend: str) -> _Options:
+    """The settings as a dataclass ``kind``, whose fields are the options that the backend knows.
+
+    Raises:
+        ConfigError: there is no such option, or ``kind`` refuses a value by a ValueError.
+    """
+    known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
+    for name in options.settings:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, 1)
+            raise ConfigError(
+                f"the backend '{backend}' has no option '{name}'; it has {', '.join(known) or 'none'}",
+                hint=f"did you mean '{near[0]}'?" if near else None,
+                path=str(name),
+            )
+    try:
+        return kind(**options.settings)
+    except ValueError as error:
+        raise ConfigError(f"backend '{backend}': {error}") from error

@@ -2,6 +2,8 @@
 
 Sources take turns in declaration order, one record each; every record is pushed to the end of the pipeline
 before the next one is read. A debugger steps through it like through a plain loop.
+
+Options (`InlineOptions`): ``clock``, ``max_records``, ``timeout``.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 from sage.core.backends.api import (
     Attempt,
@@ -20,7 +24,10 @@ from sage.core.backends.api import (
     TaskEvent,
     TaskId,
     missing_capabilities,
+    read_options,
 )
+from sage.core.engine.allowance import Allowance
+from sage.core.engine.clock import WALL, VirtualClock
 from sage.core.engine.life import TaskLife
 from sage.core.engine.links import Signal
 from sage.core.engine.wiring import TaskSet, wire
@@ -28,7 +35,31 @@ from sage.core.errors import Problem
 from sage.core.plan.model import ExecutionPlan
 from sage.core.plugins import hookimpl
 
-__all__ = ["InlineBackend", "sage_backend"]
+__all__ = ["InlineBackend", "InlineOptions", "sage_backend"]
+
+
+@dataclass(frozen=True)
+class InlineOptions:
+    """How an inline job runs.
+
+    Attributes:
+        clock: ``wall``, or ``virtual``: nothing is ever waited for, time jumps to when there is something to do. A
+            source that has nothing yet is asked again at once, its own ``wait`` is not called.
+        max_records: how many records to read, from all sources together; then their input has ended.
+        timeout: seconds of the job's clock after which the input has ended.
+
+    Raises:
+        ValueError: a value makes no sense.
+    """
+
+    clock: Literal["wall", "virtual"] = "wall"
+    max_records: int | None = None
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.clock not in ("wall", "virtual"):
+            raise ValueError(f"clock must be 'wall' or 'virtual', not {self.clock!r}")
+        Allowance.check(self.max_records, self.timeout)
 
 
 class InlineBackend:
@@ -36,20 +67,36 @@ class InlineBackend:
 
     capabilities = frozenset({"unbounded"})
 
+    def __init__(self, options: InlineOptions | None = None) -> None:
+        self._options = options or InlineOptions()
+
     def check(self, plan: ExecutionPlan) -> list[Problem]:
         return missing_capabilities(plan, "inline", self.capabilities)
 
     def deploy(self, plan: ExecutionPlan, attempt: Attempt, events: Callable[[TaskEvent], None]) -> Deployment:
-        return _InlineDeployment(plan, attempt, events)
+        return _InlineDeployment(plan, attempt, events, self._options)
 
 
 class _InlineDeployment:
     """Opens its tasks at once; `join` runs them."""
 
-    def __init__(self, plan: ExecutionPlan, attempt: Attempt, events: Callable[[TaskEvent], None]) -> None:
+    def __init__(
+        self, plan: ExecutionPlan, attempt: Attempt, events: Callable[[TaskEvent], None], options: InlineOptions
+    ) -> None:
         self._signal = Signal()
+        self._jumps = options.clock == "virtual"
+        self._clock = VirtualClock() if self._jumps else WALL
         # A channel holds what one record made of itself: drained before the next is read, it needs no credits.
-        wiring = wire(TaskSet(plan, plan.tasks), attempt, {}, signal=lambda: self._signal, batch_size=1, credits=None)
+        wiring = wire(
+            TaskSet(plan, plan.tasks),
+            attempt,
+            {},
+            signal=lambda: self._signal,
+            batch_size=1,
+            credits=None,
+            clock=self._clock,
+        )
+        self._allowance = Allowance(wiring.tasks, self._clock, options.max_records, options.timeout)
         self._lives = {task.id: TaskLife(task, wiring.services, events) for task in wiring.tasks}
         self._info = HostInfo("inline", os.getpid())
         self._sources = [life for life in self._lives.values() if life.task.chain.source is not None]
@@ -61,6 +108,7 @@ class _InlineDeployment:
     def send(self, task: TaskId, command: Command) -> None:
         if command.kind == "start":
             self._lives[task].start()
+            self._allowance.begin()
         else:
             self._lives[task].report()
 
@@ -80,6 +128,7 @@ class _InlineDeployment:
             busy = False
             for life in self._sources:
                 if not life.ended:
+                    self._allowance.apply()
                     busy = life.step() != "wait" or busy
                     self._drain()
             if not busy and not self._ended():
@@ -89,14 +138,18 @@ class _InlineDeployment:
     def _wait(self, deadline: float) -> None:
         """Wait for news of any source: first as the sources that have a way of their own do, in turn."""
         idle = [life for life in self._sources if not life.ended and life.started]
-        own = [life for life in idle if life.task.own_wait is not None]
+        own = [life for life in idle if life.task.own_wait is not None and not self._jumps]
         for life in own:
             life.idle()
         if not own:
             waiting = [*idle, *(life for life in self._others if not life.ended)]
             patience = min((life.task.patience for life in waiting), default=math.inf)
-            patience = min(patience, max(0.0, deadline - time.monotonic()))
-            self._signal.wait(None if patience == math.inf else patience)
+            patience = min(patience, self._allowance.seconds_left)
+            if not self._jumps or patience == math.inf:
+                patience = min(patience, max(0.0, deadline - time.monotonic()))
+                self._signal.wait(None if patience == math.inf else patience)
+            else:
+                self._clock.wait(self._signal, patience)
 
     def _drain(self) -> None:
         """Step whatever has input, the task furthest downstream first, until nothing has."""
@@ -114,4 +167,4 @@ class _InlineDeployment:
 
 @hookimpl
 def sage_backend(name: str, options: BackendOptions) -> InlineBackend:
-    return InlineBackend()
+    return InlineBackend(read_options(options, InlineOptions, name))

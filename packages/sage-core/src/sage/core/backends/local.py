@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from sage.core.backends.api import Attempt, BackendOptions, Deployment, TaskEvent, missing_capabilities
+from sage.core.backends.api import Attempt, BackendOptions, Deployment, TaskEvent, missing_capabilities, read_options
 from sage.core.engine.host import TaskHost
 from sage.core.engine.wiring import TaskSet
 from sage.core.errors import Problem
@@ -12,6 +13,11 @@ from sage.core.plan.model import ExecutionPlan
 from sage.core.plugins import hookimpl
 
 __all__ = ["LocalBackend", "sage_backend"]
+
+
+@dataclass(frozen=True)
+class _Options:
+    """There are none yet."""
 
 
 class LocalBackend:
@@ -30,4 +36,5 @@ class LocalBackend:
 
 @hookimpl
 def sage_backend(name: str, options: BackendOptions) -> LocalBackend:
+    read_options(options, _Options, name)
     return LocalBackend()

@@ -74,6 +74,7 @@ class Task:
         self._position = 0
         self._free = True
         self._slow = False
+        self._drained = False
         self._endings: deque[Callable[[int], int]] | None = None  # from the end of input on
         self._closed = False
         self._idle_for = _FIRST_WAIT
@@ -108,6 +109,11 @@ class Task:
     def cancel(self) -> None:
         """End the task at its next step; any thread may ask."""
         self._interrupt.cancel()
+
+    def drain(self) -> None:
+        """Let the input of a source end at the task's next step, whatever the source could still give."""
+        self._drained = True
+        self.signal.set()
 
     @property
     def cancelled(self) -> bool:
@@ -173,6 +179,8 @@ class Task:
     def _produce(self) -> Step:
         source = self.chain.source
         assert source is not None
+        if self._drained:
+            return self._end_input()
         before = source.records_out
         answer = self._call(self.chain.turn, self._pace.limit)
         self._free = self._flush(partial=True)
