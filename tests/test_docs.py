@@ -5,13 +5,15 @@ How a page's fenced blocks are run, each page in an empty folder and with an emp
 - `python` blocks are one program, run in order in one process, after everything else.
 - A block after `<!-- file: NAME -->` is written to that file instead.
 - `console` blocks after `<!-- run -->` are run line by line (those that begin with `$ `), each has to succeed.
-- A block after `<!-- output -->` has to appear in what the page's program printed.
+- A block after `<!-- output -->` is what the `python` block right before it prints, all of it. Behind any other block
+  it has to appear in what was printed at all.
 - A block after `<!-- not run: REASON -->` is for reading only.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import re
 import shlex
@@ -35,6 +37,7 @@ PAGES = sorted(
 FENCE = re.compile(
     r"^(?P<mark><!--(?P<directive>[^\n]*?)-->\n+)?```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^```$", re.M | re.S
 )
+BEGIN = "--- block on line "
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 
 
@@ -66,13 +69,26 @@ def blocks(page: Path) -> list[Block]:
     ]
 
 
+def is_code(block: Block) -> bool:
+    """Whether a block is part of the page's program."""
+    return block.language == "python" and not block.directive
+
+
 def program(page: Path) -> str:
-    """The page's `python` blocks as one program, each on the line it has in the page, so that tracebacks fit."""
+    """The page's `python` blocks as one program, each on the line it has in the page, so that tracebacks fit.
+
+    On the line of its fence each begins to print where that of its own is looked for.
+    """
     lines: list[str] = []
     for block in blocks(page):
-        if block.language == "python" and not block.directive:
-            lines += [""] * (block.line - 1 - len(lines)) + block.text.splitlines()
+        if is_code(block):
+            lines += [""] * (block.line - 2 - len(lines)) + [f'print("{BEGIN}{block.line}")', *block.text.splitlines()]
     return "\n".join(lines) + "\n" if lines else ""
+
+
+def printed_by(block: Block, printed: str) -> str:
+    """What a `python` block of the page has printed, of all that the page has."""
+    return printed.partition(f"{BEGIN}{block.line}\n")[2].partition(BEGIN)[0]
 
 
 def free_port() -> int:
@@ -140,8 +156,10 @@ def test_the_code_of_a_page_runs(page: Path, run: Run, tmp_path: Path) -> None:
     finally:
         if starts_daemon:
             run(["sage", "jobmanager", "stop"])
-    for block in blocks(page):
-        if block.directive == "output":
+    for before, block in itertools.pairwise(blocks(page)):
+        if block.directive == "output" and is_code(before):
+            assert printed_by(before, printed) == block.text, f"line {block.line}"
+        elif block.directive == "output":
             assert block.text in printed, f"line {block.line}: not in\n{printed}"
 
 

@@ -26,7 +26,7 @@ from sage.core.api import (
     skip,
 )
 from sage.core.api._local_job import LocalJob
-from sage.core.errors import GraphError, JobFailedError
+from sage.core.errors import DeadLetterFileError, GraphError, JobFailedError
 
 BACKENDS = ("inline", "local")
 
@@ -289,6 +289,65 @@ def test_a_source_has_no_record_to_send_and_an_iterable_no_next_call() -> None:
     with pytest.raises(GraphError) as caught:
         env.submit()
     assert "no record to send" in str(caught.value) and "has ended" in str(caught.value)
+
+
+class NoTruth:
+    def __bool__(self) -> bool:
+        raise ValueError("neither")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_truth_of_a_filters_answer_belongs_to_the_call(backend: str) -> None:
+    """An answer that is neither true nor false, as an array is, is a failure of the filter like any other."""
+    env = LocalEnvironment("truth", backend)
+    kept = env.from_batch([1, 2, 3]).filter(lambda x: NoTruth() if x == 2 else x, on_error=dead_letter())
+    records, letters = kept.collect(), kept.dead_letters.map(lambda letter: letter.record).collect()
+    env.submit(autostop=True)
+    assert (records, letters) == ([1, 3], [2])
+
+
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Unpicklable:
+    def __reduce__(self) -> str:
+        raise MuteError
+
+
+class Moved:
+    """Cannot be read where its class is not."""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_dead_letter_that_cannot_be_pickled_or_read_says_so(
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job goes on, the file keeps record's text and reason; reading names file, line and what to do."""
+    path, nested = tmp_path / "dead.jsonl", []  # type: ignore[var-annotated]
+    for _ in range(100_000):
+        nested = [nested]
+    records = [Moved(), Unpicklable(), nested, threading.Lock()]
+    env = LocalEnvironment("unpicklable", backend)
+    env.from_batch(lambda: iter(records)).map(odd_or_raise, on_error=dead_letter(path)).collect()
+    env.submit(autostop=True)
+    reasons = [json.loads(line)["not_pickled"] for line in path.read_text().splitlines()]
+    assert reasons[0] is None
+    assert reasons[1] == "MuteError: <its text raises RuntimeError>"
+    assert reasons[2].startswith("RecursionError")
+    assert "lock" in reasons[3]
+    letters = read_dead_letters(path)
+    assert type(next(letters).record) is Moved
+    with pytest.raises(DeadLetterFileError, match=r"dead.jsonl, line 2: the record was not kept.*MuteError"):
+        next(letters)
+    monkeypatch.delitem(globals(), "Moved")
+    with pytest.raises(DeadLetterFileError, match=r"dead.jsonl, line 1: the record cannot be unpickled.*Moved"):
+        next(read_dead_letters(path))
+
+
+def odd_or_raise(value: Any) -> int:
+    raise ValueError("no number")
 
 
 def test_fail_is_what_happens_without_a_policy() -> None:

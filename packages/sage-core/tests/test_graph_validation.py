@@ -76,7 +76,7 @@ def test_an_unconnected_stream_beside_a_good_one() -> None:
     assert (found.where, found.operator) == (line, "collection:lost")
 
 
-@pytest.mark.parametrize("number", [0, -1, 129, 1.0, "2", None, True])
+@pytest.mark.parametrize("number", [0, -1, 129, 10**30, 1.0, float("nan"), "2", None, True])
 def test_parallelism_is_a_whole_number_within_bounds(number: Any) -> None:
     """Anything else is named as given."""
     env = LocalEnvironment()

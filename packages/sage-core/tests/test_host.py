@@ -242,6 +242,8 @@ def test_a_task_that_does_not_return_is_abandoned_and_named(where: str) -> None:
     assert job._abandoned
     reason = job._abandoned[0]
     assert "did not stop and was abandoned in wait (" in reason or "__call__" in reason
+    if where in ("map", "sink", "end"):
+        assert f", in {'map' if where == 'map' else 'sink'} 'Gate' (test_host.py:" in reason
 
 
 def _stuck(where: str, gate: Gate) -> LocalEnvironment:

@@ -238,6 +238,45 @@ class CaselessText(str):
         return hash(self.lower())
 
 
+class OwnHash(tuple[int, ...]):
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnHashed:
+    value: int
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+class OddColour(enum.Enum):
+    RED = "red"
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return 1
+
+
+class OwnDate(datetime.datetime):
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    __hash__ = datetime.datetime.__hash__
+
+
+class OwnId(uuid.UUID):
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        raise ValueError("no hash")
+
+
 class Unhashable(str):
     __slots__ = ()
     __hash__ = None  # type: ignore[assignment]
@@ -272,6 +311,11 @@ NAN = float("nan")
         Caseless("a"),
         CaselessText("a"),
         Unhashable("a"),
+        OwnHash((1,)),
+        OwnHashed(1),
+        OddColour.RED,
+        OwnDate(2026, 1, 1),
+        OwnId(int=1),
     ],
     ids=repr,
 )
@@ -307,7 +351,7 @@ def test_a_class_may_say_what_its_key_is() -> None:
     assert admit_key((1, Own("a"), (Own(2),))) == (1, "a", (2,))
     point = Point(1, 2)
     assert admit_key(point) is point
-    for wrong in (NAN, [1], object()):
+    for wrong in (NAN, [1], object(), Own(1)):
         with pytest.raises(UnsupportedKeyError):
             admit_key(Own(wrong))
 

@@ -347,6 +347,14 @@ def test_an_exception_that_leaves_with_cancels_the_job() -> None:
         raise LookupError
 
 
+class FailsToOpen:
+    def open(self, context: object) -> None:
+        raise OSError("no luck")
+
+    def execute(self, value: int) -> int:
+        return value
+
+
 def test_a_failure_that_nobody_waits_for_is_logged_and_one_that_is_waited_for_is_not(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -354,6 +362,11 @@ def test_a_failure_that_nobody_waits_for_is_logged_and_one_that_is_waited_for_is
     env = failing()
     with pytest.raises(JobFailedError):
         env.submit(autostop=True, timeout=LIMIT)
+    for backend in ("inline", "local"):
+        env = LocalEnvironment("opens", backend)  # it has failed before `submit` begins to wait
+        env.from_batch([1]).map(FailsToOpen).sink(fail)
+        with pytest.raises(JobFailedError):
+            env.submit(autostop=True, timeout=LIMIT)
     assert caplog.records == []
 
     gate = Gate()

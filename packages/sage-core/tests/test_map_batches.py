@@ -140,3 +140,21 @@ def test_sizes_and_times_that_mean_nothing_are_refused() -> None:
     with pytest.raises(GraphError) as caught:
         env.submit()
     assert "max_size must be" in str(caught.value) and "max_wait must be" in str(caught.value)
+
+
+def test_records_of_which_no_array_can_be_made_are_the_users_failure(backend: str) -> None:
+    """Lists of different lengths make no array: the operator is blamed with its batch, and its policy applies."""
+    pytest.importorskip("numpy")
+    for policy in (None, skip()):
+        env = LocalEnvironment("ragged", backend)
+        batches = env.from_batch([[1], [1, 2], [3], [4]])
+        results = batches.map_batches(list, max_size=2, as_array=True, on_error=policy).collect()
+        if policy is None:
+            with pytest.raises(JobFailedError) as caught:
+                env.submit(autostop=True)
+            assert caught.value.failure is not None
+            assert caught.value.failure.uid == "map_batches:list"
+            assert caught.value.failure.record == "[[1], [1, 2]]"
+        else:
+            env.submit(autostop=True)
+            assert [value.tolist() for value in results] == [[3], [4]]

@@ -245,7 +245,7 @@ class ServiceTimeoutError(SageError):
 
 
 class DeadLetterFileError(SageError):
-    """A line of a file of dead letters is damaged, or its record could not be pickled when it was written."""
+    """A line of a file of dead letters is damaged, or its record could not be pickled there or cannot be read here."""
 
     code = "dead_letter_file"
     exit_code = 9

@@ -39,10 +39,11 @@ class LocalJob(Job):
     """Runs a graph through a coordinator in this process."""
 
     @classmethod
-    def start(cls, graph: LogicalGraph, uuid: str, backend: Backend, backend_name: str) -> LocalJob:
-        """Check and deploy."""
+    def start(cls, graph: LogicalGraph, uuid: str, backend: Backend, backend_name: str, *, waited: bool) -> LocalJob:
+        """Check and deploy; ``waited`` says that the caller calls `wait` next."""
         _check_templates(graph)
         job = cls(graph, uuid, backend, backend_name)
+        job._is_awaited = waited or job.in_callers_thread
         _at_exit(job)  # before it starts: Ctrl-C may come at any moment
         try:
             job._coordinator.start()
@@ -61,6 +62,7 @@ class LocalJob(Job):
         self._reason: str | None = None
         self._deleted = False
         self._waiting = 0  # callers that will be told by an exception if the job fails
+        self._is_awaited = False  # one more will be: it is on its way to `wait`
         self._waiting_lock = threading.Lock()
         self._told = False  # one was
         self._left_alone = False  # Ctrl-C was pressed twice
@@ -178,6 +180,7 @@ class LocalJob(Job):
     def _to_be_told(self) -> Iterator[None]:
         with self._waiting_lock:
             self._waiting += 1
+            self._is_awaited = False
         try:
             yield
         finally:
@@ -191,7 +194,7 @@ class LocalJob(Job):
         if state in ENDED_STATES:
             self._times["ended_at"] = _now()
             _unfinished.discard(self)
-        if state == "failed" and failure is not None and not self._waiting:
+        if state == "failed" and failure is not None and not (self._waiting or self._is_awaited):
             _log.error("job '%s' (%s) failed: %s\n%s", self.name, self.uuid, failure.message, failure.traceback)
 
 

@@ -187,7 +187,7 @@ class Environment(Reading):
         if folder is not None:
             self._job = capture(folder, graph, self.env_uuid, self._backend_name())
             return self._job
-        self._job = self._start(graph)
+        self._job = self._start(graph, waited=autostop)
         if autostop or self._job.in_callers_thread:
             self._job.wait(timeout if autostop else None)
         return self._job
@@ -223,8 +223,8 @@ class Environment(Reading):
         self.close()
 
     @abstractmethod
-    def _start(self, graph: LogicalGraph) -> Job:
-        """Hand the graph on."""
+    def _start(self, graph: LogicalGraph, *, waited: bool) -> Job:
+        """Hand the graph on; ``waited`` says that the job's end is waited for."""
 
     @abstractmethod
     def _backend_name(self) -> str | None:

@@ -52,13 +52,13 @@ class LocalEnvironment(Environment):
         else:
             super().__exit__(kind, error, trace)
 
-    def _start(self, graph: LogicalGraph) -> Job:
+    def _start(self, graph: LogicalGraph, *, waited: bool) -> Job:
         from sage.core.api._local_job import LocalJob
         from sage.core.backends.api import BackendOptions
         from sage.core.plugins import backend as resolve_backend
 
         backend = resolve_backend(self._backend, BackendOptions(self._options))
-        return LocalJob.start(graph, self.env_uuid, backend, self._backend)
+        return LocalJob.start(graph, self.env_uuid, backend, self._backend, waited=waited)
 
     def _backend_name(self) -> str | None:
         return self._backend

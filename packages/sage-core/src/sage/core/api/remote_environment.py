@@ -57,7 +57,7 @@ class RemoteEnvironment(Environment):
             self._client.close()
             self._client = None
 
-    def _start(self, graph: LogicalGraph) -> Job:
+    def _start(self, graph: LogicalGraph, *, waited: bool) -> Job:
         from sage.core.api._remote_job import RemoteJob
 
         return RemoteJob.start(graph, self.env_uuid, self._backend, self)

@@ -11,7 +11,7 @@ import linecache
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FunctionType, TracebackType
+from types import FrameType, FunctionType, TracebackType
 from typing import Any
 
 from sage.core.engine.failures import trace_of
@@ -132,3 +132,12 @@ class Code:
                 return site, record, step.tb_next
             step = step.tb_next
         return None, None, trace
+
+    def running(self, frame: FrameType | None) -> Any:
+        """The operator whose code runs in ``frame``, the innermost of a thread; None if it is none of this task."""
+        while frame is not None:
+            if frame.f_code.co_filename == self.filename:
+                site = self._sites.get(frame.f_lineno)
+                return None if site is None else site.operator
+            frame = frame.f_back
+        return None

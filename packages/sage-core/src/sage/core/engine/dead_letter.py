@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sage.core.engine.failures import headline
 from sage.core.errors import DeadLetterFileError
 from sage.core.models import FailureInfo
 
@@ -56,7 +57,7 @@ class DeadLetterFile:
         try:
             pickled = base64.b64encode(pickle.dumps(letter.record, protocol=5)).decode()
         except Exception as error:  # the text of the record is kept all the same, and the reason told
-            reason = f"{type(error).__name__}: {error}"
+            reason = headline(error)
         line = {"time": letter.time, **letter.failure.to_json(), "pickle": pickled, "not_pickled": reason}
         self._file.write(json.dumps(line).encode() + b"\n")
 
@@ -72,7 +73,8 @@ def read_dead_letters(path: str | os.PathLike[str]) -> Iterator[DeadLetter]:
     Records are unpickled: only read files that your own jobs wrote.
 
     Raises:
-        DeadLetterFileError: a line is damaged, or its record could not be pickled when it was written.
+        DeadLetterFileError: a line is damaged, or its record could not be pickled when it was written, or cannot be
+            unpickled here.
     """
     with Path(path).open("rb") as file:
         for number, line in enumerate(file, 1):
@@ -85,4 +87,11 @@ def read_dead_letters(path: str | os.PathLike[str]) -> Iterator[DeadLetter]:
             if pickled is None:
                 reason = data.get("not_pickled")
                 raise DeadLetterFileError(f"{where}: the record was not kept, since it could not be pickled: {reason}")
-            yield DeadLetter(pickle.loads(base64.b64decode(pickled)), failure, data["time"])  # noqa: S301
+            try:
+                record = pickle.loads(base64.b64decode(pickled))  # noqa: S301
+            except Exception as error:  # classes of the record may have moved
+                raise DeadLetterFileError(
+                    f"{where}: the record cannot be unpickled: {headline(error)}",
+                    hint="read it in a program that has the modules of the one that wrote it",
+                ) from error
+            yield DeadLetter(record, failure, data["time"])

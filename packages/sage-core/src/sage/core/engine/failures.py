@@ -20,6 +20,7 @@ __all__ = [
     "Running",
     "describe_backend_failure",
     "describe_failure",
+    "headline",
     "safe_repr",
     "trace_of",
     "users_frames",
@@ -61,7 +62,7 @@ class OperatorError(Exception):
     ) -> None:
         if not has_record and isinstance(cause, RecordError):
             record, has_record = cause.record, True
-        super().__init__(f"{phase} of {operator.spec.uid}: {_headline(cause)}")
+        super().__init__(f"{phase} of {operator.spec.uid}: {headline(cause)}")
         self.operator = operator
         self.phase = phase
         self.cause = cause
@@ -92,7 +93,7 @@ def _described(error: BaseException, subtask: int | None) -> FailureInfo:
     if not isinstance(error, OperatorError):
         return FailureInfo(
             kind="internal",
-            message=_bounded(f"SAGE itself failed, please report this: {_headline(error)}", _MAX_MESSAGE),
+            message=_bounded(f"SAGE itself failed, please report this: {headline(error)}", _MAX_MESSAGE),
             subtask=subtask,
             error_type=_type_name(error),
             traceback=_format(error, trace_of(error)),
@@ -103,7 +104,7 @@ def _described(error: BaseException, subtask: int | None) -> FailureInfo:
     return FailureInfo(
         kind="user_code",
         message=_bounded(
-            f"{spec.kind} '{spec.name}' failed{phase}: {_headline(cause)}{_whereabouts(cause)}", _MAX_MESSAGE
+            f"{spec.kind} '{spec.name}' failed{phase}: {headline(cause)}{_whereabouts(cause)}", _MAX_MESSAGE
         ),
         operator=spec.name,
         uid=spec.uid,
@@ -139,7 +140,7 @@ def describe_backend_failure(error: BaseException) -> FailureInfo:
     """A backend raised where it should have started a job's tasks."""
     return FailureInfo(
         kind="backend",
-        message=_bounded(f"the backend could not start the job: {_headline(error)}", _MAX_MESSAGE),
+        message=_bounded(f"the backend could not start the job: {headline(error)}", _MAX_MESSAGE),
         error_type=_type_name(error),
         traceback=_format(error, error.__traceback__),
     )
@@ -175,7 +176,8 @@ def trace_of(error: BaseException) -> TracebackType | None:
     return trace
 
 
-def _headline(error: BaseException) -> str:
+def headline(error: BaseException) -> str:
+    """Class and text of an exception, whatever asking it for its text does."""
     try:
         text = str.__str__(str(error))
     except BaseException as other:  # user code may raise anything here

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sage.core.graph.model import FunctionSpec
@@ -18,8 +19,12 @@ __all__ = [
     "entry_point",
     "iterate",
     "open_function",
+    "take_all",
     "wants_context",
 ]
+
+_LOOK_EVERY = 4096
+"""Records between two looks at whether the task is still to work."""
 
 
 def build_function(spec: FunctionSpec) -> Any:
@@ -82,3 +87,15 @@ def close_iterator(records: Iterator[Any], spec: FunctionSpec) -> None:
     close = getattr(records, "close", None)
     if callable(close) and (callable(spec.target) or records is not spec.target):
         close()
+
+
+def take_all(records: Iterable[Any], goes_on: Callable[[], bool]) -> list[Any]:
+    """What an iterable of the user's holds; nothing if the task is cancelled meanwhile, since it may never end."""
+    iterator = iter(records)
+    taken = list(islice(iterator, _LOOK_EVERY))
+    if len(taken) == _LOOK_EVERY:
+        while some := list(islice(iterator, _LOOK_EVERY)):
+            taken += some
+            if not goes_on():
+                return []
+    return taken

@@ -103,7 +103,7 @@ class TaskHost:
         else:
             since = life.task.since
             blocked = since is not None and time.perf_counter() - since > _BLOCKED_AFTER
-            life.report(_where(self._threads[task]) if blocked else None)
+            life.report(self._where(task) if blocked else None)
 
     def placement(self) -> Mapping[TaskId, HostInfo]:
         return dict.fromkeys(self._lives, self._info)
@@ -170,15 +170,18 @@ class TaskHost:
             stuck = [id for id in self._left if not self._lives[id].ended]
             self._abandoned.update(stuck)
         for id in stuck:
-            counts, where = self._lives[id].task.counts(), _where(self._threads[id])
+            counts, where = self._lives[id].task.counts(), self._where(id)
             self._events(TaskEvent(id, "abandoned", counts=counts, where=where))
             self._leave(id)
 
-
-def _where(thread: threading.Thread) -> str | None:
-    """What a thread is doing: the innermost frame."""
-    frame = sys._current_frames().get(thread.ident or 0)
-    if frame is None:
-        return None
-    line = traceback.extract_stack(frame, limit=1)[0]
-    return f"{line.name} ({line.filename}:{line.lineno})"
+    def _where(self, task: TaskId) -> str | None:
+        """What a task's thread is doing: the innermost frame, and the operator whose code it is, if it is known."""
+        frame = sys._current_frames().get(self._threads[task].ident or 0)
+        if frame is None:
+            return None
+        line = traceback.extract_stack(frame, limit=1)[0]
+        operator = self._lives[task].task.chain.code.running(frame)
+        whose = (
+            "" if operator is None else f", in {operator.spec.kind} '{operator.spec.name}' ({operator.spec.location})"
+        )
+        return f"{line.name} ({line.filename}:{line.lineno}){whose}"

@@ -28,6 +28,10 @@ PLAIN_KEY_TYPES = frozenset({int, str, bytes, bool, type(None)})
 """Types whose every value may be a key: no look inside is needed."""
 
 _MEMO_LIMIT = 1 << 16
+"""Keys that a router remembers."""
+
+_MEMO_LONGEST = 256
+"""Bytes of an encoded key: longer ones are not remembered, which could keep any amount of memory."""
 
 
 def key_group(key: Any) -> int:
@@ -65,7 +69,14 @@ def admit_key(key: Any) -> Any:
 def _own_key(key: Any) -> Any:
     own = getattr(type(key), "__sage_key__", None)
     if own is not None:
-        return own(key)
+        plain = own(key)
+        if hasattr(type(plain), "__sage_key__"):
+            kind = type(key)
+            raise UnsupportedKeyError(
+                f"__sage_key__ of {kind.__module__}.{kind.__qualname__} returned an object with a __sage_key__, too",
+                hint="return the plain key itself",
+            )
+        return plain
     if isinstance(key, tuple):
         parts = tuple(map(_own_key, key))
         if any(part is not item for part, item in zip(parts, key, strict=True)):
@@ -87,9 +98,12 @@ class KeyRouter(dict[Any, int]):
         self._parallelism = parallelism
 
     def __missing__(self, key: Any) -> int:
-        if len(self) >= _MEMO_LIMIT:
-            self.clear()
-        subtask = self[key] = subtask_of_group(key_group(key), self._parallelism)
+        encoded = _encode(key)
+        subtask = subtask_of_group(zlib.crc32(encoded) % MAX_PARALLELISM, self._parallelism)
+        if len(encoded) <= _MEMO_LONGEST:
+            if len(self) >= _MEMO_LIMIT:
+                self.clear()
+            self[key] = subtask
         return subtask
 
 
@@ -175,27 +189,41 @@ def _encode_by_kind(key: Any) -> bytes:
             return _encode(plain)
     if isinstance(key, tuple) and not _compares_anew(kind, tuple):
         return _encode_tuple(key)
-    if isinstance(key, enum.Enum):
+    if isinstance(key, enum.Enum) and not _compares_anew(kind, enum.Enum):
         return _framed(b"e", f"{kind.__module__}.{kind.__qualname__}.{key.name}".encode())
-    if isinstance(key, datetime.datetime):
+    if isinstance(key, datetime.datetime) and not _compares_anew(kind, datetime.datetime):
         return _encode_datetime(key)
-    if isinstance(key, uuid.UUID):
+    if isinstance(key, uuid.UUID) and not _compares_anew(kind, uuid.UUID):
         return _encode_uuid(key)
     parameters = getattr(kind, "__dataclass_params__", None)
-    if parameters is not None and parameters.frozen and parameters.eq and _is_generated(kind.__eq__):
+    if (
+        parameters is not None
+        and parameters.frozen
+        and parameters.eq
+        and _is_generated(kind.__eq__)
+        and _is_generated(kind.__hash__)
+    ):
         name = f"{kind.__module__}.{kind.__qualname__}".encode()
         values = tuple(getattr(key, item.name) for item in dataclasses.fields(key) if item.compare)
         return _framed(b"c", _framed(b"s", name) + _encode(values))
     raise UnsupportedKeyError(
         f"a value of type {kind.__module__}.{kind.__qualname__} cannot be a key",
-        hint="use str, bytes, numbers, None, tuples of those, enums, frozen dataclasses, UUID or dates,"
-        " or give the class a method __sage_key__() that returns one of them",
+        hint="use str, bytes, int, float, None, tuples of those, enums, frozen dataclasses, UUID or dates, without an"
+        " __eq__ or __hash__ of their own; or give the class a method __sage_key__() that returns one of them",
     )
 
 
 def _compares_anew(kind: type, base: type) -> bool:
     """Whether a subclass has its own idea of equality, so that its base's encoding says nothing."""
-    return kind.__eq__ is not base.__eq__ and not issubclass(kind, enum.Enum) and kind.__module__ != "numpy"
+    if kind.__module__ == "numpy":
+        return False
+    return not (_inherits(kind, base, "__eq__") and _inherits(kind, base, "__hash__"))
+
+
+def _inherits(kind: type, base: type, method: str) -> bool:
+    """Whether a method is that of ``base``, or of `enum.Enum` where ``kind`` is an enumeration of such values."""
+    found = getattr(kind, method)
+    return found is getattr(base, method) or (issubclass(kind, enum.Enum) and found is getattr(enum.Enum, method))
 
 
 def _is_generated(method: Any) -> bool:

@@ -56,6 +56,7 @@ class RunningOperator:
         has_keyed_input: whether records come with a key on any of its inputs.
         side: by tag, what the call that is running has put out on the side.
         clock: of the host that it runs on.
+        goes_on: whether the task is still to work; any thread may ask.
     """
 
     def __init__(self, spec: Operator, context: RuntimeContext) -> None:
@@ -67,6 +68,7 @@ class RunningOperator:
         self.has_keyed_input = False
         self.side: dict[str, list[Any]] = context._side
         self.clock: Clock = WALL
+        self.goes_on: Callable[[], bool] = _always
         self._opened = False
         self.function: Any = None
         self.execute: Callable[..., Any] = _not_open
@@ -74,6 +76,7 @@ class RunningOperator:
     def run_under(self, interrupt: Interrupt) -> None:
         """Keep time by the clock of ``interrupt``, and apply the operator's error policy with its pauses."""
         self.clock = interrupt.clock
+        self.goes_on = lambda: not interrupt.cancelled
         if self.spec.on_error != FAIL:
             self.recovery = Recovery(self.spec.on_error, self, interrupt.pause)
 
@@ -201,6 +204,10 @@ class RunningOperator:
 
 def _composed(wrap: Callable[[Any], Any], function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *arguments: wrap(function(*arguments))
+
+
+def _always() -> bool:
+    return True
 
 
 def _not_open(*_: Any) -> Any:

@@ -14,8 +14,10 @@ class FilterOperator(RunningOperator):
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_key(code, flow)
         kept = code.counter("kept")
-        with self.calling(code, "filter", flow.value, flow.value) as keep:
-            code.call(f"if {keep}:", self, flow.value)  # its truth may be code of the user's, too
+        # The truth of the answer may be code of the user's, too: under a policy it belongs to the call.
+        wrap = None if self.recovery is None else bool
+        with self.calling(code, "filter", flow.value, flow.value, wrap=wrap) as keep:
+            code.call(f"if {keep}:", self, flow.value)
             with code.indented():
                 code.line(f"{kept} += 1")
                 emit(Flow(flow.value, kept))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sage.core.engine.code import Code
+from sage.core.engine.functions import take_all
 from sage.core.engine.operators.base import Emit, Flow, RunningOperator
 
 __all__ = ["FlatMapOperator"]
@@ -17,20 +18,19 @@ class FlatMapOperator(RunningOperator):
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_key(code, flow)
         item, count = code.name("item"), code.counter("flattened")
-        with self.calling(code, "flatmap", flow.value, flow.value, wrap=_expand) as results:
+        with self.calling(code, "flatmap", flow.value, flow.value, wrap=self._expand) as results:
             code.line(f"{count} += len({results})")
             with code.block(f"for {item} in {results}:"):
                 emit(Flow(item, count))
 
-
-def _expand(result: Any) -> Sequence[Any]:
-    if type(result) is list or type(result) is tuple:
-        return result
-    if result is None:
-        return ()
-    if isinstance(result, str | bytes | bytearray) or not isinstance(result, Iterable):
-        raise TypeError(
-            f"flatmap must return an iterable of records or None, not {type(result).__name__}:"
-            " return a list, or yield the records"
-        )
-    return list(result)
+    def _expand(self, result: Any) -> Sequence[Any]:
+        if type(result) is list or type(result) is tuple:
+            return result
+        if result is None:
+            return ()
+        if isinstance(result, str | bytes | bytearray) or not isinstance(result, Iterable):
+            raise TypeError(
+                f"flatmap must return an iterable of records or None, not {type(result).__name__}:"
+                " return a list, or yield the records"
+            )
+        return take_all(result, self.goes_on)

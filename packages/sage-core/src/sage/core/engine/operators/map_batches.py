@@ -9,6 +9,7 @@ from typing import Any
 
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
+from sage.core.engine.functions import take_all
 from sage.core.engine.operators.base import Emit, Flow, RunningOperator
 from sage.core.graph.model import Operator
 
@@ -30,12 +31,11 @@ class MapBatchesOperator(RunningOperator):
         self._gathered: list[Any] = []
         self._max_size: int = spec.options["max_size"]
         self._max_wait: float | None = spec.options["max_wait"]
-        self._make_array: Callable[[list[Any]], Any] | None = None
 
     def build(self) -> None:
         super().build()
         if self.spec.options["as_array"]:  # before the first record, so that a missing NumPy is told at once
-            self._make_array = importlib.import_module("numpy").asarray
+            self.execute = _with_array(self.execute, importlib.import_module("numpy").asarray)
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         gathered = code.bind("gathered", self._gathered)
@@ -54,7 +54,7 @@ class MapBatchesOperator(RunningOperator):
         """Write the lines that process what was gathered; the batch is the record that an error names."""
         batch, item, count = code.name("batch"), code.name("item"), code.counter("mapped")
         code.line(f"{batch} = {code.bind('take', self._take)}()")
-        with self.calling(code, "map_batches", batch, batch, wrap=_outputs) as results:
+        with self.calling(code, "map_batches", batch, batch, wrap=self._outputs) as results:
             code.line(f"{count} += len({results})")
             with code.block(f"for {item} in {results}:"):
                 emit(Flow(item, count))
@@ -63,17 +63,21 @@ class MapBatchesOperator(RunningOperator):
         assert self._max_wait is not None
         self.deadline = self.clock.now() + self._max_wait
 
-    def _take(self) -> Any:
+    def _take(self) -> list[Any]:
         batch = self._gathered[:]
         self._gathered.clear()
         self.deadline = math.inf
-        return batch if self._make_array is None else self._make_array(batch)
+        return batch
+
+    def _outputs(self, result: Any) -> list[Any]:
+        if isinstance(result, str | bytes | bytearray) or not isinstance(result, Iterable):
+            raise TypeError(
+                f"map_batches must return an iterable of records, not {type(result).__name__}:"
+                " one for each record of the batch, or any other number"
+            )
+        return result if type(result) is list else take_all(result, self.goes_on)
 
 
-def _outputs(result: Any) -> list[Any]:
-    if isinstance(result, str | bytes | bytearray) or not isinstance(result, Iterable):
-        raise TypeError(
-            f"map_batches must return an iterable of records, not {type(result).__name__}:"
-            " one for each record of the batch, or any other number"
-        )
-    return result if type(result) is list else list(result)
+def _with_array(execute: Callable[[Any], Any], make: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
+    """Records of which no array can be made are the user's, so that making it is part of the call."""
+    return lambda records: execute(make(records))
