@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sage.core.api._files import describe_file
-from sage.core.connectors.api import SPLIT_SIZE, is_bounded
+from sage.core.connectors.api import MAX_LINE_SIZE, SPLIT_SIZE, is_bounded
 from sage.core.graph.functions import Given, describe_connector
 from sage.core.graph.policy import ErrorPolicy
 
@@ -36,7 +36,7 @@ class Reading(ABC):
 
         Args:
             source: a class with its constructor arguments, or an instance.
-            parallelism: subtasks that share the partitions: as many as there are, at most.
+            parallelism: subtasks that share the partitions; where there are fewer, some have nothing to read.
             on_error: for single records that cannot be read; other errors are retried where it says so, and fail.
         """
         given = describe_connector(source, args, kwargs, "read")
@@ -48,6 +48,7 @@ class Reading(ABC):
         *,
         encoding: str = "utf-8",
         split_size: int | None = SPLIT_SIZE,
+        max_line_size: int = MAX_LINE_SIZE,
         name: str | None = None,
         uid: str | None = None,
         parallelism: int = 1,
@@ -60,12 +61,15 @@ class Reading(ABC):
                 their sorted paths. A relative one is relative to the folder that this program runs in, wherever the
                 job runs.
             encoding: of the files.
-            split_size: bytes; larger files are cut, so that several subtasks may read them. None: never.
-            on_error: for lines that cannot be decoded; the record that is given up is the raw line.
+            split_size: bytes; larger files are cut, so that several subtasks may read them, and smaller ones as well if
+                there are not enough for ``parallelism``. None: never.
+            max_line_size: bytes; a longer line is no record.
+            on_error: for lines that cannot be decoded or are too long; the record that is given up is the raw line
+                (of one that is too long, its beginning).
         """
         from sage.core.connectors.files.text import TextSource
 
-        options = {"encoding": encoding, "split_size": split_size}
+        options = {"encoding": encoding, "max_line_size": max_line_size, **_splitting(split_size, parallelism)}
         given = describe_file(TextSource, path, options, "text")
         return self._add_source("read", given, name, uid, parallelism, on_error, {"bounded": True})
 
@@ -74,6 +78,7 @@ class Reading(ABC):
         path: str | os.PathLike[str],
         *,
         split_size: int | None = SPLIT_SIZE,
+        max_line_size: int = MAX_LINE_SIZE,
         name: str | None = None,
         uid: str | None = None,
         parallelism: int = 1,
@@ -82,12 +87,13 @@ class Reading(ABC):
         """The values in JSON Lines files, one on each line; empty lines are passed over.
 
         Args:
-            path, split_size: as in `from_text`.
-            on_error: for lines that are not JSON; the record that is given up is the raw line.
+            path, split_size, max_line_size: as in `from_text`.
+            on_error: for lines that are not JSON, and as in `from_text`.
         """
         from sage.core.connectors.files.jsonl import JsonlSource
 
-        given = describe_file(JsonlSource, path, {"split_size": split_size}, "jsonl")
+        options = {"max_line_size": max_line_size, **_splitting(split_size, parallelism)}
+        given = describe_file(JsonlSource, path, options, "jsonl")
         return self._add_source("read", given, name, uid, parallelism, on_error, {"bounded": True})
 
     def from_csv(
@@ -99,6 +105,7 @@ class Reading(ABC):
         quotechar: str = '"',
         quoting: Quoting = "minimal",
         encoding: str = "utf-8",
+        max_line_size: int = MAX_LINE_SIZE,
         name: str | None = None,
         uid: str | None = None,
         parallelism: int = 1,
@@ -107,13 +114,12 @@ class Reading(ABC):
         """The rows of CSV files as dicts, by the names in their header; all values are text.
 
         Args:
-            path: as in `from_text`. A CSV file is read by one subtask, however large it is.
+            path, max_line_size: as in `from_text`. A CSV file is read by one subtask, however large it is.
             columns: the names, for files without a header.
             delimiter, quotechar: one character each.
             quoting: ``"none"`` where quotes are characters like any other.
             encoding: of the files.
-            on_error: for lines that are malformed or have too few or too many values; the record that is given up is
-                the raw line.
+            on_error: for lines that are malformed or have too few or too many values, and as in `from_text`.
         """
         from sage.core.connectors.files.csv import CsvSource
 
@@ -123,6 +129,7 @@ class Reading(ABC):
             "quotechar": quotechar,
             "quoting": quoting,
             "encoding": encoding,
+            "max_line_size": max_line_size,
         }
         given = describe_file(CsvSource, path, options, "csv")
         return self._add_source("read", given, name, uid, parallelism, on_error, {"bounded": True})
@@ -139,3 +146,8 @@ class Reading(ABC):
         options: Mapping[str, Any] | None = None,
     ) -> DataStream[Any]:
         """Declare a source."""
+
+
+def _splitting(split_size: int | None, parallelism: int) -> dict[str, Any]:
+    """How files are cut so that each subtask finds something; what ``parallelism`` may be is judged elsewhere."""
+    return {"split_size": split_size, "min_partitions": max(parallelism, 1) if isinstance(parallelism, int) else 1}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
+    "MAX_LINE_SIZE",
     "SPLIT_SIZE",
     "STOP",
     "ConnectorError",
@@ -39,6 +40,9 @@ API_VERSION = 1
 
 SPLIT_SIZE = 64 * 1024 * 1024
 """Bytes of a partition, by default, where a connector can cut what it reads."""
+
+MAX_LINE_SIZE = 64 * 1024 * 1024
+"""Bytes: by default a longer line of a file is not read, so that it takes no memory either."""
 
 Delivery = Literal["at-least-once", "idempotent", "transactional"]
 """What a sink makes of records that are written again after a failure: they are there twice; they replace what was

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from sage.core.plan.model import ExecutionPlan
 
 __all__ = ["list_partitions", "share_of"]
 
+_log = logging.getLogger(__name__)
+
 
 def list_partitions(plan: ExecutionPlan) -> Mapping[str, tuple[str, ...]]:
     """By uid, the partitions of each source that gives some.
@@ -19,7 +22,7 @@ def list_partitions(plan: ExecutionPlan) -> Mapping[str, tuple[str, ...]]:
     Asked once for all subtasks, so that they agree on who reads what although files may come and go.
 
     Raises:
-        GraphError: they cannot be listed, or a source has more subtasks than partitions.
+        GraphError: they cannot be listed.
     """
     found: dict[str, tuple[str, ...]] = {}
     problems: list[Problem] = []
@@ -33,7 +36,13 @@ def list_partitions(plan: ExecutionPlan) -> Mapping[str, tuple[str, ...]]:
                 problems.append(_unlisted(operator, error))
                 continue
             if max(len(partitions), 1) < operator.parallelism:
-                problems.append(_too_few(operator, len(partitions)))
+                what = "1 partition" if len(partitions) == 1 else f"{len(partitions)} partitions"
+                _log.warning(
+                    "source '%s': %s for %d subtasks, some have nothing to read",
+                    operator.name,
+                    what,
+                    operator.parallelism,
+                )
     if problems:
         raise GraphError(problems) from cause
     return found
@@ -58,13 +67,3 @@ def _unlisted(operator: Operator, error: Exception) -> Problem:
     if isinstance(error, SageError):
         what, hint = error.message, error.hint
     return Problem(f"{operator.kind} '{operator.name}': {what}", str(operator.location), operator.uid, hint)
-
-
-def _too_few(operator: Operator, count: int) -> Problem:
-    what = "1 partition" if count == 1 else f"{count} partitions"
-    return Problem(
-        f"{operator.kind} '{operator.name}': it has {what}, which {operator.parallelism} subtasks cannot share",
-        str(operator.location),
-        operator.uid,
-        f"set parallelism to {max(count, 1)} at most; for text and JSON Lines, a smaller split_size makes more of them",
-    )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import codecs
 import csv
+import dataclasses
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any, Literal
 
-from sage.core.connectors.api import STOP, StopType
+from sage.core.connectors.api import MAX_LINE_SIZE, STOP, StopType
 from sage.core.connectors.files.encoding import check_encoding, mark_of, undecodable, unencodable
-from sage.core.connectors.files.lines import Lines
-from sage.core.connectors.files.places import ByteRange
+from sage.core.connectors.files.lines import LineByLine, Lines, excerpt, size_of_lines
 from sage.core.connectors.files.sink import FileSink
-from sage.core.connectors.files.source import FileSource, raw
+from sage.core.connectors.files.source import FileSource
 from sage.core.errors import ConnectorError, RecordError
 
 __all__ = ["CsvSink", "CsvSource", "Quoting"]
@@ -41,6 +42,7 @@ class CsvSource(FileSource):
         quotechar: around values that hold a delimiter, a quote (doubled) or a line end; one character.
         quoting: ``"none"`` where quotes mean nothing.
         encoding: of the files.
+        max_line_size: as in `FileSource`; a value may have 16 Mi characters.
     """
 
     def __init__(
@@ -52,8 +54,9 @@ class CsvSource(FileSource):
         quotechar: str = '"',
         quoting: Quoting = "minimal",
         encoding: str = "utf-8",
+        max_line_size: int = MAX_LINE_SIZE,
     ) -> None:
-        super().__init__(path, split_size=None)
+        super().__init__(path, split_size=None, max_line_size=max_line_size)
         self.columns = _check_columns(columns)
         self.dialect = _dialect(delimiter, quotechar, quoting)
         self.encoding = check_encoding(encoding)
@@ -63,32 +66,41 @@ class CsvSource(FileSource):
 
 
 class _CsvReader:
+    """Reads quickly, many rows in one go; where something is wrong, again and row by row, until it is behind it."""
+
     def __init__(self, lines: Lines, columns: Sequence[str] | None, dialect: Mapping[str, Any], encoding: str) -> None:
         csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
         self._lines = lines
         self._dialect = {**dialect, "strict": True}
         self._encoding, _ = mark_of(encoding)
+        self._careful: LineByLine | None = None
+        self._careful_until = 0
         try:
-            self._columns = self._read_header() if columns is None else tuple(columns)
+            start = lines.start
+            self._columns, behind = self._read_header() if columns is None else (tuple(columns), 0)
+            self._read_quickly(max(start, behind))
         except BaseException:
             lines.close()
             raise
 
     def read(self, n: int) -> list[Any] | StopType | None:
-        begin = self._lines.offset
-        taken = self._lines.take(n)
-        if not taken:
-            return STOP
-        columns = self._columns
+        if self._careful is not None:
+            if self._careful.offset < self._careful_until:
+                return self._read_carefully(self._careful, n)
+            self._read_quickly(self._careful.offset)
+        rows, columns, begin = self._rows, self._columns, self._rows.line_num
+        block, start, first = self._lines.block, self._lines.start, self._first
         try:
-            rows = csv.reader(self._decode(taken, begin), **self._dialect)
-            return [dict(zip(columns, row, strict=True)) for row in rows if row]
-        except (csv.Error, ValueError):  # a bad record, or one that goes on behind what was taken: which, is found now
-            self._lines.put_back(taken)
-            return self._one_by_one(n)
+            records = [dict(zip(columns, row, strict=True)) for row in islice(rows, n) if row]
+        except (csv.Error, ValueError, RecordError):
+            self._careful_until = self._lines.start + max(len(self._lines.block), 1)
+            offset = start + size_of_lines(block, begin - first)
+            self._careful = LineByLine(self._lines, offset)
+            return self._read_carefully(self._careful, n)
+        return records if records or rows.line_num > begin else STOP
 
     def position(self) -> object:
-        return self._lines.offset
+        return self._lines.place(self._offset())
 
     def wait(self, timeout: float) -> None:
         """A file has no news to wait for."""
@@ -96,11 +108,28 @@ class _CsvReader:
     def close(self) -> None:
         self._lines.close()
 
-    def _one_by_one(self, n: int) -> list[Any] | StopType:
+    def _offset(self) -> int:
+        if self._careful is not None:
+            return self._careful.offset
+        return self._lines.start + size_of_lines(self._lines.block, self._rows.line_num - self._first)
+
+    def _read_quickly(self, offset: int) -> None:
+        """Go on at ``offset``. The parser takes no line before it needs it: it is always known where it is."""
+        self._careful = None
+        self._lines.go_back(offset)
+        self._first = 0  # the number of lines that were taken before the block
+        self._rows = csv.reader(chain.from_iterable(self._blocks()), **self._dialect)
+
+    def _blocks(self) -> Iterator[Iterable[str]]:
+        while block := self._lines.next_block():
+            self._first = self._rows.line_num
+            yield io.StringIO(self._decode(block, self._lines.start), newline="\n")
+
+    def _read_carefully(self, lines: LineByLine, n: int) -> list[Any] | StopType:
         records: list[Any] = []
         while len(records) < n:
-            feed = _Feed(self._lines, self._decode)
-            begin = self._lines.offset
+            feed = _Feed(lines, self._decode)
+            begin = lines.offset
             try:
                 row = next(csv.reader(feed, **self._dialect), None)
                 if row is None:
@@ -109,48 +138,50 @@ class _CsvReader:
                     records.append(self._record(row))
             except (csv.Error, ValueError) as error:
                 if records:
-                    self._lines.put_back(feed.taken)
+                    lines.put_back(feed.taken)
                     return records
                 if not isinstance(error, _WrongWidthError):
                     # A quote too many may have swallowed any number of good lines: only the first is given up.
-                    self._lines.put_back(feed.taken[1:])
+                    lines.put_back(feed.taken[1:])
                     del feed.taken[1:]
-                raise self._unusable(b"".join(feed.taken), begin, error) from error
+                record = excerpt(b"".join(feed.taken), self._encoding)
+                raise self._lines.unusable(record, begin, _reason(error)) from error
+            except RecordError:  # a line that is too long
+                if records:
+                    lines.go_back(begin)
+                    return records
+                raise
         return records
 
     def _record(self, row: list[str]) -> dict[str, str]:
         if len(row) != len(self._columns):
-            raise _WrongWidthError(f"{len(row)} values for {len(self._columns)} columns")
+            values = "1 value" if len(row) == 1 else f"{len(row)} values"
+            raise _WrongWidthError(f"{values} for {len(self._columns)} columns")
         return dict(zip(self._columns, row, strict=True))
 
-    def _decode(self, lines: list[bytes], begin: int) -> list[str]:
-        if begin == 0:
-            lines = [lines[0].removeprefix(codecs.BOM_UTF8), *lines[1:]] if self._encoding == "utf-8" else lines
-        return [line.decode(self._encoding) for line in lines]
+    def _decode(self, block: bytes, begin: int) -> str:
+        if begin == 0 and self._encoding == "utf-8":
+            block = block.removeprefix(codecs.BOM_UTF8)
+        return block.decode(self._encoding)
 
-    def _read_header(self) -> tuple[str, ...]:
-        """The names in the first line that is not empty; what is read begins behind it."""
-        head = Lines(ByteRange(self._lines.path))
+    def _read_header(self) -> tuple[tuple[str, ...], int]:
+        """The names in the first line that is not empty, and where what is read begins: behind it."""
+        lines = LineByLine(self._lines, 0)
+        begin = 0
         try:
             row: list[str] | None = []
-            begin = 0
             while row is not None and not row:
-                begin = head.offset
-                row = next(csv.reader(_Feed(head, self._decode), **self._dialect), None)
-            if self._lines.offset < head.offset:
-                self._lines.go_back(head.offset)
-            twice = sorted({name for name in row or () if (row or []).count(name) > 1})
-            if twice:
-                raise head.error(f"the header names {twice[0]!r} twice", begin)
-            return tuple(row or ())
+                begin = lines.offset
+                row = next(csv.reader(_Feed(lines, self._decode), **self._dialect), None)
         except (csv.Error, ValueError) as error:
-            raise head.error(f"the header is unusable: {_reason(error)}", begin) from error
-        finally:
-            head.close()
-
-    def _unusable(self, record: bytes, begin: int, error: Exception) -> RecordError:
-        path, number = self._lines.path, self._lines.number(begin)
-        return RecordError(f"{path}, line {number}: {_reason(error)}", record=raw(record), file=path, line=number)
+            raise self._lines.error(f"the header is unusable: {_reason(error)}", begin) from error
+        except RecordError as error:
+            raise self._lines.error("the header is too long", begin) from error
+        names = tuple(row or ())
+        twice = _twice(names)
+        if twice is not None:
+            raise self._lines.error(f"the header names {twice!r} twice", begin)
+        return names, lines.offset
 
 
 class _WrongWidthError(ValueError):
@@ -160,7 +191,7 @@ class _WrongWidthError(ValueError):
 class _Feed:
     """Hands lines to the CSV parser one at a time, so that it is known which belong to a record."""
 
-    def __init__(self, lines: Lines, decode: Callable[[list[bytes], int], list[str]]) -> None:
+    def __init__(self, lines: LineByLine, decode: Callable[[bytes, int], str]) -> None:
         self._lines = lines
         self._decode = decode
         self.taken: list[bytes] = []
@@ -170,11 +201,11 @@ class _Feed:
 
     def __next__(self) -> str:
         begin = self._lines.offset
-        line = self._lines.take(1)
+        line = self._lines.take()
         if not line:
             raise StopIteration
-        self.taken += line
-        return self._decode(line, begin)[0]
+        self.taken.append(line)
+        return self._decode(line, begin)
 
 
 class CsvSink(FileSink):
@@ -207,7 +238,7 @@ class CsvSink(FileSink):
         self.encoding, self._mark = mark_of(check_encoding(encoding))
 
     def begin(self) -> bytes:
-        return self._mark + (b"" if self.columns is None else self._encode([self.columns], self.columns))
+        return self._mark + (b"" if self.columns is None else self._encode([self.columns], [self.columns]))
 
     def write(self, records: list[Any]) -> None:
         if self.columns is not None:
@@ -219,9 +250,11 @@ class CsvSink(FileSink):
         self.columns = columns  # not before: the header may have been that of a record which is given up
 
     def _row(self, record: Any, columns: tuple[str, ...]) -> Sequence[Any]:
-        if not isinstance(record, Mapping) or not record:
-            what = f"not {type(record).__name__}" if not isinstance(record, Mapping) else "and this one is empty"
-            raise self.unusable(record, f"a row is a mapping of names to values, {what}")
+        if not isinstance(record, Mapping):
+            message = f"a row is a mapping of names to values, not {type(record).__name__}"
+            raise self.unusable(record, message, _how_to_map(record))
+        if not record:
+            raise self.unusable(record, "a row is a mapping of names to values, and this one is empty")
         if len(record) == len(columns):
             try:
                 return [record[name] for name in columns]
@@ -263,15 +296,28 @@ class CsvSink(FileSink):
         return text.getvalue()
 
 
+def _how_to_map(record: Any) -> str | None:
+    if dataclasses.is_dataclass(record):
+        return "make one of it first, by .map(dataclasses.asdict)"
+    if hasattr(record, "_asdict"):
+        return "make one of it first, by .map(lambda record: record._asdict())"
+    return None
+
+
 def _check_columns(columns: Sequence[str] | None) -> tuple[str, ...] | None:
     if columns is None:
         return None
     if isinstance(columns, str) or not all(isinstance(name, str) for name in columns) or not columns:
         raise ConnectorError(f"columns are a list of names, not {columns!r}")
-    twice = sorted({name for name in columns if list(columns).count(name) > 1})
-    if twice:
-        raise ConnectorError(f"columns name {twice[0]!r} twice")
+    twice = _twice(columns)
+    if twice is not None:
+        raise ConnectorError(f"columns name {twice!r} twice")
     return tuple(columns)
+
+
+def _twice(names: Sequence[str]) -> str | None:
+    """The first name that is there twice."""
+    return next((name for number, name in enumerate(names) if name in names[:number]), None)
 
 
 def _dialect(delimiter: str, quotechar: str, quoting: str) -> dict[str, Any]:

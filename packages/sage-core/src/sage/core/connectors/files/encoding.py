@@ -10,6 +10,9 @@ __all__ = ["check_encoding", "mark_of", "split_lines", "undecodable", "unencodab
 
 _PLAIN = "".join(map(chr, range(32, 127))) + "\r\n"
 
+_WITH_MODES = ("iso2022", "raw_unicode_escape")
+"""What a line means depends on lines before it, or a line end may be written as something else."""
+
 
 def check_encoding(name: str) -> str:
     """The name of a codec that writes ASCII as single bytes; ``utf-8-sig`` is UTF-8 that may begin with a mark.
@@ -19,7 +22,9 @@ def check_encoding(name: str) -> str:
     """
     try:
         codec = codecs.lookup(name)
-        usable = codec.name == "utf-8-sig" or _PLAIN.encode(name) == _PLAIN.encode("ascii")
+        usable = codec.name == "utf-8-sig" or (
+            _PLAIN.encode(name) == _PLAIN.encode("ascii") and not codec.name.startswith(_WITH_MODES)
+        )
     except (LookupError, TypeError, UnicodeError) as error:
         raise ConnectorError(f"there is no text encoding {name!r}", hint="for example 'utf-8' or 'latin-1'") from error
     if not usable:
@@ -34,20 +39,18 @@ def mark_of(encoding: str) -> tuple[str, bytes]:
     return ("utf-8", codecs.BOM_UTF8) if encoding == "utf-8-sig" else (encoding, b"")
 
 
-def split_lines(lines: list[bytes], encoding: str) -> list[str]:
-    """The text of lines, without their ends (``\\n`` or ``\\r\\n``), decoded in one go.
+def split_lines(block: bytes, encoding: str) -> list[str]:
+    """The text of the lines of ``block``, without their ends (``\\n`` or ``\\r\\n``), decoded in one go.
 
     Raises:
         ValueError: it cannot be decoded.
     """
-    text = b"".join(lines).decode(encoding)
+    text = block.decode(encoding)
+    if "\r\n" in text:
+        text = text.replace("\r\n", "\n")
     found = text.split("\n")
     if not found[-1]:
         found.pop()
-    if len(found) != len(lines):
-        raise ValueError("an encoded line end within a line")
-    if "\r" in text:
-        found = [line.removesuffix("\r") for line in found]
     return found
 
 

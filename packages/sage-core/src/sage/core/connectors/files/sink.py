@@ -26,7 +26,7 @@ class FileSink(ABC):
     of it is on the disk; if the job fails or is cancelled it is removed. Folders that are missing are made.
 
     Args:
-        path: of the file; a relative one is relative to the folder in which this object is made.
+        path: of the file; a relative one is relative to the folder in which this object is made. A link is followed.
         overwrite: replace what is there, all parts of an earlier run included; otherwise that is refused.
     """
 
@@ -57,9 +57,7 @@ class FileSink(ABC):
         self._file.write(data)
 
     def open(self, context: RuntimeContext) -> None:
-        path = Path(self.path)
-        if path.is_dir():
-            raise ConnectorError(f"{path} is a folder", hint="name the file to be written in it", file=self.path)
+        path = Path(os.path.realpath(self.path))
         before = written_before(path)
         if before and not self.overwrite:
             raise ConnectorError(

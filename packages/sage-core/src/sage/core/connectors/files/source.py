@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
+import io
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from sage.core.connectors.api import STOP, Reader, StopType
-from sage.core.connectors.files.lines import Lines
+from sage.core.connectors.api import MAX_LINE_SIZE, STOP, Reader, StopType
+from sage.core.connectors.files.encoding import split_lines, undecodable
+from sage.core.connectors.files.lines import Lines, Place, without_end
 from sage.core.connectors.files.places import ByteRange, absolute, cut, find_files
-from sage.core.errors import ConnectorError, RecordError
+from sage.core.errors import ConnectorError
 
-__all__ = ["FileSource", "LineReader", "raw"]
+__all__ = ["FileSource", "LineReader"]
 
 
 class FileSource(ABC):
     """The records of one file, or of all files that match a pattern, in the order of their sorted paths.
 
-    The position of a reader is a byte offset.
-
     Args:
         path: of the file, or a pattern with ``*``, ``?``, ``[…]`` and ``**`` (any number of folders); a relative one
             is relative to the folder in which this object is made.
-        split_size: bytes; larger files are read as several partitions of about this size. None: each is one.
+        split_size: bytes; larger files are read as several partitions of that size. None: each is one.
+        min_partitions: smaller files are cut, too, until there are so many, where ``split_size`` is not None.
+        max_line_size: bytes; a longer line is no record, and takes no memory.
     """
 
     bounded: ClassVar[bool] = True
 
-    def __init__(self, path: str | os.PathLike[str], *, split_size: int | None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        split_size: int | None,
+        min_partitions: int = 1,
+        max_line_size: int = MAX_LINE_SIZE,
+    ) -> None:
         self.path = absolute(path)
-        if split_size is not None and (
-            isinstance(split_size, bool) or not isinstance(split_size, int) or split_size < 1
-        ):
-            raise ConnectorError(f"split_size is a number of bytes from 1, or None, not {split_size!r}")
-        self.split_size = split_size
+        self.split_size = None if split_size is None else _from_1("split_size", split_size, "bytes")
+        self.min_partitions = _from_1("min_partitions", min_partitions, "partitions")
+        self.max_line_size = _from_1("max_line_size", max_line_size, "bytes")
 
     def partitions(self) -> Sequence[str]:
-        return [str(part) for path in find_files(self.path) for part in cut(path, self.split_size)]
+        paths = find_files(self.path)
+        each = -(-self.min_partitions // len(paths))
+        return [str(part) for path in paths for part in cut(path, self.split_size, each)]
 
     def open(self, partition: str, position: object | None) -> Reader:
-        assert position is None or isinstance(position, int)
-        return self.reader(Lines(ByteRange.parse(partition), position))
+        assert position is None or isinstance(position, Place)
+        return self.reader(Lines(ByteRange.parse(partition), position, self.max_line_size))
 
     @abstractmethod
     def reader(self, lines: Lines) -> Reader:
@@ -49,16 +58,24 @@ class FileSource(ABC):
 
 
 class LineReader(ABC):
-    """Makes at most one record of each line."""
+    """Makes at most one record of each line.
 
-    mark: bytes = b""
-    """What may stand at the beginning of a file and belongs to no record."""
+    Args:
+        lines: what to read.
+        encoding: of the text.
+        mark: what may stand at the beginning of a file and belongs to no record.
+    """
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: Lines, encoding: str, mark: bytes) -> None:
         self._lines = lines
+        self._encoding = encoding
+        self._mark = mark
+        self._texts: list[str] | list[bytes] = []  # the block, line by line, without ends
+        self._decoded = True  # bytes where it could not be decoded as a whole
+        self._next = 0  # the first line that was not taken yet
 
     @abstractmethod
-    def parse(self, lines: list[bytes]) -> list[Any]:
+    def parse(self, lines: list[str]) -> list[Any]:
         """The records of several lines, quickly.
 
         Raises:
@@ -66,28 +83,29 @@ class LineReader(ABC):
         """
 
     @abstractmethod
-    def parse_one(self, line: bytes) -> list[Any]:
+    def parse_one(self, line: str) -> list[Any]:
         """The record of a line; empty if it has none.
 
         Raises:
-            ValueError, RecursionError: the line is unusable. Its text says why.
+            ValueError: the line is unusable. Its text says why.
         """
 
     def read(self, n: int) -> list[Any] | StopType | None:
-        begin = self._lines.offset
-        taken = self._lines.take(n)
-        if not taken:
+        if self._next >= len(self._texts) and not self._next_block():
             return STOP
-        lines = taken
-        if begin == 0 and self.mark:
-            lines = [taken[0].removeprefix(self.mark), *taken[1:]]
-        try:
-            return self.parse(lines)
-        except (ValueError, RecursionError):  # whatever it is, it is said of the line that it is about
-            return self._one_by_one(lines, taken)
+        texts: list[Any] = self._texts[self._next : self._next + n]
+        if self._decoded:
+            try:
+                records = self.parse(texts)
+            except (ValueError, RecursionError):  # whatever it is, it is said of the line that it is about
+                pass
+            else:
+                self._next += len(texts)
+                return records
+        return self._one_by_one(texts)
 
     def position(self) -> object:
-        return self._lines.offset
+        return self._lines.place(self._lines.offset(self._next))
 
     def wait(self, timeout: float) -> None:  # noqa: B027
         """A file has no news to wait for."""
@@ -95,31 +113,43 @@ class LineReader(ABC):
     def close(self) -> None:
         self._lines.close()
 
-    def _one_by_one(self, lines: list[bytes], taken: list[bytes]) -> list[Any]:
+    def _next_block(self) -> bool:
+        self._texts, self._next = [], 0
+        block = self._lines.next_block()
+        if self._lines.start == 0:
+            block = block.removeprefix(self._mark)
+        if not block:
+            return False
+        try:
+            self._texts, self._decoded = split_lines(block, self._encoding), True
+        except ValueError:
+            self._texts, self._decoded = [without_end(line) for line in io.BytesIO(block)], False
+        return True
+
+    def _one_by_one(self, texts: list[Any]) -> list[Any]:
         records: list[Any] = []
-        for number, line in enumerate(lines):
+        for text in texts:
+            found = text  # bytes, where it cannot be decoded
             try:
-                records += self.parse_one(line)
-            except (ValueError, RecursionError) as error:
+                found = text if self._decoded else self._decode(text)
+                records += self.parse_one(found)
+            except ValueError as error:
                 if records:
-                    self._lines.put_back(taken[number:])
                     return records
-                self._lines.put_back(taken[number + 1 :])
-                raise self._unusable(taken[number], error) from error
+                offset = self._lines.offset(self._next)
+                self._next += 1
+                raise self._lines.unusable(found, offset, str(error)) from error
+            self._next += 1
         return records
 
-    def _unusable(self, line: bytes, error: Exception) -> RecordError:
-        begin = self._lines.offset - len(line)
-        number = self._lines.number(begin)
-        return RecordError(
-            f"{self._lines.path}, line {number}: {error}", record=raw(line), file=self._lines.path, line=number
-        )
+    def _decode(self, line: bytes) -> str:
+        try:
+            return line.decode(self._encoding)
+        except UnicodeDecodeError as error:
+            raise undecodable(error) from error
 
 
-def raw(line: bytes) -> str | bytes:
-    """A line as it was found, without its end: as text where it is UTF-8."""
-    line = line.removesuffix(b"\n").removesuffix(b"\r")
-    try:
-        return line.decode()
-    except UnicodeDecodeError:
-        return line
+def _from_1(name: str, value: object, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConnectorError(f"{name} is a number of {what} from 1, not {value!r}")
+    return value

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from sage.core.connectors.api import SPLIT_SIZE
-from sage.core.connectors.files.encoding import check_encoding, mark_of, split_lines, undecodable, unencodable
+from sage.core.connectors.api import MAX_LINE_SIZE, SPLIT_SIZE
+from sage.core.connectors.files.encoding import check_encoding, mark_of, unencodable
 from sage.core.connectors.files.lines import Lines
 from sage.core.connectors.files.sink import FileSink
 from sage.core.connectors.files.source import FileSource, LineReader
@@ -19,34 +19,32 @@ class TextSource(FileSource):
     """Each line as a str, without its end (``\\n`` or ``\\r\\n``); empty lines, too.
 
     Args:
-        path, split_size: as in `FileSource`.
+        path, split_size, min_partitions, max_line_size: as in `FileSource`.
         encoding: of the files; ``utf-8-sig`` leaves out the mark that some programs write at the beginning.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, encoding: str = "utf-8", split_size: int | None = SPLIT_SIZE
+        self,
+        path: str | os.PathLike[str],
+        *,
+        encoding: str = "utf-8",
+        split_size: int | None = SPLIT_SIZE,
+        min_partitions: int = 1,
+        max_line_size: int = MAX_LINE_SIZE,
     ) -> None:
-        super().__init__(path, split_size=split_size)
+        super().__init__(path, split_size=split_size, min_partitions=min_partitions, max_line_size=max_line_size)
         self.encoding = check_encoding(encoding)
 
-    def reader(self, lines: Lines) -> _TextReader:
+    def reader(self, lines: Lines) -> LineReader:
         return _TextReader(lines, *mark_of(self.encoding))
 
 
 class _TextReader(LineReader):
-    def __init__(self, lines: Lines, encoding: str, mark: bytes) -> None:
-        super().__init__(lines)
-        self._encoding = encoding
-        self.mark = mark
+    def parse(self, lines: list[str]) -> list[Any]:
+        return lines
 
-    def parse(self, lines: list[bytes]) -> list[Any]:
-        return list[Any](split_lines(lines, self._encoding))
-
-    def parse_one(self, line: bytes) -> list[Any]:
-        try:
-            return [line.decode(self._encoding).removesuffix("\n").removesuffix("\r")]
-        except UnicodeDecodeError as error:
-            raise undecodable(error) from error
+    def parse_one(self, line: str) -> list[Any]:
+        return [line]
 
 
 class TextSink(FileSink):

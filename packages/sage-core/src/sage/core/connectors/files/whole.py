@@ -20,13 +20,24 @@ def part_of(path: Path, subtask: int, parallelism: int) -> Path:
 
 
 def written_before(path: Path) -> list[Path]:
-    """What earlier runs have written to this path: the file itself, and parts of it, however many there were."""
-    parts = re.compile(rf"{re.escape(path.stem)}-\d{{3}}-of-\d{{3}}{re.escape(path.suffix)}")
+    """What earlier runs have written to this path: the file itself, and parts of it, however many there were.
+
+    Raises:
+        ConnectorError: what is there is no file, or cannot be seen.
+    """
     try:
-        names = sorted(entry.name for entry in os.scandir(path.parent))
+        if path.is_dir():
+            raise ConnectorError(f"{path} is a folder", hint="name the file to be written in it", file=str(path))
+        if path.exists() and not path.is_file():
+            raise ConnectorError(f"{path} is no regular file, and cannot be replaced by one", file=str(path))
+        parts = re.compile(rf"{re.escape(path.stem)}-\d{{3,}}-of-\d{{3,}}{re.escape(path.suffix)}")
+        with os.scandir(path.parent) as entries:
+            names = sorted(entry.name for entry in entries if entry.name == path.name or parts.fullmatch(entry.name))
     except FileNotFoundError:
         return []
-    return [path.with_name(name) for name in names if name == path.name or parts.fullmatch(name)]
+    except OSError as error:
+        raise _failed(path, "cannot be written", error) from error
+    return [path.with_name(name) for name in names]
 
 
 class WholeFile:
@@ -84,7 +95,7 @@ class WholeFile:
 
     def _create(self) -> int:
         while True:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             descriptor = os.open(self.temporary, flags, 0o666)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -94,7 +105,8 @@ class WholeFile:
             except BlockingIOError as error:
                 os.close(descriptor)
                 raise ConnectorError(
-                    f"{self.target}: another job is writing it just now", file=str(self.target)
+                    f"{self.target}: another job, or another sink of this one, is writing it just now",
+                    file=str(self.target),
                 ) from error
             except BaseException:
                 os.close(descriptor)
@@ -108,11 +120,11 @@ def publish(temporary: Path, target: Path, *, overwrite: bool) -> None:
     Raises:
         ConnectorError: it cannot be moved, or something else has taken its place.
     """
-    if not temporary.exists() and target.exists():
-        return  # it was done before
-    if not overwrite and target.exists():
-        raise ConnectorError(f"{target} has appeared while its new content was written", file=str(target))
     try:
+        if not temporary.exists() and target.exists():
+            return  # it was done before
+        if not overwrite and target.exists():
+            raise ConnectorError(f"{target} has appeared while its new content was written", file=str(target))
         temporary.replace(target)
         _flush_folder(target.parent)
     except OSError as error:
