@@ -19,6 +19,7 @@ __all__ = [
     "FailureInfo",
     "JobInfo",
     "JobMetrics",
+    "Latency",
     "LogChunk",
     "OperatorMetrics",
     "Page",
@@ -126,14 +127,44 @@ class JobInfo(_Model):
 
 
 @dataclass(frozen=True)
+class Latency(_Model):
+    """How long something took, over all the time since the start.
+
+    Attributes:
+        count: how often that was measured.
+        seconds: all of it together.
+        p50, p95, p99: seconds that 50, 95 and 99 % did not exceed, to 10 %.
+        buckets: pairs of an upper bound in seconds and how many lie between it and the bucket below; without those
+            that are empty. What came between two reports is the difference of their buckets.
+    """
+
+    count: int = 0
+    seconds: float = 0.0
+    p50: float = 0.0
+    p95: float = 0.0
+    p99: float = 0.0
+    buckets: tuple[tuple[float, int], ...] = ()
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        latency = super().from_json(data)
+        return dataclasses.replace(latency, buckets=tuple((bound, count) for bound, count in latency.buckets))
+
+
+@dataclass(frozen=True)
 class OperatorMetrics(_Model):
-    """Counts of one operator, summed over its subtasks.
+    """What was counted and measured of one operator, over its subtasks.
 
     Attributes:
         retried, skipped, dead_lettered: what its error policy did: calls made again, records left out, and records
             sent as dead letters.
         busy, backpressured: the share of time, from 0 to 1, that its tasks spent in the pipeline's functions, and
             waiting for those who come after; the mean over subtasks. Chained operators share a task.
+        errors: exceptions that its functions raised: one for each call made again, each record given up, and each that
+            failed a task.
+        rate_in, rate_out: records per second, between this report and the one before; 0 once the job has ended.
+        latency: of records, from their arrival at the task to the end of the slice that processed them. Chained
+            operators share a task.
     """
 
     uid: str
@@ -147,17 +178,38 @@ class OperatorMetrics(_Model):
     dead_lettered: int = 0
     busy: float = 0.0
     backpressured: float = 0.0
+    errors: int = 0
+    rate_in: float = 0.0
+    rate_out: float = 0.0
+    latency: Latency = Latency()
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        metrics = super().from_json(data)
+        return dataclasses.replace(metrics, latency=Latency.from_json(data.get("latency", {})))
 
 
 @dataclass(frozen=True)
 class EdgeMetrics(_Model):
-    """Counts of one exchange between tasks."""
+    """What was counted and measured of one exchange between tasks.
+
+    Attributes:
+        fill: the share of the buffer in use, from 0 to 1, in the fullest channel.
+        wait: how long batches lay in the buffer.
+    """
 
     source: str
     target: str
     exchange: str
     records: int = 0
     batches: int = 0
+    fill: float = 0.0
+    wait: Latency = Latency()
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        metrics = super().from_json(data)
+        return dataclasses.replace(metrics, wait=Latency.from_json(data.get("wait", {})))
 
 
 @dataclass(frozen=True)

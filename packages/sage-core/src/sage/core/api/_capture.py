@@ -14,6 +14,7 @@ from typing import Any
 from sage.core.api.job import Job
 from sage.core.errors import WrongStateError
 from sage.core.graph.model import LogicalGraph
+from sage.core.models import JobMetrics
 
 __all__ = ["CapturedJob", "capture", "capture_folder"]
 
@@ -38,6 +39,9 @@ class CapturedJob(Job):
 
     def status(self) -> dict[str, Any]:
         return {"status": "not_submitted", "uuid": self.uuid, "name": self.name}
+
+    def metrics(self) -> JobMetrics:
+        return JobMetrics()
 
     def wait(self, timeout: float | None = None) -> dict[str, Any]:
         return self.status()

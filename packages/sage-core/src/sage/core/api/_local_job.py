@@ -10,9 +10,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from typing import Any
 
+from sage.core import timestamps
 from sage.core.api._failed import job_failed
 from sage.core.api.job import Job
 from sage.core.backends.api import Backend
@@ -21,7 +21,7 @@ from sage.core.engine.events import Attempt
 from sage.core.errors import GraphError, WaitTimeoutError, WrongStateError
 from sage.core.graph.model import FunctionSpec, LogicalGraph
 from sage.core.graph.validate import SINK_KINDS, SOURCE_KINDS
-from sage.core.models import ENDED_STATES, FailureInfo
+from sage.core.models import ENDED_STATES, FailureInfo, JobMetrics
 
 __all__ = ["LocalJob"]
 
@@ -58,7 +58,7 @@ class LocalJob(Job):
         self._backend_name = backend_name
         self.is_bounded = not any(operator.is_endless for operator in graph.operators)
         self.in_callers_thread = not self._backend.capabilities & {"threads", "processes", "hosts"}
-        self._times: dict[str, str] = {"created_at": _now()}
+        self._times: dict[str, str] = {"created_at": timestamps.now()}
         self._reason: str | None = None
         self._deleted = False
         self._waiting = 0  # callers that will be told by an exception if the job fails
@@ -71,7 +71,7 @@ class LocalJob(Job):
     def status(self) -> dict[str, Any]:
         if self._deleted:
             return {"status": "deleted", "uuid": self.uuid, "name": self.name}
-        run, metrics = self._coordinator, self._coordinator.metrics()
+        run, metrics = self._coordinator, self.metrics()
         sources = [item for item in metrics.operators if item.kind in SOURCE_KINDS]
         sinks = [item for item in metrics.operators if item.kind in SINK_KINDS]
         return {
@@ -90,6 +90,9 @@ class LocalJob(Job):
             "failure": run.failure.to_json() if run.failure else None,
             **self._times,
         }
+
+    def metrics(self) -> JobMetrics:
+        return self._coordinator.metrics()
 
     def wait(self, timeout: float | None = None) -> dict[str, Any]:
         run = self._coordinator
@@ -190,9 +193,9 @@ class LocalJob(Job):
     def _on_state(self, state: str, reason: str | None, failure: FailureInfo | None) -> None:
         self._reason = reason
         if state == "running":
-            self._times["started_at"] = _now()
+            self._times["started_at"] = timestamps.now()
         if state in ENDED_STATES:
-            self._times["ended_at"] = _now()
+            self._times["ended_at"] = timestamps.now()
             _unfinished.discard(self)
         if state == "failed" and failure is not None and not (self._waiting or self._is_awaited):
             _log.error("job '%s' (%s) failed: %s\n%s", self.name, self.uuid, failure.message, failure.traceback)
@@ -213,10 +216,6 @@ def _may_refuse_to_pickle(spec: FunctionSpec) -> bool:
     if spec.form == "class":
         return any(type(value) not in _PLAIN for value in (*spec.args, *spec.kwargs.values()))
     return spec.form == "instance"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _at_exit(job: LocalJob) -> None:

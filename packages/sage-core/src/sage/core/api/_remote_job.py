@@ -14,7 +14,7 @@ from sage.core.api._packing import pack
 from sage.core.api.job import Job
 from sage.core.errors import NotFoundError
 from sage.core.graph.model import LogicalGraph
-from sage.core.models import JobInfo
+from sage.core.models import JobInfo, JobMetrics
 
 if TYPE_CHECKING:
     from sage.core.api.remote_environment import RemoteEnvironment
@@ -44,6 +44,9 @@ class RemoteJob(Job):
             return _as_status(self._environment.client.job(self.uuid))
         except NotFoundError:
             return {"status": "deleted", "uuid": self.uuid, "name": self.name}
+
+    def metrics(self) -> JobMetrics:
+        return self._environment.client.metrics(self.uuid)
 
     def wait(self, timeout: float | None = None) -> dict[str, Any]:
         try:

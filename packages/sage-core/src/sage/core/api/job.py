@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
+from sage.core.models import JobMetrics
+
 __all__ = ["Job"]
 
 
@@ -28,6 +30,14 @@ class Job(ABC):
     @abstractmethod
     def status(self) -> dict[str, Any]:
         """What is known of the job now; ``"status"`` is its state, or ``deleted``."""
+
+    @abstractmethod
+    def metrics(self) -> JobMetrics:
+        """What its operators, and the exchanges between them, have counted and measured so far.
+
+        Raises:
+            NotFoundError: the job was deleted from its JobManager.
+        """
 
     @abstractmethod
     def wait(self, timeout: float | None = None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from sage.core.engine.events import Attempt, Command, HostInfo, OperatorCounts, TaskCounts, TaskEvent
+from sage.core.engine.events import Attempt, Command, HostInfo, InputCounts, OperatorCounts, TaskCounts, TaskEvent
 from sage.core.errors import ConfigError, Problem
 from sage.core.plan.model import ChannelId, ExecutionPlan, TaskId
 
@@ -24,6 +24,7 @@ __all__ = [
     "Command",
     "Deployment",
     "HostInfo",
+    "InputCounts",
     "OperatorCounts",
     "TaskCounts",
     "TaskEvent",

@@ -8,15 +8,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sage.core.engine.events import Attempt, Command, HostInfo, TaskCounts, TaskEvent
 from sage.core.engine.failures import describe_backend_failure
+from sage.core.engine.metrics import JobMeter
 from sage.core.engine.partitions import list_partitions
 from sage.core.errors import GraphError
 from sage.core.graph.model import LogicalGraph
-from sage.core.models import EdgeMetrics, FailureInfo, JobMetrics, OperatorMetrics
+from sage.core.models import FailureInfo, JobMetrics
 from sage.core.plan.model import TaskId
 from sage.core.plan.planner import make_plan
 
@@ -27,8 +27,6 @@ __all__ = ["Coordinator", "StateListener"]
 
 StateListener = Callable[[str, str | None, FailureInfo | None], None]
 """``listener(state, reason, failure)``, called in order, from any thread, once for each move."""
-
-_LISTED = 100
 
 _ENDS = {"running": "completed", "starting": "completed", "failing": "failed", "cancelling": "cancelled"}
 
@@ -77,6 +75,7 @@ class Coordinator:
         self._abandoned: list[str] = []
         self._grace: float | None = None
         self._released = False
+        self._meter = JobMeter(self.plan)
 
     def start(self) -> None:
         """Check the plan and deploy it. If the backend fails at that, so does the job.
@@ -139,58 +138,17 @@ class Coordinator:
         return {} if self._deployment is None else self._deployment.placement()
 
     def metrics(self) -> JobMetrics:
-        """What the tasks have counted so far."""
+        """What the tasks have counted and measured so far; any thread may ask."""
         deployment = self._deployment
         if deployment is not None:
             with self._lock:
-                left = sorted(self._left)
-            for task in left:
+                asked = sorted(self._left)
+            for task in asked:
                 deployment.send(task, Command("report"))
         with self._lock:
-            counts, running = dict(self._counts), len(self._left - self._waiting)
+            counts, left = dict(self._counts), self._left - self._waiting
             blocked = tuple(f"task {task} has not returned from {where}" for task, where in self._blocked.items())
-        operators, given_up = [], list[FailureInfo]()
-        for operator in self.plan.graph.operators:
-            tasks = [item for item in counts.values() if operator.uid in item.operators]
-            found = [item.operators[operator.uid] for item in tasks]
-            given_up += [failure for item in found for failure in item.given_up]
-            operators.append(
-                OperatorMetrics(
-                    uid=operator.uid,
-                    name=operator.name,
-                    kind=operator.kind,
-                    parallelism=operator.parallelism,
-                    records_in=sum(item.records_in for item in found),
-                    records_out=sum(item.records_out for item in found),
-                    retried=sum(item.retried for item in found),
-                    skipped=sum(item.skipped for item in found),
-                    dead_lettered=sum(item.dead_lettered for item in found),
-                    busy=_mean([task.busy for task in tasks]),
-                    backpressured=_mean([task.backpressured for task in tasks]),
-                )
-            )
-        edges = []
-        for edge in self.plan.edges:
-            sent = [item.edges[edge.id] for item in counts.values() if edge.id in item.edges]
-            edges.append(
-                EdgeMetrics(
-                    source=self.plan.operators[edge.source].uid,
-                    target=self.plan.operators[edge.target].uid,
-                    exchange=edge.exchange,
-                    records=sum(item[0] for item in sent),
-                    batches=sum(item[1] for item in sent),
-                )
-            )
-        return JobMetrics(
-            at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            tasks=len(self.plan.tasks),
-            running_tasks=running,
-            services=len(self.plan.graph.services) if running else 0,
-            operators=tuple(operators),
-            edges=tuple(edges),
-            blocked=blocked,
-            given_up=tuple(given_up[-_LISTED:]),
-        )
+        return self._meter.report(counts, left, blocked)
 
     def _on_event(self, event: TaskEvent) -> None:
         with self._lock:
@@ -264,7 +222,3 @@ class Coordinator:
                     self._on_state(state, reason, self.failure if state in ("failing", "failed") else None)
                 except Exception:  # the job goes on and ends, whoever listens
                     _log.exception("whoever listens to job %s could not take its state '%s'", self.attempt.job, state)
-
-
-def _mean(shares: list[float]) -> float:
-    return round(sum(shares) / len(shares), 4) if shares else 0.0

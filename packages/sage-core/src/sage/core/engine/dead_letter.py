@@ -8,10 +8,10 @@ import os
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sage.core import timestamps
 from sage.core.engine.failures import headline
 from sage.core.errors import DeadLetterFileError
 from sage.core.models import FailureInfo
@@ -35,7 +35,7 @@ class DeadLetter:
 
     @classmethod
     def of(cls, record: Any, failure: FailureInfo) -> DeadLetter:
-        return cls(record, failure, datetime.now(UTC).isoformat(timespec="milliseconds"))
+        return cls(record, failure, timestamps.now())
 
 
 class DeadLetterFile:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from sage.core.engine.histogram import Histogram
 from sage.core.models import FailureInfo
 from sage.core.plan.model import TaskId
 
-__all__ = ["Attempt", "Command", "HostInfo", "OperatorCounts", "TaskCounts", "TaskEvent"]
+__all__ = ["Attempt", "Command", "HostInfo", "InputCounts", "OperatorCounts", "TaskCounts", "TaskEvent"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,12 @@ class HostInfo:
 
 @dataclass(frozen=True)
 class OperatorCounts:
-    """What one operator has counted in one subtask. ``given_up`` holds the newest failures of records given up."""
+    """What one operator has counted in one subtask.
+
+    Attributes:
+        given_up: the newest failures of records given up.
+        failed: exceptions of its functions that ended the task, or came while it ended.
+    """
 
     records_in: int = 0
     records_out: int = 0
@@ -59,6 +65,20 @@ class OperatorCounts:
     skipped: int = 0
     dead_lettered: int = 0
     given_up: tuple[FailureInfo, ...] = ()
+    failed: int = 0
+
+
+@dataclass(frozen=True)
+class InputCounts:
+    """What one task has counted of an edge that leads to it.
+
+    Attributes:
+        fill: share of the credits in use now, from 0 to 1, of the fullest channel.
+        waits: how long batches waited until they were taken.
+    """
+
+    fill: float = 0.0
+    waits: Histogram = field(default_factory=Histogram)
 
 
 @dataclass(frozen=True)
@@ -68,13 +88,17 @@ class TaskCounts:
     Attributes:
         operators: by uid.
         edges: by edge of the plan, (records, batches) sent.
+        inputs: by edge of the plan that leads to the task.
         busy, backpressured: shares of the time since it was started, from 0 to 1.
+        latency: of records, from their arrival at the task to the end of the slice that processed them.
     """
 
     operators: Mapping[str, OperatorCounts] = field(default_factory=dict)
     edges: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     busy: float = 0.0
     backpressured: float = 0.0
+    inputs: Mapping[int, InputCounts] = field(default_factory=dict)
+    latency: Histogram = field(default_factory=Histogram)
 
 
 @dataclass(frozen=True)

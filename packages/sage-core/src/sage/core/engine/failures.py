@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sage.core.errors import RecordError
+from sage.core.errors import BudgetSpentError, RecordError
 from sage.core.models import FailureInfo
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OperatorError",
     "Running",
+    "count_failure",
     "describe_backend_failure",
     "describe_failure",
     "headline",
@@ -33,6 +34,9 @@ _MAX_TRACEBACK = 64_000
 
 class Running(Protocol):
     """What runs code of the user's: an operator or a service."""
+
+    failed: int
+    """Exceptions of its code that ended what it runs in, or came while that ended."""
 
     @property
     def spec(self) -> Declared:
@@ -78,7 +82,14 @@ class OperatorError(Exception):
             yield
         except BaseException as error:
             _cut_off(error)
+            count_failure(operator, error)
             raise cls(operator, phase, error, users_frames(trace_of(error))) from error
+
+
+def count_failure(operator: Running, error: BaseException) -> None:
+    """Count ``error`` for ``operator``, unless it only tells that one too many of those counted before was raised."""
+    if type(error) is not BudgetSpentError:
+        operator.failed += 1
 
 
 def describe_failure(error: BaseException, *, subtask: int | None = None) -> FailureInfo:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable
+from time import perf_counter
 from typing import Protocol
 
-from sage.core.engine.messages import Message
+from sage.core.engine.histogram import Histogram
+from sage.core.engine.messages import Batch, Message
 
 __all__ = ["CREDITS", "Inbox", "Link", "LocalLink", "Signal"]
 
@@ -59,32 +61,58 @@ class Inbox:
 
     Args:
         wake: called after each put.
+        now: tells the time.
+        edge: of the plan; an edge has as many inboxes in a task as it has upstream subtasks.
+        waits: how long batches have waited here; the inboxes of one edge in one task may share it.
+
+    Attributes:
+        arrived: when the batch that was taken last had been put.
+        credits: messages that it may hold; None for no limit.
     """
 
-    __slots__ = ("_granted", "_queue", "_wake")
+    __slots__ = ("_granted", "_now", "_queue", "_wake", "arrived", "credits", "edge", "waits")
 
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self._queue: deque[Message] = deque()  # bounded by the credits of its edge
+    def __init__(
+        self,
+        wake: Callable[[], None],
+        now: Callable[[], float] = perf_counter,
+        edge: int = 0,
+        waits: Histogram | None = None,
+    ) -> None:
+        self._queue: deque[tuple[float, Message]] = deque()  # bounded by the credits of its edge
         self._wake = wake
+        self._now = now
         self._granted: Callable[[int], None] | None = None
+        self.edge = edge
+        self.waits = Histogram() if waits is None else waits
+        self.arrived = 0.0
+        self.credits: int | None = CREDITS
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    @property
+    def fill(self) -> float:
+        """The share of its credits that is in use; 0 where there is no limit."""
+        return min(1.0, len(self._queue) / self.credits) if self.credits else 0.0
 
     def on_take(self, granted: Callable[[int], None]) -> None:
         """Call ``granted(1)`` for each message taken: the way back of a credit."""
         self._granted = granted
 
     def put(self, message: Message) -> None:
-        self._queue.append(message)
+        self._queue.append((self._now(), message))
         self._wake()
 
     def take(self) -> Message | None:
         """The oldest message, or None."""
         try:
-            message = self._queue.popleft()
+            arrived, message = self._queue.popleft()
         except IndexError:
             return None
+        if type(message) is Batch:
+            self.arrived = arrived
+            self.waits.add(self._now() - arrived)
         if self._granted is not None:
             self._granted(1)
         return message
@@ -102,7 +130,7 @@ class LocalLink:
 
     def __init__(self, inbox: Inbox, credits: int | None = CREDITS) -> None:
         self._inbox = inbox
-        self._credits = credits
+        self._credits = inbox.credits = credits
         self._refused = False
         self._callback: Callable[[], None] | None = None
         inbox.on_take(self._grant)

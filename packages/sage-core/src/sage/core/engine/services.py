@@ -47,6 +47,7 @@ class _RunningService:
     def __init__(self, spec: ServiceSpec) -> None:
         self.spec = spec
         self.function: Any = None
+        self.failed = 0
 
     def open(self, context: ServiceContext) -> None:
         self.function = build_function(self.spec.function)

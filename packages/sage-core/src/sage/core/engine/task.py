@@ -14,10 +14,12 @@ from typing import Any, Literal
 
 from sage.core.engine.chain import Chain
 from sage.core.engine.events import TaskCounts
-from sage.core.engine.failures import OperatorError, users_frames
+from sage.core.engine.failures import OperatorError, count_failure, users_frames
+from sage.core.engine.histogram import Histogram
 from sage.core.engine.interrupt import Interrupt
 from sage.core.engine.links import Inbox
 from sage.core.engine.messages import Batch, EndOfInput
+from sage.core.engine.metrics import counts_of_inputs
 from sage.core.engine.operators.base import ENDED
 from sage.core.engine.operators.source import IDLE
 from sage.core.engine.output import Output
@@ -82,6 +84,9 @@ class Task:
         self._busy = 0.0
         self._backpressured = 0.0
         self._blocked_since: float | None = None
+        self._latency = Histogram()
+        self._arrived = 0.0  # when the batch in hand was put into the inbox
+        self._call_began = self._call_ended = 0.0
 
     def open(self) -> None:
         """Open the chain's operators. Raises `OperatorError`."""
@@ -93,12 +98,19 @@ class Task:
 
     def counts(self) -> TaskCounts:
         """What has been counted so far; any thread may ask."""
-        elapsed = 0.0 if self._started is None else self._now() - self._started
+        busy, since = self._busy, self.since
+        backpressured, blocked_since = self._backpressured, self._blocked_since
+        now = self._now()
+        elapsed = 0.0 if self._started is None else now - self._started
+        busy += 0.0 if since is None else now - since
+        backpressured += 0.0 if blocked_since is None else now - blocked_since
         return TaskCounts(
             operators={item.spec.uid: item.counts() for item in self.chain.operators},
             edges={edge: (output.sent, output.sent_batches) for edge, output in self._outputs.items()},
-            busy=min(1.0, self._busy / elapsed) if elapsed else 0.0,
-            backpressured=min(1.0, self._backpressured / elapsed) if elapsed else 0.0,
+            busy=min(1.0, busy / elapsed) if elapsed else 0.0,
+            backpressured=min(1.0, backpressured / elapsed) if elapsed else 0.0,
+            inputs=counts_of_inputs(inbox for _, inbox in self._inputs),
+            latency=self._latency.copy(),
         )
 
     def rescue(self) -> None:
@@ -186,6 +198,7 @@ class Task:
         self._free = self._flush(partial=True)
         if source.records_out > before:
             self._idle_for = _FIRST_WAIT
+            self._latency.add(self._call_ended - self._call_began, source.records_out - before)
         if answer == ENDED:
             return self._end_input()
         if answer != IDLE:
@@ -215,6 +228,7 @@ class Task:
             self._batch = None
         assert self._run is not None
         self._call(self._run, records, keys)
+        self._latency.add(self._call_ended - self._arrived, len(records))
         self._free = self._flush(partial=self._slow)
         return "again"
 
@@ -227,6 +241,7 @@ class Task:
             message = inbox.take()
             if message is not None:
                 self._next_input = (index + 1) % count
+                self._arrived = inbox.arrived
                 return number, message
         return 0, None
 
@@ -279,11 +294,13 @@ class Task:
             site, record, trace = self.chain.code.locate(error)
             if site is None:
                 raise
+            count_failure(site.operator, error)
             trace, has_record = users_frames(trace), site.record is not None
             raise OperatorError(site.operator, "execute", error, trace, record=record, has_record=has_record) from error
         finally:
             self.since = None
-        elapsed = self._now() - started
+        self._call_began, self._call_ended = started, ended = started, self._now()
+        elapsed = ended - started
         self._busy += elapsed
         self._slow = self._pace.after(elapsed)
         self.chain.check_budgets()

@@ -9,6 +9,7 @@ from sage.core.engine.chain import Chain, Hop
 from sage.core.engine.clock import WALL, Clock
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.events import Attempt
+from sage.core.engine.histogram import Histogram
 from sage.core.engine.interrupt import Interrupt
 from sage.core.engine.links import CREDITS, Inbox, Link, LocalLink, Signal
 from sage.core.engine.operators.aggregate import AggregateOperator
@@ -97,7 +98,11 @@ def wire(
     plan = tasks.plan
     services = ServiceRegistry(plan.graph.services, attempt, users=len(tasks.ids))
     signals = {task: signal() for task in tasks.ids}
-    inboxes = {channel: Inbox(signals[task].set) for task in tasks.ids for channel in plan.channels_into(task)}
+    inboxes: dict[ChannelId, Inbox] = {}
+    for task in tasks.ids:
+        waits = {edge.id: Histogram() for edge in plan.edges if edge.target_stage == task.stage}
+        for channel in plan.channels_into(task):
+            inboxes[channel] = Inbox(signals[task].set, clock.now, channel.edge, waits[channel.edge])
 
     def link(channel: ChannelId) -> Link:
         inbox = inboxes.get(channel)

@@ -52,6 +52,7 @@ class RunningOperator:
 
     Attributes:
         records_in, records_out: counted so far; written by the task's thread, read by any.
+        failed: exceptions of its functions that ended the task, or came while it ended.
         recovery: applies the operator's error policy; None where any exception fails the job.
         has_keyed_input: whether records come with a key on any of its inputs.
         side: by tag, what the call that is running has put out on the side.
@@ -64,6 +65,7 @@ class RunningOperator:
         self.context = context
         self.records_in = 0
         self.records_out = 0
+        self.failed = 0
         self.recovery: Recovery | None = None
         self.has_keyed_input = False
         self.side: dict[str, list[Any]] = context._side
@@ -84,7 +86,7 @@ class RunningOperator:
         """What has been counted so far; any thread may ask."""
         recovery = self.recovery
         if recovery is None:
-            return OperatorCounts(self.records_in, self.records_out)
+            return OperatorCounts(self.records_in, self.records_out, failed=self.failed)
         return OperatorCounts(
             self.records_in,
             self.records_out,
@@ -92,6 +94,7 @@ class RunningOperator:
             recovery.skipped,
             recovery.dead_lettered,
             tuple(recovery.listed.copy()),
+            self.failed,
         )
 
     def forget_call(self) -> None:
