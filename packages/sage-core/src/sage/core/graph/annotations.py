@@ -10,7 +10,7 @@ import collections.abc
 import inspect
 import types
 from collections.abc import Iterable
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Union, Unpack, get_args, get_origin
 
 from sage.core.graph.hints import parameter_type, return_type
 from sage.core.graph.model import FunctionSpec, Operator
@@ -60,19 +60,28 @@ _MAKING = frozenset(
 )
 """The kinds whose functions take records, and those that make some; of others nothing is known."""
 
-_AFTER_ACCUMULATED = frozenset({"reduce", "aggregate"})
-"""Kinds whose functions are called with what was accumulated first, and the record second."""
 
-
-def takes(operator: Operator, input: int) -> Any:
-    """The type of the records that an operator takes by input number ``input``."""
+def takes(operator: Operator, input: int) -> dict[str, Any]:
+    """The types that records have to be of to be taken by input number ``input``, by how they are taken."""
     if operator.kind not in _TAKING:
-        return Any
-    function, bound = _called(operator.function, _method(operator.kind, input), input)
-    found = parameter_type(function, 1 if operator.kind in _AFTER_ACCUMULATED else 0, bound)
+        return {}
+    spec = operator.function
+    function, bound = _called(spec, _method(operator.kind, input), input)
+    if operator.kind == "reduce":
+        first, second = parameter_type(function, 0, bound), parameter_type(function, 1, bound)
+        known = _bracketed(spec, "Value")
+        return {
+            "takes": known if second is None else second,
+            "what it accumulates begins as a record: takes": known if first is None else first,
+        }
+    if operator.kind == "aggregate":
+        found = parameter_type(function, 1, bound)
+        return {"its add takes": _bracketed(spec, "In") if found is None else found}
+    found = parameter_type(function, 0, bound)
     if operator.kind == "map_batches":
-        return Any if operator.options.get("as_array") else _items(found)
-    return _bracketed(operator.function, "In", "Value") if found is None else found
+        return {} if operator.options.get("as_array") else {"takes batches of": _items(found)}
+    how = f"its map{input} takes" if operator.kind == "comap" else "takes"
+    return {how: _bracketed(spec, "In") if found is None else found}
 
 
 def puts_out(operator: Operator, inputs: int) -> list[Any]:
@@ -153,6 +162,8 @@ def _items(returned: Any) -> Any:
     origin, args = get_origin(returned), get_args(returned)
     if origin in (Union, types.UnionType):
         return _either(_items(member) for member in args if member is not types.NoneType)
+    if any(get_origin(item) is Unpack or getattr(item, "__unpacked__", False) for item in args):
+        return Any
     if origin is tuple and args:
         return args[0] if args[-1] is ... else _either(args)
     if args and (origin in ITERABLES or origin in MAPPINGS):

@@ -46,6 +46,7 @@ class GraphBuilder:
         self._name = name
         self._declared: list[_Declared] = []
         self._services: list[tuple[str, Given, SourceLocation]] = []
+        self._places: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._declared)
@@ -64,6 +65,7 @@ class GraphBuilder:
         on_error: ErrorPolicy | None = None,
     ) -> int:
         """Declare an operator. Returns its id."""
+        self._places.setdefault(str(location), len(self._places))
         self._declared.append(
             _Declared(
                 kind,
@@ -81,6 +83,7 @@ class GraphBuilder:
 
     def add_service(self, name: str, given: Given, location: SourceLocation) -> None:
         """Declare a service."""
+        self._places.setdefault(str(location), len(self._places))
         self._services.append((name, given, location))
 
     def parallelism_of(self, operator: int) -> int:
@@ -98,7 +101,7 @@ class GraphBuilder:
         return graph
 
     def draft(self) -> tuple[LogicalGraph, list[Problem]]:
-        """The graph as it stands, and what is wrong with it."""
+        """The graph as it stands, and what is wrong with it, in the order of the lines that declare it."""
         problems: list[Problem] = []
         operators: list[Operator] = []
         edges: list[Edge] = []
@@ -133,4 +136,9 @@ class GraphBuilder:
         for name, given, location in self._services:
             problems += [Problem(f"service '{name}': {s.message}", str(location), hint=s.hint) for s in given.slips]
         graph = LogicalGraph(self._name, tuple(operators), tuple(edges), services)
-        return graph, problems + validate(graph) + check_types(graph)
+        problems += [*validate(graph), *check_types(graph)]
+        order = {repr(operator.uid): operator.id for operator in reversed(graph.operators)}
+        end = len(self._places)  # for what concerns the whole pipeline
+        return graph, sorted(
+            problems, key=lambda it: (self._places.get(it.where or "", end), order.get(repr(it.operator), 0))
+        )

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import ast
 import builtins
+import collections
 import collections.abc
 import functools
 import inspect
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 __all__ = ["parameter_type", "return_type"]
@@ -102,14 +103,14 @@ def _makes_itself(given: type) -> bool:
 def _annotation(function: types.FunctionType, name: str) -> Any:
     try:
         annotations = _annotations(function)
+        if name not in annotations:
+            return None
+        found = annotations[name]
+        if found is None:
+            return types.NoneType
+        return _evaluated(found, _names(function)) if isinstance(found, str) else found
     except Exception:  # a lazy annotation may run any code, and fail in any way: then nothing is known
         return None
-    if name not in annotations:
-        return None
-    found = annotations[name]
-    if found is None:
-        return types.NoneType
-    return _evaluated(found, function.__globals__) if isinstance(found, str) else found
 
 
 def _annotations(function: types.FunctionType) -> Mapping[str, Any]:
@@ -118,6 +119,40 @@ def _annotations(function: types.FunctionType) -> Mapping[str, Any]:
 
         return annotationlib.get_annotations(function, format=annotationlib.Format.FORWARDREF)
     return function.__annotations__
+
+
+def _names(function: types.FunctionType) -> Mapping[str, Any]:
+    """What the names in an annotation that is text mean; `Any` for one that may mean something that is out of reach.
+
+    Python looks them up among the globals. What the author means may stand nearer: in the class or the function
+    around this one, among its type parameters. A global that happens to have the same name is then another thing.
+    """
+    hidden: set[str] = {each.__name__ for each in getattr(function, "__type_params__", ())}
+    around, *path = function.__qualname__.split(".")
+    if not path and not hidden:
+        return function.__globals__
+    outer = function.__globals__.get(around)
+    for part in path:
+        if isinstance(outer, type):
+            hidden.update(outer.__dict__)
+            outer = outer.__dict__.get(part)
+        elif part == "<locals>":
+            outer = inspect.unwrap(outer) if callable(outer) else None
+            code = outer.__code__ if isinstance(outer, types.FunctionType) else None
+            hidden.update(_bound_in(code) if code is not None else function.__globals__)
+            break
+    return collections.ChainMap(dict.fromkeys(hidden, Any), function.__globals__)
+
+
+def _bound_in(code: types.CodeType) -> Iterator[str]:
+    """The names that a function, or what stands in it, binds for itself."""
+    yield from code.co_varnames
+    yield from code.co_cellvars
+    if not code.co_flags & inspect.CO_OPTIMIZED:  # the body of a class
+        yield from code.co_names
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            yield from _bound_in(inner)
 
 
 def _evaluated(text: str, names: Mapping[str, Any]) -> Any:

@@ -6,6 +6,7 @@ A type that is not known (`Any`, a type variable, a name that was not found, a c
 from __future__ import annotations
 
 import collections.abc
+import inspect
 import re
 import types
 import typing
@@ -23,8 +24,8 @@ _BYTES = (bytes, bytearray, memoryview)
 _UNJUDGED = (object, collections.abc.Callable, typing.TextIO, typing.BinaryIO, typing.IO, typing.Generic)
 """Classes of which an annotation says nothing, or which values are said to be of that are not."""
 
-_JUDGES = frozenset({"abc", "enum", "typing", "typing_extensions", "pydantic"})
-"""Where ``isinstance`` is redefined without meaning anything else by it."""
+_JUDGES = frozenset({"abc", "builtins", "collections", "enum", "os", "typing", "typing_extensions", "pydantic"})
+"""Modules that redefine ``isinstance`` or ``issubclass`` and mean nothing else by it."""
 
 
 def may_be(given: Any, wanted: Any, depth: int = 0) -> bool:
@@ -76,9 +77,11 @@ def show(found: Any) -> str:
 def _plain(found: Any) -> Any:
     """A type without names for it; `Any` for what says nothing."""
     for _ in range(_DEEPEST):
-        if hasattr(found, "__supertype__"):  # a NewType
+        if isinstance(found, typing.NewType):
             found = found.__supertype__
-        elif type(found).__name__ == "TypeAliasType":
+        elif isinstance(found, typing.TypeVar):  # whatever it stands for is one of these
+            found = Union[found.__constraints__] if found.__constraints__ else found.__bound__ or Any  # noqa: UP007
+        elif type(found).__name__ == "TypeAliasType" and type(found).__module__ in ("typing", "typing_extensions"):
             found = found.__value__
         elif get_origin(found) is typing.Annotated:
             found = found.__origin__
@@ -98,15 +101,26 @@ def _plain(found: Any) -> Any:
 
 
 def _is_nominal(kind: type) -> bool:
-    """Whether being an instance of a class means what it usually does."""
-    judge = getattr(type(kind).__instancecheck__, "__module__", None)
-    return judge is None or judge.partition(".")[0] in _JUDGES
+    """Whether being an instance of a class means what it usually does, and can be asked without running its code."""
+    if any(base is Any or base.__module__ == "unittest.mock" for base in kind.__mro__):  # they stand for anything
+        return False
+    asked = (
+        type(kind).__instancecheck__,
+        type(kind).__subclasscheck__,
+        inspect.getattr_static(kind, "__subclasshook__"),
+    )
+    return all(_is_standard(getattr(each, "__func__", each)) for each in asked)
+
+
+def _is_standard(judge: Any) -> bool:
+    module = getattr(judge, "__module__", None) or "builtins"
+    return module.partition(".")[0] in _JUDGES
 
 
 def _classes_meet(one: type, other: type) -> bool:
     """Whether some object may be an instance of both, as far as the classes that there are tell."""
-    if one in other.__mro__ or other in one.__mro__:
-        return True
+    if one in other.__mro__ or other in one.__mro__ or _name(one) == _name(other):
+        return True  # two of one name are one to the program: a cell that was run again, a module that was reloaded
     if typing.is_typeddict(one) and typing.is_typeddict(other):  # what has the keys of both is both
         mine, others = _keys(one), _keys(other)
         return mine <= others or others <= mine
@@ -114,13 +128,17 @@ def _classes_meet(one: type, other: type) -> bool:
         return _classes_meet(dict if typing.is_typeddict(one) else one, dict if typing.is_typeddict(other) else other)
     for protocol, fitting in ((one, other), (other, one)):
         if getattr(protocol, "_is_protocol", False) and (
-            not getattr(protocol, "_is_runtime_protocol", False) or hasattr(fitting, "__getattr__")
+            not getattr(protocol, "_is_runtime_protocol", False)
+            or inspect.getattr_static(fitting, "__getattr__", None) is not None
         ):
             return True
     try:
         return (
             issubclass(one, other)
             or issubclass(other, one)
+            or (_is_open(one) and _is_open(other))
+            or _quacks(one, other)
+            or _quacks(other, one)
             or (issubclass(one, _BYTES) and issubclass(other, _BYTES))
             or (_is_number(one) and _is_number(other))
             or any(issubclass(each, other) for each in _below(one))
@@ -128,6 +146,27 @@ def _classes_meet(one: type, other: type) -> bool:
         )
     except Exception:  # a protocol with attributes, of which classes tell nothing; or a metaclass that fails by itself
         return True
+
+
+def _name(kind: type) -> tuple[str, str]:
+    return kind.__module__, kind.__qualname__
+
+
+def _is_open(kind: type) -> bool:
+    """Whether classes that are not even imported yet may well be of this kind: one that says what there is to be."""
+    structural = "__subclasshook__" in kind.__dict__
+    return structural or (inspect.isabstract(kind) and kind.__module__ != "collections.abc")
+
+
+def _quacks(kind: type, duck: type) -> bool:
+    """Whether a class has all that an abstract one of the standard library demands, as an array has of a Sequence."""
+    demanded: frozenset[str] = getattr(kind, "__abstractmethods__", frozenset())
+    return (
+        kind.__module__ == "collections.abc"
+        and duck.__module__ not in ("builtins", "collections.abc")
+        and bool(demanded)
+        and all(inspect.getattr_static(duck, name, None) is not None for name in demanded)
+    )
 
 
 def _keys(kind: Any) -> frozenset[str]:
@@ -151,7 +190,7 @@ def _below(kind: type) -> Iterator[type]:
 def _is_number(kind: type) -> bool:
     from numbers import Number
 
-    return issubclass(kind, Number)
+    return issubclass(kind, Number) or _name(kind) in (("numpy", "bool"), ("numpy", "bool_"))
 
 
 def _contents_meet(given: Any, wanted: Any, depth: int) -> bool:

@@ -6,12 +6,14 @@ not looked at.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from sage.core.errors import Problem
 from sage.core.graph.annotations import narrows_to, puts_out, takes
 from sage.core.graph.matching import may_be, show
-from sage.core.graph.model import LogicalGraph, Operator
+from sage.core.graph.model import Edge, LogicalGraph, Operator
 
 __all__ = ["check_types"]
 
@@ -23,21 +25,35 @@ _Stream = list[list[_Origin]]
 
 
 def check_types(graph: LogicalGraph) -> list[Problem]:
-    """All places where an operator is given what it does not take, in declaration order."""
+    """All places where an operator is given what it does not take, in declaration order.
+
+    Annotations are objects of any kind, and those of a stranger: one that cannot be dealt with says nothing.
+    """
+    inputs: dict[int, list[Edge]] = {operator.id: [] for operator in graph.operators}
+    for edge in graph.edges:
+        inputs[edge.target].append(edge)
     streams: dict[int, _Stream] = {}
     problems: dict[Problem, None] = {}  # a stream connected twice has one problem
     for operator in graph.operators:
-        edges = graph.inputs_of(operator.id)
         incoming: _Stream = []
-        for edge in edges:
+        for edge in inputs[operator.id]:
             stream = streams[edge.source] if edge.tag is None else []
-            wanted = takes(operator, edge.input) if stream else Any
-            for origins in stream:
-                if not any(may_be(given, wanted) for given, _ in origins):
-                    problems[_mismatch(operator, edge.input, wanted, origins)] = None
+            with suppress(Exception):
+                problems.update(dict.fromkeys(_mismatches(operator, edge.input, stream)))
             incoming += stream or [[]]
-        streams[operator.id] = _outgoing(operator, incoming, len({edge.input for edge in edges}))
+        streams[operator.id] = []
+        with suppress(Exception):
+            streams[operator.id] = _outgoing(operator, incoming, len({edge.input for edge in inputs[operator.id]}))
     return list(problems)
+
+
+def _mismatches(operator: Operator, input: int, stream: _Stream) -> Iterator[Problem]:
+    wanted = takes(operator, input) if stream else {}
+    for origins in stream:
+        for how, kind in wanted.items():
+            if not any(may_be(given, kind) for given, _ in origins):
+                yield _mismatch(operator, how, kind, origins)
+                break
 
 
 def _outgoing(operator: Operator, incoming: _Stream, inputs: int) -> _Stream:
@@ -52,12 +68,7 @@ def _outgoing(operator: Operator, incoming: _Stream, inputs: int) -> _Stream:
     return [[(made, operator)] for made in puts_out(operator, inputs) if made is not Any]
 
 
-def _mismatch(operator: Operator, input: int, wanted: Any, origins: list[_Origin]) -> Problem:
-    method = {
-        "aggregate": "its add takes",
-        "comap": f"its map{input} takes",
-        "map_batches": "takes batches of",
-    }.get(operator.kind, "takes")
+def _mismatch(operator: Operator, how: str, wanted: Any, origins: list[_Origin]) -> Problem:
     names = [show(wanted), *(show(given) for given, _ in origins)]
     if names[0] in names[1:]:  # two types of one name
         names = [_in_full(wanted), *(_in_full(given) for given, _ in origins)]
@@ -66,10 +77,12 @@ def _mismatch(operator: Operator, input: int, wanted: Any, origins: list[_Origin
         for name, (_, origin) in zip(names[1:], origins, strict=True)
     )
     return Problem(
-        f"{operator.kind} '{operator.name}': {method} {names[0]}, but gets {given}",
+        f"{operator.kind} '{operator.name}': {how} {names[0]}, but gets {given}",
         str(operator.location),
         operator.uid,
-        "convert the records between the two, or correct the annotation that is wrong",
+        "aggregate(…) has an accumulator of a type of its own"
+        if "accumulates" in how
+        else "convert the records between the two, or correct the annotation that is wrong",
     )
 
 
