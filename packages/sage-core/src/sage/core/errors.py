@@ -8,6 +8,7 @@
     │   ├── PackagingError         something in the graph cannot travel to a job's process
     │   ├── CapabilityError        the backend does not offer what the graph needs
     │   ├── UnsupportedKeyError    a value that cannot be a key
+    │   ├── StateError             state that cannot be declared, saved or restored
     │   ├── UnknownServiceError    a function calls a service that was not registered
     │   └── AlreadySubmittedError  one environment, one job                                (exit 8)
     ├── ConfigError                a field of the configuration is wrong                   (exit 9)
@@ -71,6 +72,7 @@ __all__ = [
     "RecordError",
     "SageError",
     "ServiceTimeoutError",
+    "StateError",
     "UnknownBackendError",
     "UnknownServiceError",
     "UnsupportedKeyError",
@@ -173,6 +175,13 @@ class UnsupportedKeyError(PipelineError):
     """A value that cannot be a key: NaN, or a type without a canonical encoding."""
 
     code = "key"
+
+
+class StateError(PipelineError):
+    """State that cannot be declared, saved or restored; ``attribute`` names it, where it is one of a function's."""
+
+    code = "state"
+    attribute: str | None = None
 
 
 class UnknownServiceError(PipelineError):

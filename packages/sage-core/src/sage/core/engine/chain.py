@@ -66,6 +66,10 @@ class Chain:
         self.runs: dict[int, Callable[[list[Any], list[Any] | None], None]] = {}
         self._inputs = dict(inputs)
         self.operators[0].has_keyed_input = any(inputs.values())
+        self.operators[0].has_unkeyed_input = not all(inputs.values())
+        for hop in (hop for leaving in hops.values() for hop in leaving):
+            if isinstance(hop.target, RunningOperator) and hop.keyed:
+                hop.target.has_keyed_input = True
         self._budgeted = [operator for operator in operators if operator.spec.on_error.ratio is not None]
         self._counts: list[tuple[RunningOperator, str, str]] = []
         self._sinks = [operator for operator in operators if isinstance(operator, ConnectorSinkOperator)]
@@ -84,6 +88,9 @@ class Chain:
                 operator.build()
             with OperatorError.boundary(operator, "open"):
                 operator.open()
+                if operator.saved:
+                    operator.restore(operator.saved)
+                operator.check_state()
         self._compile()
 
     def check_budgets(self, *, at_end: bool = False) -> None:

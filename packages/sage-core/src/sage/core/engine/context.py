@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+from sage.core.engine.keyed_state import KeyedStates, ListState, MapState, ReducingState, ValueState
 from sage.core.engine.services import AsyncServiceHandle, ServiceHandle, ServiceRegistry
 
 __all__ = ["RuntimeContext"]
+
+Value = TypeVar("Value")
 
 
 class RuntimeContext:
@@ -27,6 +31,7 @@ class RuntimeContext:
     __slots__ = (
         "_services",
         "_side",
+        "_states",
         "attempt",
         "job",
         "job_name",
@@ -62,6 +67,7 @@ class RuntimeContext:
         self.key: Any = None
         self._services = services
         self._side: dict[str, list[Any]] = {}
+        self._states = KeyedStates(self)
 
     def call_service(self, name: str, *, timeout: float | None = None) -> Any:
         """A handle on the service ``name``, to call its methods.
@@ -88,6 +94,30 @@ class RuntimeContext:
         records = self._side.get(tag)
         if records is not None:
             records.append(record)
+
+    def value_state(self, name: str, default: Any = None) -> ValueState[Any]:
+        """Declare a value for each key. To be called in ``open``, directly behind ``keyby``.
+
+        Args:
+            name: of its own within the operator; it is saved under it.
+            default: what a key has that was not set; nothing that can be changed in place.
+
+        Raises:
+            StateError: the operator has no keys, the name is taken, or the call comes too late.
+        """
+        return ValueState(name, self._states, default)
+
+    def list_state(self, name: str) -> ListState[Any]:
+        """Declare a list for each key; see `value_state`."""
+        return ListState(name, self._states)
+
+    def map_state(self, name: str) -> MapState[Any, Any]:
+        """Declare a mapping for each key; see `value_state`."""
+        return MapState(name, self._states)
+
+    def reducing_state(self, name: str, function: Callable[[Value, Value], Value]) -> ReducingState[Value]:
+        """Declare a value for each key that others are added to by ``function(kept, value)``; see `value_state`."""
+        return ReducingState(name, self._states, function)
 
     def __repr__(self) -> str:
         return f"<RuntimeContext {self.uid} {self.subtask + 1}/{self.parallelism} of job {self.job}>"

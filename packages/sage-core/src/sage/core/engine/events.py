@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from sage.core.engine.histogram import Histogram
+from sage.core.engine.snapshot import OperatorSnapshot
 from sage.core.models import FailureInfo
 from sage.core.plan.model import TaskId
 
@@ -24,6 +25,7 @@ class Attempt:
         attempt: rises with each continue, from 1.
         epoch: rises with every deployment, from 1.
         package: where other processes find the job's package; None if it never leaves this one.
+        restored: by uid, what the operator's subtasks have saved, to go on from; empty for a beginning.
         partitions: by uid, the partitions of each source that has some: looked up once, for all of its subtasks.
     """
 
@@ -33,6 +35,7 @@ class Attempt:
     epoch: int = 1
     package: Path | None = None
     partitions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    restored: Mapping[str, Sequence[OperatorSnapshot]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,9 @@ class ServiceHandle:
         self._service = service
         self._timeout = timeout
 
+    def __reduce__(self) -> Any:
+        raise TypeError("a handle on a service cannot be pickled: ask for it with call_service() where it is needed")
+
     def __getattr__(self, method: str) -> Callable[..., Any]:
         bound = _method(self._name, self._service, method)
         if inspect.iscoroutinefunction(bound):
@@ -176,6 +179,9 @@ class AsyncServiceHandle:
         self._name = name
         self._service = service
         self._timeout = timeout
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a handle on a service cannot be pickled: ask for it with call_service() where it is needed")
 
     def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
         bound = _method(self._name, self._service, method)

@@ -24,6 +24,7 @@ from sage.core.engine.operators.base import ENDED
 from sage.core.engine.operators.source import IDLE
 from sage.core.engine.output import Output
 from sage.core.engine.pace import Pace
+from sage.core.engine.snapshot import OperatorSnapshot
 from sage.core.plan.model import TaskId
 
 __all__ = ["Step", "Task"]
@@ -112,6 +113,18 @@ class Task:
             inputs=counts_of_inputs(inbox for _, inbox in self._inputs),
             latency=self._latency.copy(),
         )
+
+    def snapshot(self) -> dict[str, OperatorSnapshot]:
+        """What its operators are to save, by uid. Called on the task's thread, between two batches.
+
+        Raises:
+            OperatorError: something cannot be saved.
+        """
+        found = {}
+        for operator in self.chain.operators:
+            with OperatorError.boundary(operator, "snapshot"):
+                found[operator.spec.uid] = operator.snapshot()
+        return found
 
     def rescue(self) -> None:
         """Send what has gathered while user code does not return; any thread may ask."""

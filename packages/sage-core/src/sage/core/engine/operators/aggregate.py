@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
@@ -11,6 +11,8 @@ from sage.core.engine.operators.base import Emit, Flow, RunningOperator
 from sage.core.graph.model import Operator
 
 __all__ = ["AggregateOperator"]
+
+_MISSING: Final = object()
 
 
 class AggregateOperator(RunningOperator):
@@ -21,28 +23,38 @@ class AggregateOperator(RunningOperator):
 
     def __init__(self, spec: Operator, context: RuntimeContext) -> None:
         super().__init__(spec, context)
-        self.accumulators: dict[Any, Any] = {}
+        self.accumulators = self.states.table("", "aggregate")  # a name that no function can declare
         self._final = bool(spec.options.get("final", False))
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_key(code, flow)
-        accumulators, key = code.fast("accumulators", self.accumulators), flow.key or "None"
-        before = code.name("before")
-        with code.block("try:"):
-            code.line(f"{before} = {accumulators}[{key}]")
-        with code.block("except KeyError:"):
-            code.call(f"{before} = {code.bind('create', self.function.create)}()", self, flow.value)
-        with self.calling(code, "add", flow.value, before, flow.value, function=self.function.add) as after:
-            code.line(f"{accumulators}[{key}] = {after}")
+        step = (_adding if self._final else _stepping)(self.accumulators, self.function)
+        with self.calling(code, "aggregate", flow.value, flow.key or "None", flow.value, function=step) as result:
             if not self._final:
-                result = code.name("result")
-                call = f"{code.fast('result_of', self.function.result)}({after})"
-                code.call(f"{result} = {call}", self, flow.value)
                 emit(Flow(result, self.passing(code, flow)))
 
     def held_back(self) -> Iterator[Any] | None:
-        return self._last_results() if self._final else None
+        return (self.function.result(item) for item in self.accumulators.values()) if self._final else None
 
-    def _last_results(self) -> Iterator[Any]:
-        for accumulator in self.accumulators.values():
-            yield self.function.result(accumulator)
+
+def _adding(accumulators: dict[Any, Any], function: Any) -> Callable[[Any, Any], Any]:
+    create, add = function.create, function.add
+
+    def step(key: Any, record: Any) -> None:
+        before = accumulators.get(key, _MISSING)
+        accumulators[key] = add(create() if before is _MISSING else before, record)
+
+    return step
+
+
+def _stepping(accumulators: dict[Any, Any], function: Any) -> Callable[[Any, Any], Any]:
+    create, add, result_of = function.create, function.add, function.result
+
+    def step(key: Any, record: Any) -> Any:
+        before = accumulators.get(key, _MISSING)
+        after = add(create() if before is _MISSING else before, record)
+        result = result_of(after)
+        accumulators[key] = after  # not before: a failing call leaves what it found
+        return result
+
+    return step

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, ClassVar
 
+from sage.core.engine.attributes import Attributes, lay_over, load_attributes
 from sage.core.engine.clock import WALL, Clock
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
@@ -15,6 +16,8 @@ from sage.core.engine.events import OperatorCounts
 from sage.core.engine.functions import build_function, close_function, entry_point, open_function, wants_context
 from sage.core.engine.interrupt import Interrupt
 from sage.core.engine.recovery import GIVEN_UP, Recovery
+from sage.core.engine.snapshot import OperatorSnapshot, groups_of, save, share_out_keyed, share_out_records
+from sage.core.errors import StateError
 from sage.core.graph.model import Operator
 from sage.core.graph.policy import FAIL
 
@@ -53,8 +56,10 @@ class RunningOperator:
     Attributes:
         records_in, records_out: counted so far; written by the task's thread, read by any.
         failed: exceptions of its functions that ended the task, or came while it ended.
+        saved: what its subtasks have saved before, to go on from; empty for a beginning.
         recovery: applies the operator's error policy; None where any exception fails the job.
-        has_keyed_input: whether records come with a key on any of its inputs.
+        has_keyed_input, has_unkeyed_input: whether records come with a key, or without, on any of its inputs.
+        states: what it keeps for each key.
         side: by tag, what the call that is running has put out on the side.
         clock: of the host that it runs on.
         goes_on: whether the task is still to work; any thread may ask.
@@ -67,10 +72,14 @@ class RunningOperator:
         self.records_out = 0
         self.failed = 0
         self.recovery: Recovery | None = None
+        self.saved: Sequence[OperatorSnapshot] = ()
         self.has_keyed_input = False
+        self.has_unkeyed_input = False
         self.side: dict[str, list[Any]] = context._side
         self.clock: Clock = WALL
         self.goes_on: Callable[[], bool] = _always
+        self.states = context._states
+        self._attributes: Attributes | None = None
         self._opened = False
         self.function: Any = None
         self.execute: Callable[..., Any] = _not_open
@@ -98,19 +107,104 @@ class RunningOperator:
         )
 
     def forget_call(self) -> None:
-        """Undo what a failed call has done: its outputs are withheld."""
+        """Undo what a failed call has done: its outputs are withheld, its writes to keyed state are set back."""
         for records in self.side.values():
             records.clear()
+        self.states.undo()
 
     def build(self) -> None:
         """Make the function. Called once, on the task's thread, before `open`."""
         self.function = build_function(self.spec.function)
         self.execute = entry_point(self.function, self.spec.function)
+        if self.spec.function.form in ("class", "instance"):
+            self._attributes = Attributes(self.function)
 
     def open(self) -> None:
-        """Call the function's ``open``. Called once, on the task's thread, before `generate`."""
+        """Call the function's ``open``. Called once, on the task's thread, before `restore` and `generate`."""
         self._opened = True
+        self.states.refusal = self._no_states()
         open_function(self.function, self.spec.function, self.context)
+        self.states.refusal = "state is declared in open(context)"
+        self.states.has_key = self.has_keyed_input
+        if self._attributes is not None:
+            self._attributes.note_open()
+
+    keeps_keyed_state: ClassVar[bool] = True
+    """Whether its function may declare keyed state where records have keys."""
+
+    def _no_states(self) -> str | None:
+        if not self.has_keyed_input:
+            return f"{self.spec.kind} '{self.spec.name}' does not come directly behind keyby(…)"
+        return None if self.keeps_keyed_state else f"{self.spec.kind} works on records of many keys at once"
+
+    def snapshot(self) -> OperatorSnapshot:
+        """What is to be saved of it. Called on the task's thread, between two steps.
+
+        Raises:
+            StateError: something cannot be saved.
+        """
+        tables, in_flight = self.states.tables, self.in_flight()
+        return OperatorSnapshot(
+            kind=self.spec.kind,
+            attributes=None if self._attributes is None else self._attributes.save(),
+            keyed=save(tables, "its keyed state") if tables else None,
+            groups=groups_of(self.context.subtask, self.context.parallelism),
+            states=dict(self.states.kinds),
+            in_flight=save(in_flight, "a record in flight") if in_flight else None,
+            source={name: save(value, "its position") for name, value in self.positions().items()},
+        )
+
+    def restore(self, saved: Sequence[OperatorSnapshot]) -> None:
+        """Go on from what all subtasks of the operator have saved. Called once, after `open`, before any record.
+
+        Raises:
+            StateError: it does not fit this operator, or its attributes cannot be shared out.
+        """
+        if any(part.kind != self.spec.kind for part in saved):
+            raise StateError(f"what was saved belongs to an operator of kind {saved[0].kind}, this is {self.spec.kind}")
+        self._restore_attributes([part.attributes for part in saved])
+        subtask, parallelism = self.context.subtask, self.context.parallelism
+        for part in saved:
+            for name, kind in part.states.items():
+                if self.states.kinds.get(name) != kind:
+                    now = self.states.kinds.get(name, "not declared any more")
+                    raise StateError(f"the saved keyed state '{name}' was of kind {kind}, it is {now} now")
+        for name, items in share_out_keyed(saved, subtask, parallelism).items():
+            self.states.tables[name].update(items)
+        self.take_back(share_out_records(saved, subtask, parallelism))
+        self.go_on_at({name: position for part in saved for name, position in part.source.items()})
+
+    def check_state(self) -> None:
+        """See that the attributes can be saved, before the first record. Raises `StateError`."""
+        if self._attributes is not None:
+            self._attributes.check()
+
+    def _restore_attributes(self, saved: Sequence[bytes | None]) -> None:
+        attributes = self._attributes
+        if attributes is None or any(part is None for part in saved):
+            return
+        subtask, parallelism = self.context.subtask, self.context.parallelism
+        if len(saved) == parallelism:
+            own = saved[subtask]
+            assert own is not None
+            lay_over(self.function, load_attributes(own, self.function))
+            return
+        states = [load_attributes(part, self.function) for part in saved if part is not None]
+        lay_over(self.function, attributes.share_out(states, subtask, parallelism))
+
+    def in_flight(self) -> list[tuple[Any, ...]]:
+        """What was taken in and has not been put out, in order: ``(record,)``, or ``(record, key)``."""
+        return []
+
+    def take_back(self, items: list[tuple[Any, ...]]) -> None:
+        """Have in flight again what `in_flight` gave."""
+
+    def positions(self) -> dict[str, object]:
+        """By partition, where a source goes on, if it has a position beside its attributes."""
+        return {}
+
+    def go_on_at(self, positions: Mapping[str, bytes]) -> None:
+        """Read on from where `positions` were; those of partitions that other subtasks read do not matter."""
 
     def close(self) -> None:
         """Call the function's ``close`` if it was built. Called once."""
@@ -183,12 +277,15 @@ class RunningOperator:
             code.call(f"{result} = {call}", self, record)
             yield result
             return
+        journal = self.states.keep_journal() if self.states else None
         again = function if wrap is None else _composed(wrap, function)
         with code.block("try:"):
             code.call(f"{result} = {call}", self, record)
         with code.block("except Exception as error:"):
             recover = f"{code.bind('recover', self.recovery)}(error, {record}, {code.bind('again', again)}"
             code.call(f"{result} = {', '.join([recover, *arguments])})", self, record)
+        if journal is not None:
+            code.line(f"{code.fast('forget_journal', journal.clear)}()")
         with code.block(f"if {result} is not {code.bind('GIVEN_UP', GIVEN_UP)}:"):
             yield result
 
@@ -203,6 +300,8 @@ class RunningOperator:
     def _set_key(self, code: Code, flow: Flow) -> None:
         if (flow.key or self.has_keyed_input) and wants_context(self.function, self.spec.function):
             code.line(f"{code.fast('context', self.context)}.key = {flow.key}")
+            if self.states and self.has_unkeyed_input:
+                code.line(f"{code.fast('states', self.states)}.has_key = {flow.key is not None}")
 
 
 def _composed(wrap: Callable[[Any], Any], function: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,6 +11,7 @@ from sage.core.engine.context import RuntimeContext
 from sage.core.engine.functions import build_function
 from sage.core.engine.operators.base import ENDED, MORE, Emit, Flow
 from sage.core.engine.operators.source import IDLE, Drain, SourceOperator
+from sage.core.engine.snapshot import load
 from sage.core.engine.stop import STOP, StopType
 from sage.core.errors import RecordError
 from sage.core.graph.model import Operator
@@ -39,13 +40,13 @@ class ConnectorSourceOperator(SourceOperator):
         self._left = deque(context.partitions)  # not ended; the first is read next
         self._readers: dict[str, Reader] = {}
 
-    def start_at(self, positions: Mapping[str, object]) -> None:
-        """Go on where `positions` were taken; called before anything is read. Others' partitions do not matter."""
-        self._start = dict(positions)
+    def go_on_at(self, positions: Mapping[str, bytes]) -> None:
+        mine = {name: positions[name] for name in self.context.partitions if name in positions}
+        self._start = {name: load(position, f"the position in '{name}'") for name, position in mine.items()}
         self._left = deque(name for name in self.context.partitions if self._start.get(name) is not STOP)
 
     def positions(self) -> dict[str, object]:
-        """By partition, where reading goes on: None for the beginning, `STOP` for nowhere. Asked between two steps."""
+        """By partition, where reading goes on: None for the beginning, `STOP` for nowhere."""
         found: dict[str, object] = {}
         for name in self.context.partitions:
             if name in self._readers:

@@ -24,6 +24,7 @@ class MapBatchesOperator(RunningOperator):
     """
 
     gathers = True
+    keeps_keyed_state = False
 
     def __init__(self, spec: Operator, context: RuntimeContext) -> None:
         super().__init__(spec, context)
@@ -36,6 +37,14 @@ class MapBatchesOperator(RunningOperator):
         super().build()
         if self.spec.options["as_array"]:  # before the first record, so that a missing NumPy is told at once
             self.execute = _with_array(self.execute, importlib.import_module("numpy").asarray)
+
+    def in_flight(self) -> list[tuple[Any, ...]]:
+        return [(record,) for record in self._gathered]
+
+    def take_back(self, items: list[tuple[Any, ...]]) -> None:
+        self._gathered += [item[0] for item in items]
+        if self._gathered and self._max_wait is not None:
+            self._begin()
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         gathered = code.bind("gathered", self._gathered)

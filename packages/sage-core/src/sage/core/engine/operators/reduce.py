@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
@@ -11,6 +11,8 @@ from sage.core.engine.operators.base import Emit, Flow, RunningOperator
 from sage.core.graph.model import Operator
 
 __all__ = ["ReduceOperator"]
+
+_MISSING: Final = object()
 
 
 class ReduceOperator(RunningOperator):
@@ -22,39 +24,24 @@ class ReduceOperator(RunningOperator):
 
     def __init__(self, spec: Operator, context: RuntimeContext) -> None:
         super().__init__(spec, context)
-        self.values: dict[Any, Any] = {}
+        self.values = self.states.table("", "reduce")  # a name that no function can declare
         self._final = bool(spec.options.get("final", False))
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_key(code, flow)
-        values, result, key = code.fast("values", self.values), code.name("reduced"), flow.key or "None"
-        keep = code.name("keep") if self.recovery is not None else None
-        with code.block("try:"):
-            code.line(f"{result} = {values}[{key}]")
-        with code.block("except KeyError:"):
-            code.line(f"{result} = {flow.value}")
-            if keep:
-                code.line(f"{keep} = True")
-        with code.block("else:"):
-            if keep:
-                code.line(f"{keep} = False")
-            with self.calling(code, "reduce", flow.value, result, flow.value) as reduced:
-                code.line(f"{result} = {reduced}")
-                if keep:
-                    code.line(f"{keep} = True")
-        if keep:
-            with code.block(f"if {keep}:"):
-                self._keep(code, flow, f"{values}[{key}]", result, emit)
-        else:
-            self._keep(code, flow, f"{values}[{key}]", result, emit)
-
-    def _keep(self, code: Code, flow: Flow, where: str, result: str, emit: Emit) -> None:
-        code.line(f"{where} = {result}")
-        if not self._final:
-            emit(Flow(result, self.passing(code, flow)))
+        step = _stepping(self.values, self.execute)
+        with self.calling(code, "reduce", flow.value, flow.key or "None", flow.value, function=step) as reduced:
+            if not self._final:
+                emit(Flow(reduced, self.passing(code, flow)))
 
     def held_back(self) -> Iterator[Any] | None:
-        return self._last_values() if self._final else None
+        return iter(self.values.values()) if self._final else None
 
-    def _last_values(self) -> Iterator[Any]:
-        yield from self.values.values()
+
+def _stepping(values: dict[Any, Any], reduce: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def step(key: Any, record: Any) -> Any:
+        before = values.get(key, _MISSING)
+        after = values[key] = record if before is _MISSING else reduce(before, record)
+        return after
+
+    return step

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from sage.core.engine.code import Code
 from sage.core.engine.functions import close_iterator, iterate
 from sage.core.engine.operators.base import ENDED, MORE, Emit, Flow, RunningOperator
+from sage.core.engine.snapshot import load
 from sage.core.engine.stop import STOP
 
 __all__ = ["IDLE", "BatchOperator", "CollectionOperator", "Drain", "SourceOperator", "StreamSourceOperator"]
@@ -71,9 +73,20 @@ class CollectionOperator(SourceOperator):
     """Records given as an iterable, or as a callable that makes one; None is a record like any other."""
 
     _records: Iterator[Any] | None = None
+    _skipped = 0
 
     def open(self) -> None:
         self._records = iterate(self.spec.function)
+
+    def positions(self) -> dict[str, object]:
+        """How many records were taken."""
+        return {"": self._skipped + self.records_out}
+
+    def go_on_at(self, positions: Mapping[str, bytes]) -> None:
+        assert self._records is not None
+        self._skipped = load(positions[""], "its position")
+        if self._skipped:
+            next(islice(self._records, self._skipped - 1, None), None)
 
     def close(self) -> None:
         records, self._records = self._records, None

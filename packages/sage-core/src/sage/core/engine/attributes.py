@@ -1,0 +1,240 @@
+"""A function's attributes as its state: which of them are, and how they are saved and laid over a new instance."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+from sage.core.engine.keyed_state import KeyedState
+from sage.core.engine.services import AsyncServiceHandle, ServiceHandle
+from sage.core.errors import StateError
+
+__all__ = ["Attributes", "lay_over", "load_attributes"]
+
+_ENGINES = frozenset({"context", "logger"})
+
+_DOORS = (KeyedState, ServiceHandle, AsyncServiceHandle)
+
+_CODE = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, type)
+"""What is code of itself comes with the program and is no state, unless it can be saved by its name."""
+
+
+class Attributes:
+    """The attributes of one function.
+
+    All are state, except those named in its class's ``transient``, those that the engine sets, and those that were
+    bound in ``open()`` and cannot be pickled: connections, locks, files. The next ``open()`` makes them anew.
+
+    Args:
+        function: the function, as its constructor left it.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+        self._before_open = _values(function)
+        self._bound_in_open: frozenset[str] = frozenset()
+        transient = getattr(type(function), "transient", ())
+        if isinstance(transient, str):
+            raise StateError(
+                f"transient must be a collection of names, not the text {transient!r}",
+                hint=f"transient = ({transient!r},)",
+            )
+        self._left_out = {*_ENGINES, *transient}
+
+    def note_open(self) -> None:
+        """``open()`` has run: what has another value now was bound there."""
+        before = self._before_open
+        self._bound_in_open = frozenset(
+            name for name, value in _values(self._function).items() if name not in before or before[name] is not value
+        )
+        self._before_open = {}
+
+    def save(self, most: int | None = None) -> bytes:
+        """All attributes that are state, in one pickle, so that what they share stays shared.
+
+        Args:
+            most: bytes that they may take.
+
+        Raises:
+            StateError: one cannot be pickled, or they are too large; it is named.
+        """
+        target = io.BytesIO()
+        self._pickle(target)
+        saved = target.getvalue()
+        if most is not None and len(saved) > most:
+            sizes = {name: len(_pickled(value, self._function)) for name, value in self._state().items()}
+            name = max(sizes, key=lambda name: sizes[name])
+            raise StateError(
+                f"its state takes {len(saved):,} bytes, {most:,} are allowed; the largest attribute is '{name}' with"
+                f" {sizes[name]:,}",
+                hint=f"name it in the class's `transient` if it can be made anew: transient = ({name!r},)",
+                attribute=name,
+            )
+        return saved
+
+    def share_out(self, states: Sequence[Mapping[str, Any]], subtask: int, parallelism: int) -> Mapping[str, Any]:
+        """What is to be laid over in ``subtask``, where there were other subtasks before, which had ``states``.
+
+        The class says so in ``split_state(states, n)``; without it only attributes that are as `open` has left them in
+        this function can go from any number of subtasks to any other.
+
+        Raises:
+            StateError: they are not, or ``split_state`` gives something else than a mapping for each subtask.
+        """
+        split = getattr(type(self._function), "split_state", None)
+        if split is None:
+            changed = next((name for state in states for name in state if self._is_changed(name, state[name])), None)
+            if changed is not None:
+                raise StateError(
+                    f"its attribute '{changed}' was saved by {len(states)} subtasks, and cannot be shared out among"
+                    f" {parallelism}",
+                    hint="run it with the parallelism it had, keep what belongs to keys in keyed state, or give the"
+                    " class a static method split_state(states, n)",
+                    attribute=changed,
+                )
+            return {}
+        parts = list(split([dict(state) for state in states], parallelism))
+        if len(parts) != parallelism or not all(isinstance(part, Mapping) for part in parts):
+            raise StateError(f"split_state(states, {parallelism}) must return {parallelism} mappings, not {parts!r:.200}")
+        part: Mapping[str, Any] = parts[subtask]
+        return part
+
+    def _is_changed(self, name: str, value: Any) -> bool:
+        now = _values(self._function)
+        if name not in now:
+            return True
+        try:
+            return _pickled(now[name], self._function) != _pickled(value, self._function) and not bool(now[name] == value)
+        except Exception:  # what cannot be compared may have changed
+            return True
+
+    def check(self) -> None:
+        """Try to save, and keep nothing of it. Raises `StateError`."""
+        self._pickle(_Nowhere())
+
+    def _pickle(self, target: io.BytesIO | _Nowhere) -> None:
+        while True:
+            state = self._state()
+            try:
+                _dump(state, target, self._function)
+                return
+            except Exception as error:
+                self._leave_out_culprits(state, error)
+            target.seek(0)
+            target.truncate()
+
+    def _leave_out_culprits(self, state: Mapping[str, Any], error: Exception) -> None:
+        """Find what cannot be pickled and need not be. Raises `StateError` if it is state."""
+        found = False
+        for name, value in state.items():
+            try:
+                _dump(value, _Nowhere(), self._function)
+            except Exception as reason:
+                found = True
+                if name not in self._bound_in_open and not isinstance(value, _CODE):
+                    raise StateError(
+                        f"its attribute '{name}' cannot be saved: {type(reason).__name__}: {reason}",
+                        hint="attributes are state: make it in open(), or name it in the class's `transient`:"
+                        f" transient = ({name!r},)",
+                        attribute=name,
+                    ) from reason
+                self._left_out.add(name)
+        if not found:  # each can be pickled alone, all together cannot
+            raise StateError(f"its attributes cannot be saved: {type(error).__name__}: {error}") from error
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            name: value
+            for name, value in _values(self._function).items()
+            if name not in self._left_out and not isinstance(value, _DOORS)
+        }
+
+
+def load_attributes(saved: bytes, function: Any) -> dict[str, Any]:
+    """What `Attributes.save` has saved; where it held the function itself, there is ``function`` now.
+
+    Raises:
+        StateError: it cannot be loaded, for example since a class is not there any more.
+    """
+    try:
+        loaded: dict[str, Any] = _Unpickler(io.BytesIO(saved), function).load()
+    except Exception as error:
+        raise StateError(
+            f"its saved attributes cannot be loaded: {type(error).__name__}: {error}",
+            hint="classes of saved objects must be found under the module and name they had",
+        ) from error
+    return loaded
+
+
+def lay_over(function: Any, attributes: Mapping[str, Any]) -> None:
+    """Set attributes on a function, also on one that is a frozen dataclass."""
+    for name, value in attributes.items():
+        object.__setattr__(function, name, value)
+
+
+def _values(function: Any) -> dict[str, Any]:
+    """The attributes of an object, those in slots included."""
+    found: dict[str, Any] = {}
+    for kind in reversed(type(function).__mro__):
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            name = f"_{kind.__name__.lstrip('_')}{name}" if name.startswith("__") and not name.endswith("__") else name
+            if name not in ("__dict__", "__weakref__") and hasattr(function, name):
+                found[name] = getattr(function, name)
+    found.update(getattr(function, "__dict__", ()))
+    return found
+
+
+class _Nowhere:
+    """A file that keeps nothing."""
+
+    def write(self, data: Any) -> int:
+        return len(data)
+
+    def seek(self, offset: int) -> int:
+        return offset
+
+    def truncate(self) -> int:
+        return 0
+
+
+def _this_function() -> Any:
+    """Stands in a pickle for the function whose attributes it holds."""
+    raise pickle.UnpicklingError("only load_attributes() can tell which function this is")
+
+
+class _Pickler(pickle.Pickler):
+    def __init__(self, target: io.BytesIO | _Nowhere, function: Any, buffers: Callable[[Any], Any] | None) -> None:
+        super().__init__(target, protocol=5, buffer_callback=buffers)
+        self._function = function
+
+    def reducer_override(self, value: Any) -> Any:
+        if value is self._function:
+            return _this_function, ()
+        return NotImplemented
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, source: io.BytesIO, function: Any) -> None:
+        super().__init__(source)
+        self._function = function
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == (__name__, _this_function.__name__):
+            return lambda: self._function
+        return super().find_class(module, name)
+
+
+def _dump(value: Any, target: io.BytesIO | _Nowhere, function: Any) -> None:
+    # A trial need not copy large buffers: out of band they are only looked at.
+    buffers = (lambda _: None) if isinstance(target, _Nowhere) else None
+    _Pickler(target, function, buffers).dump(value)
+
+
+def _pickled(value: Any, function: Any) -> bytes:
+    target = io.BytesIO()
+    _dump(value, target, function)
+    return target.getvalue()

@@ -1,0 +1,307 @@
+"""Keyed state: what an operator keeps for each key, apart from every other key.
+
+A function declares what it keeps in ``open(context)`` and reaches, while it runs, what belongs to the key of the
+record in hand. The engine keeps it in one table per declared name, so that it can be saved, moved by key group to
+other subtasks, and set back where a call fails whose record is given up or tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
+
+from sage.core.errors import StateError
+
+if TYPE_CHECKING:
+    from sage.core.engine.context import RuntimeContext
+
+__all__ = ["KeyedState", "KeyedStates", "ListState", "MapState", "ReducingState", "ValueState"]
+
+Value = TypeVar("Value")
+MapKey = TypeVar("MapKey")
+
+_MISSING: Final = object()
+
+
+class KeyedStates:
+    """All keyed state of one operator in one subtask.
+
+    Args:
+        context: tells the key of the record in hand.
+
+    Attributes:
+        tables: by name, what is kept for each key.
+        kinds: by name, the kind of state, so that none is taken for another when it is restored.
+        refusal: why functions cannot declare any here; None if they can.
+        has_key: whether the record in hand has a key.
+    """
+
+    def __init__(self, context: RuntimeContext) -> None:
+        self.tables: dict[str, dict[Any, Any]] = {}
+        self.kinds: dict[str, str] = {}
+        self.refusal: str | None = "state is declared in open(context)"
+        self.has_key = False
+        self._context = context
+        self._journal: list[Callable[[], object]] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.tables)
+
+    def table(self, name: str, kind: str) -> dict[Any, Any]:
+        """The table for ``name``, made if it is not there."""
+        self.kinds[name] = kind
+        return self.tables.setdefault(name, {})
+
+    def declare(self, name: str, kind: str) -> dict[Any, Any]:
+        """The table for what a function declares.
+
+        Raises:
+            StateError: there can be none here, or ``name`` is taken.
+        """
+        if self.refusal is not None:
+            raise StateError(f"keyed state '{name}' cannot be declared: {self.refusal}")
+        if not isinstance(name, str) or not name:
+            raise StateError(f"the name of keyed state must be text that is not empty, not {name!r}")
+        if name in self.tables:
+            raise StateError(f"keyed state '{name}' is declared twice", hint="give each its own name")
+        return self.table(name, kind)
+
+    def keep_journal(self) -> list[Callable[[], object]]:
+        """From now on remember how to set back what is written; cleared by whoever calls, after each good call."""
+        if self._journal is None:
+            self._journal = []
+        return self._journal
+
+    def undo(self) -> None:
+        """Set back what was written since the journal was cleared."""
+        while self._journal:
+            self._journal.pop()()
+
+    def current_key(self, name: str) -> Any:
+        """The key of the record in hand; for where it seems to be None.
+
+        Raises:
+            StateError: the record has no key.
+        """
+        if not self.has_key:
+            raise StateError(
+                f"keyed state '{name}' was used where there is no key: outside of execute(), or for a record of an"
+                " input without keyby"
+            )
+        return self._context.key
+
+    def note(self, table: dict[Any, Any], key: Any) -> None:
+        """Remember what ``table`` holds for ``key``, before that is replaced."""
+        if self._journal is not None:
+            before = table.get(key, _MISSING)
+            undo = partial(table.pop, key, None) if before is _MISSING else partial(table.__setitem__, key, before)
+            self._journal.append(undo)
+
+    def note_length(self, table: dict[Any, Any], key: Any, values: list[Any]) -> None:
+        """Remember how long the list of ``key`` is, before something is appended to it."""
+        if self._journal is not None:
+            self._journal.append(partial(_shorten, table, key, values, len(values)))
+
+
+def _shorten(table: dict[Any, Any], key: Any, values: list[Any], length: int) -> None:
+    del values[length:]
+    if length:
+        table[key] = values
+    else:
+        table.pop(key, None)
+
+
+class KeyedState:
+    """One piece of keyed state, as a function holds it: a door to what is kept for the key of the record in hand."""
+
+    __slots__ = ("_context", "_name", "_states", "_table")
+
+    _kind = ""
+
+    def __init__(self, name: str, states: KeyedStates) -> None:
+        self._name = name
+        self._states = states
+        self._context = states._context
+        self._table = states.declare(name, self._kind)
+
+    def clear(self) -> None:
+        """Forget what is kept for this key."""
+        key = self._key()
+        if key in self._table:
+            self._states.note(self._table, key)
+            del self._table[key]
+
+    def _key(self) -> Any:
+        key = self._context.key
+        return self._states.current_key(self._name) if key is None else key
+
+    def __reduce__(self) -> Any:
+        raise TypeError("keyed state is a door to what the engine keeps, and cannot be pickled")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} '{self._name}', {len(self._table):,} keys>"
+
+
+class ValueState(KeyedState, Generic[Value]):
+    """One value for each key."""
+
+    __slots__ = ("_default",)
+
+    _kind = "value"
+
+    def __init__(self, name: str, states: KeyedStates, default: Value) -> None:
+        try:
+            hash(default)
+        except TypeError:
+            raise StateError(
+                f"the default of keyed state '{name}' can be changed, and all keys would share it: {default!r:.100}",
+                hint="leave the default out and set a new one where get() gives None; or use list_state or map_state",
+            ) from None
+        super().__init__(name, states)
+        self._default = default
+
+    def get(self) -> Value:
+        """The value of this key; the default if none was set."""
+        key = self._context.key
+        if key is None:
+            key = self._states.current_key(self._name)
+        value: Value = self._table.get(key, self._default)
+        return value
+
+    def set(self, value: Value) -> None:
+        """Keep ``value`` for this key."""
+        key = self._context.key
+        if key is None:
+            key = self._states.current_key(self._name)
+        if self._states._journal is not None:
+            self._states.note(self._table, key)
+        self._table[key] = value
+
+
+class ListState(KeyedState, Sequence[Value]):
+    """A list for each key, empty at first. It is read like any sequence."""
+
+    __slots__ = ()
+
+    _kind = "list"
+
+    def append(self, value: Value) -> None:
+        """Add one value at the end."""
+        self.extend((value,))
+
+    def extend(self, values: Iterable[Value]) -> None:
+        """Add values at the end."""
+        added = list(values)
+        if added:
+            key = self._key()
+            kept = self._table.get(key)
+            if kept is None:
+                kept = []
+            self._states.note_length(self._table, key, kept)
+            kept.extend(added)
+            self._table[key] = kept
+
+    def set(self, values: Iterable[Value]) -> None:
+        """Replace the whole list."""
+        kept, key = list(values), self._key()
+        self._states.note(self._table, key)
+        if kept:
+            self._table[key] = kept
+        else:
+            self._table.pop(key, None)
+
+    def get(self) -> list[Value]:
+        """A copy of the list."""
+        return list(self._kept())
+
+    @overload
+    def __getitem__(self, index: int) -> Value: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Value]: ...
+    def __getitem__(self, index: int | slice) -> Value | list[Value]:
+        return self._kept()[index]
+
+    def __len__(self) -> int:
+        return len(self._kept())
+
+    def __iter__(self) -> Iterator[Value]:
+        return iter(self._kept())
+
+    def _kept(self) -> list[Value]:
+        kept: list[Value] = self._table.get(self._key(), _NOTHING)
+        return kept
+
+
+_NOTHING: list[Any] = []
+
+
+class MapState(KeyedState, MutableMapping[MapKey, Value]):
+    """A mapping for each key, empty at first. It is used like any dictionary."""
+
+    __slots__ = ()
+
+    _kind = "map"
+
+    def __getitem__(self, name: MapKey) -> Value:
+        value: Value = self._table.get(self._key(), _NO_ITEMS)[name]
+        return value
+
+    def __setitem__(self, name: MapKey, value: Value) -> None:
+        key = self._key()
+        items = self._table.get(key)
+        if items is None:
+            self._states.note(self._table, key)
+            self._table[key] = {name: value}
+        else:
+            self._states.note(items, name)
+            items[name] = value
+
+    def __delitem__(self, name: MapKey) -> None:
+        key = self._key()
+        items = self._table.get(key, _NO_ITEMS)
+        if name not in items:
+            raise KeyError(name)
+        if len(items) == 1:  # what is empty is not kept
+            self.clear()
+        else:
+            self._states.note(items, name)
+            del items[name]
+
+    def __iter__(self) -> Iterator[MapKey]:
+        return iter(self._table.get(self._key(), _NO_ITEMS))
+
+    def __len__(self) -> int:
+        return len(self._table.get(self._key(), _NO_ITEMS))
+
+    def clear(self) -> None:
+        """Forget all items of this key."""
+        KeyedState.clear(self)
+
+
+_NO_ITEMS: dict[Any, Any] = {}
+
+
+class ReducingState(KeyedState, Generic[Value]):
+    """One value for each key, to which others are added by a function."""
+
+    __slots__ = ("_function",)
+
+    _kind = "reducing"
+
+    def __init__(self, name: str, states: KeyedStates, function: Callable[[Value, Value], Value]) -> None:
+        super().__init__(name, states)
+        self._function = function
+
+    def add(self, value: Value) -> Value:
+        """Combine ``value`` with what is kept, by ``function(kept, value)``. Returns the result, which is kept now."""
+        key = self._key()
+        kept = self._table.get(key, _MISSING)
+        result = value if kept is _MISSING else self._function(kept, value)
+        self._states.note(self._table, key)
+        self._table[key] = result
+        return result
+
+    def get(self) -> Value | None:
+        """What is kept for this key; None if nothing is."""
+        return self._table.get(self._key())
