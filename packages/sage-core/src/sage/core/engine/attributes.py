@@ -98,7 +98,9 @@ class Attributes:
             return {}
         parts = list(split([dict(state) for state in states], parallelism))
         if len(parts) != parallelism or not all(isinstance(part, Mapping) for part in parts):
-            raise StateError(f"split_state(states, {parallelism}) must return {parallelism} mappings, not {parts!r:.200}")
+            raise StateError(
+                f"split_state(states, {parallelism}) must return {parallelism} mappings, not {parts!r:.200}"
+            )
         part: Mapping[str, Any] = parts[subtask]
         return part
 
@@ -107,9 +109,10 @@ class Attributes:
         if name not in now:
             return True
         try:
-            return _pickled(now[name], self._function) != _pickled(value, self._function) and not bool(now[name] == value)
+            same = _pickled(now[name], self._function) == _pickled(value, self._function) or bool(now[name] == value)
         except Exception:  # what cannot be compared may have changed
             return True
+        return not same
 
     def check(self) -> None:
         """Try to save, and keep nothing of it. Raises `StateError`."""

@@ -160,7 +160,6 @@ def _build_task(
         )
         operators[number] = _KINDS[spec.kind](spec, context)
         operators[number].run_under(interrupt)
-        operators[number].recover_with(interrupt.pause)
         operators[number].saved = attempt.restored.get(spec.uid, ())
     hops: dict[int, list[Hop]] = {number: [] for number in stage.operators}
     for edge in plan.graph.edges:

@@ -34,7 +34,11 @@ class AggregateOperator(RunningOperator):
                 emit(Flow(result, self.passing(code, flow)))
 
     def held_back(self) -> Iterator[Any] | None:
-        return (self.function.result(item) for item in self.accumulators.values()) if self._final else None
+        return self._last_results() if self._final else None
+
+    def _last_results(self) -> Iterator[Any]:
+        for accumulator in self.accumulators.values():
+            yield self.function.result(accumulator)
 
 
 def _adding(accumulators: dict[Any, Any], function: Any) -> Callable[[Any, Any], Any]:

@@ -35,7 +35,10 @@ class ReduceOperator(RunningOperator):
                 emit(Flow(reduced, self.passing(code, flow)))
 
     def held_back(self) -> Iterator[Any] | None:
-        return iter(self.values.values()) if self._final else None
+        return self._last_values() if self._final else None
+
+    def _last_values(self) -> Iterator[Any]:
+        yield from self.values.values()
 
 
 def _stepping(values: dict[Any, Any], reduce: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
