@@ -16,7 +16,8 @@ from sage.core.engine.events import OperatorCounts
 from sage.core.engine.functions import build_function, close_function, entry_point, open_function, wants_context
 from sage.core.engine.interrupt import Interrupt
 from sage.core.engine.recovery import GIVEN_UP, Recovery
-from sage.core.engine.snapshot import OperatorSnapshot, groups_of, save, share_out_keyed, share_out_records
+from sage.core.engine.saving import groups_of, save, share_out_keyed, share_out_records
+from sage.core.engine.snapshot import OperatorSnapshot
 from sage.core.errors import StateError
 from sage.core.graph.model import Operator
 from sage.core.graph.policy import FAIL

@@ -9,7 +9,7 @@ from typing import Any
 from sage.core.engine.code import Code
 from sage.core.engine.functions import close_iterator, iterate
 from sage.core.engine.operators.base import ENDED, MORE, Emit, Flow, RunningOperator
-from sage.core.engine.snapshot import load
+from sage.core.engine.saving import load
 from sage.core.engine.stop import STOP
 
 __all__ = ["IDLE", "BatchOperator", "CollectionOperator", "Drain", "SourceOperator", "StreamSourceOperator"]
