@@ -30,10 +30,11 @@ SESSIONS = {
     "lint": "ruff, strict typing, import directions",
     "docs": "run the documentation's code, check its links",
     "bench": "the benchmarks",
+    "bench_peers": "the same works on SAGE and on its peers, which it installs",
     "build": "wheels and source distributions into dist/",
 }
 USAGE = "usage: python3 dev.py SESSION [SESSION ...] [-- ARGUMENTS]\n\nsessions:\n" + "\n".join(
-    f"  {name:6} {what}" for name, what in SESSIONS.items()
+    f"  {name:11} {what}" for name, what in SESSIONS.items()
 )
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.needs_version = ">=2025.5"
 nox.options.reuse_venv = "yes"
@@ -88,6 +89,38 @@ def bench(session: nox.Session) -> None:
     named = [ROOT / "benchmarks" / f"{name.removesuffix('.py')}.py" for name in session.posargs]
     for script in named or sorted((ROOT / "benchmarks").glob("[!_]*.py")):
         session.run("python", str(script))
+
+
+PEERS = {
+    "bytewax": "bytewax>=0.21,<0.22",
+    "streamz": "streamz>=0.6.6,<0.7",
+    "pathway": "pathway>=0.33,<0.34",
+    "beam": "apache-beam>=2.77,<2.78",
+}
+"""What SAGE is measured beside. Their requirements exclude each other."""
+
+
+@nox.session
+def bench_peers(session: nox.Session) -> None:
+    """Run the benchmark that sets SAGE beside its peers, each of which gets an environment of its own."""
+    prepare(session, "bench")
+    pythons = []
+    for peer, requirement in PEERS.items():
+        folder = Path(session.virtualenv.location, "peers", peer)
+        python = folder / "bin" / "python"
+        if not python.exists():
+            session.run("python", "-m", "venv", str(folder))
+        done = folder / ".requirement"
+        if not done.exists() or done.read_text() != requirement:
+            install = [str(python), "-m", "pip", "install", "--quiet", requirement, "numpy"]
+            try:
+                session.run(*install, external=True)
+            except CommandFailed:  # not every peer is to be had for every Python; the others are measured all the same
+                session.warn(f"{requirement} cannot be installed here")
+                continue
+            done.write_text(requirement)
+        pythons.append(f"{peer}={python}")
+    session.run("python", "benchmarks/peers.py", *pythons, *session.posargs)
 
 
 @nox.session
