@@ -136,6 +136,28 @@ def test_a_side_output_is_a_stream_of_its_own(backend: str) -> None:
     assert sorted(doubled) == [x * 2 for x in range(1, 20, 2)]
 
 
+class Aside(AggregateFunction):
+    def create(self) -> int:
+        return 0
+
+    def add(self, accumulator: int, value: int) -> int:
+        return accumulator + value
+
+    def result(self, accumulator: int) -> int:
+        self.context.side_output("results", accumulator)
+        return accumulator
+
+
+@pytest.mark.parametrize("final", [False, True])
+def test_what_a_result_puts_out_on_the_side_is_not_lost(backend: str, final: bool) -> None:
+    """Neither for each record nor at the end of input."""
+    env = LocalEnvironment("aside", backend)
+    sums = env.from_batch([1, 2, 3]).keyby(lambda x: x % 2).aggregate(Aside, final=final)
+    results, aside = sums.collect(), sums.side_output("results").collect()
+    env.submit(autostop=True)
+    assert sorted(results) == sorted(aside) == ([2, 4] if final else [1, 2, 4])
+
+
 def test_a_broadcast_stream_reaches_every_subtask_and_a_rebalanced_one_is_dealt_out(backend: str) -> None:
     """Three subtasks see each record once all of them, or a third of the records each."""
 

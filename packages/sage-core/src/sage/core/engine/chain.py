@@ -151,7 +151,7 @@ class Chain:
             held_back = operator.held_back()
             if held_back is not None:
                 with code.function(f"def ending_{number}(limit):", self._write_counts):
-                    operator.generate_taking(code, held_back, "limit", self._emit_from(operator))
+                    operator.generate_taking(code, held_back, "limit", self._emit_and_drain(operator))
                 endings.append(f"ending_{number}")
         functions = {name: self._then_write(function) for name, function in code.compile().items()}
         if isinstance(first, SourceOperator):
@@ -205,6 +205,16 @@ class Chain:
                     self._generate(hop.target, flow if hop.keyed else Flow(flow.value, flow.count))
 
         return emit
+
+    def _emit_and_drain(self, operator: RunningOperator) -> Emit:
+        """Emit a record, and then what was put out on the side while it was made."""
+        emit = self._emit_from(operator)
+
+        def emit_and_drain(flow: Flow) -> None:
+            emit(flow)
+            self._drain_side_outputs(operator)
+
+        return emit_and_drain
 
     def _append(self, hop: Hop, flow: Flow) -> None:
         """Records gather in the output's lists, which are new ones after each flush: bound at every start."""
