@@ -74,19 +74,36 @@ def test_a_dead_letter_holds_the_record_and_the_reason(kind: str, backend: str) 
     """Each failing record arrives on the stream of dead letters, once, with operator, exception and traceback."""
     operator, expected = OPERATORS[kind]
     env = LocalEnvironment("dead", backend=backend)
-    stream = operator(env.from_batch(range(6)), dead_letter())
-    results = stream.collect()
-    if kind != "keyby":  # there the stream in hand is the one behind
-        letters: list[DeadLetter] = stream.dead_letters.collect()
+    source = env.from_batch(range(6))
+    stream = source.keyby(odd, on_error=dead_letter()) if kind == "keyby" else operator(source, dead_letter())
+    results = (stream.map(lambda x: x) if kind == "keyby" else stream).collect()
+    letters: list[DeadLetter] = stream.dead_letters.collect()
     env.submit(autostop=True)
     assert sorted(results) == expected
-    if kind != "keyby":
-        assert sorted(letter.record for letter in letters) == [1, 3, 5]
-        failure = letters[0].failure
-        assert failure.error_type == "ValueError"
-        assert failure.uid is not None and failure.uid.startswith(kind)
-        assert failure.location is not None and failure.location.startswith(Path(__file__).name)
-        assert "in odd" in (failure.traceback or "") and "sage/core/engine" not in (failure.traceback or "")
+    assert sorted(letter.record for letter in letters) == [1, 3, 5]
+    failure = letters[0].failure
+    assert failure.error_type == "ValueError"
+    assert failure.uid is not None and failure.uid.startswith(kind)
+    assert failure.location is not None and failure.location.startswith(Path(__file__).name)
+    assert "in odd" in (failure.traceback or "") and "sage/core/engine" not in (failure.traceback or "")
+
+
+def test_dead_letters_that_go_nowhere_are_refused() -> None:
+    """A record that was to be kept shall not be lost, because nobody takes the stream, or because there is none."""
+    env = LocalEnvironment("nowhere")
+    numbers = env.from_batch(range(6))
+    numbers.map(odd, on_error=retry(1, then=dead_letter())).collect()
+    numbers.keyby(odd, on_error=dead_letter()).map(str).collect()
+    numbers.sink(odd, on_error=dead_letter())
+    taken = numbers.map(odd, on_error=dead_letter(), name="taken")
+    taken.collect()
+    taken.dead_letters.collect()
+    with pytest.raises(GraphError) as caught:
+        env.submit()
+    assert len(caught.value.problems) == 3
+    text = str(caught.value)
+    assert text.count("its dead letters go nowhere") == 2
+    assert "dead letters of a sink have no stream to go to" in text
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -159,7 +176,8 @@ def test_a_source_retries_and_skips_calls(backend: str) -> None:
 def test_one_record_more_than_the_budget_fails_the_job(backend: str, policy: ErrorPolicy) -> None:
     """The job names the budget, and the last error is its cause."""
     env = LocalEnvironment("budget", backend=backend)
-    env.from_batch(range(6)).map(odd, on_error=policy).collect()
+    stream = env.from_batch(range(6)).map(odd, on_error=policy)
+    stream.union(stream.dead_letters).collect()
     with pytest.raises(JobFailedError, match="3 records were given up, 2 at most are allowed") as caught:
         env.submit(autostop=True)
     assert "5 is odd" in str(caught.value)
@@ -205,7 +223,8 @@ def test_leaving_the_debugger_ends_the_job_under_any_policy(policy: ErrorPolicy)
         return value
 
     env = LocalEnvironment(backend="inline")
-    env.from_batch([1, 2, 3]).map(quit_at_two, on_error=policy).sink(str)
+    stream = env.from_batch([1, 2, 3]).map(quit_at_two, on_error=policy)
+    stream.union(stream.dead_letters).sink(str)
     with pytest.raises(JobFailedError, match="BdbQuit"):
         env.submit()
     assert calls == [1, 2]
@@ -360,7 +379,8 @@ def test_what_was_given_up_is_counted_and_listed(backend: str) -> None:
     env = LocalEnvironment("counted", backend)
     source = env.from_batch(range(6))
     source.map(odd, on_error=skip(), uid="skips").collect()
-    source.map(odd, on_error=retry(2, backoff=0, then=dead_letter()), uid="sends", parallelism=2).collect()
+    sends = source.map(odd, on_error=retry(2, backoff=0, then=dead_letter()), uid="sends", parallelism=2)
+    sends.union(sends.dead_letters).collect()
     env.submit(autostop=True)
     job = env._job
     assert isinstance(job, LocalJob)
@@ -369,7 +389,7 @@ def test_what_was_given_up_is_counted_and_listed(backend: str) -> None:
         item.uid: (item.retried, item.skipped, item.dead_lettered, item.records_out) for item in metrics.operators
     }
     assert counts["skips"] == (0, 3, 0, 3)
-    assert counts["sends"] == (6, 0, 3, 3)
+    assert counts["sends"] == (6, 0, 3, 6)  # dead letters are put out, too
     assert sorted(item.record or "" for item in metrics.given_up if item.uid == "skips") == ["1", "3", "5"]
     assert len(metrics.given_up) == 6
     assert (job.status()["skipped"], job.status()["dead_lettered"]) == (3, 3)

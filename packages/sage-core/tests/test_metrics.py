@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -220,7 +221,7 @@ class Unopened(MapFunction):
 
 ERRORS: dict[str, tuple[Callable[[Any], Any], int]] = {
     "skipped": (lambda stream: stream.map(odd, name="it", on_error=skip()), 5),
-    "dead letters": (lambda stream: stream.map(odd, name="it", on_error=dead_letter()), 5),
+    "dead letters": (lambda stream: stream.map(odd, name="it", on_error=dead_letter("dead.jsonl")), 5),
     "tried again": (lambda stream: stream.map(odd, name="it", on_error=retry(2, backoff=0, then=skip())), 15),
     "tried again, then fails": (lambda stream: stream.map(odd, name="it", on_error=retry(2, backoff=0)), 3),
     "fails": (lambda stream: stream.map(odd, name="it"), 1),
@@ -231,8 +232,11 @@ ERRORS: dict[str, tuple[Callable[[Any], Any], int]] = {
 
 
 @pytest.mark.parametrize("what", ERRORS)
-def test_errors_are_the_exceptions_of_the_operators_functions(what: str, backend: str) -> None:
+def test_errors_are_the_exceptions_of_the_operators_functions(
+    what: str, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each one that the engine has met is counted once, whatever became of it, and for no other operator."""
+    monkeypatch.chdir(tmp_path)
     build, expected = ERRORS[what]
     env = LocalEnvironment("errors")
     build(env.from_batch(range(10))).sink(lambda x: None)

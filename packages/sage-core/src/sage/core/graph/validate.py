@@ -6,7 +6,7 @@ import math
 
 from sage.core.errors import Problem
 from sage.core.graph.model import LogicalGraph, Operator
-from sage.core.graph.policy import FAIL, ErrorPolicy
+from sage.core.graph.policy import DEAD_LETTERS, FAIL, ErrorPolicy
 
 __all__ = ["SINK_KINDS", "SOURCE_KINDS", "validate"]
 
@@ -28,6 +28,7 @@ def validate(graph: LogicalGraph) -> list[Problem]:
     uids: dict[str, Operator] = {}
     keyed = {edge.target for edge in graph.edges if edge.exchange == "hash"}
     feeding = {edge.source for edge in graph.edges}
+    dead_lettered = {edge.source for edge in graph.edges if edge.tag == DEAD_LETTERS}
     for operator in graph.operators:
         problems += _check_names(operator)
         problems += _check_options(operator)
@@ -39,6 +40,14 @@ def validate(graph: LogicalGraph) -> list[Problem]:
                     operator,
                     "its records go nowhere: no operator is connected to this stream",
                     "end it with .sink(…) or .print(), or remove it",
+                )
+            )
+        elif _sends_letters(operator) and operator.id not in dead_lettered:
+            problems.append(
+                _problem(
+                    operator,
+                    "its dead letters go nowhere: no operator is connected to this stream's dead_letters",
+                    "use them, or give dead_letter(FILE); skip() leaves such records out",
                 )
             )
         if not isinstance(operator.uid, str):
@@ -98,13 +107,21 @@ def _check_policy(operator: Operator) -> list[Problem]:
         return [_problem(operator, f"on_error: {wrong}")]
     if operator.kind == "collection" and policy != FAIL:
         return [_problem(operator, "an iterable that has raised has ended: there is nothing to skip or to retry")]
-    if operator.kind == "write" and policy.then == "dead_letter" and policy.file is None:
+    if operator.kind in SINK_KINDS and policy.then == "dead_letter" and policy.file is None:
         return [_problem(operator, "dead letters of a sink have no stream to go to", "dead_letter(FILE)")]
     if operator.kind in SOURCE_KINDS - {"read"} and policy.then == "dead_letter":
         return [
             _problem(operator, "a source that raises has no record to send as a dead letter", "skip(…) or retry(…)")
         ]
     return []
+
+
+def _sends_letters(operator: Operator) -> bool:
+    """Whether records that it gives up leave by a stream."""
+    policy = operator.on_error
+    if operator.kind in SINK_KINDS | SOURCE_KINDS - {"read"} or not isinstance(policy, ErrorPolicy):
+        return False  # then it is a problem already
+    return policy.then == "dead_letter" and policy.file is None
 
 
 def _check_parallelism(operator: Operator, *, keyed: bool) -> list[Problem]:
