@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import linecache
 import os
 import pickle
 import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -966,6 +970,45 @@ def test_a_stream_that_is_left_is_closed(peer: Peer, client: JobManagerClient) -
     next(changes)
     changes.close()  # type: ignore[attr-defined]
     assert client._http._active == set()
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_leaves_no_connection_open(peer: Peer) -> None:
+    """Wherever it meets a request on a kept connection, closing the client closes that, too."""
+    peer.on("GET info", Reply(INFO))
+    steps = 0
+
+    def interrupt_at(step: int) -> bool:
+        """Make a request, with a KeyboardInterrupt at its n-th step; whether there are as many."""
+        passed = 0
+
+        def trace(frame: FrameType, event: str, arg: object) -> Any:
+            nonlocal passed
+            if frame.f_code.co_filename != _http.__file__:
+                return None
+            # Python itself does not interrupt the release of a lock, as a trace function would.
+            if not linecache.getline(_http.__file__, frame.f_lineno).lstrip().startswith("with "):
+                passed += 1
+                if passed == step:
+                    raise KeyboardInterrupt
+            return trace
+
+        with JobManagerClient("127.0.0.1", peer.port, timeout=LONG) as client:
+            client.info()
+            before = sys.gettrace()
+            sys.settrace(trace)
+            try:
+                client.info()
+            except KeyboardInterrupt:
+                return True
+            finally:
+                sys.settrace(before)
+        return False
+
+    while interrupt_at(steps + 1):
+        steps += 1
+        gc.collect()  # what was left open complains
+    assert steps > 50
 
 
 # From the configuration

@@ -121,6 +121,7 @@ class _Connection:
     """One connection.
 
     Attributes:
+        owner: the thread whose request it carries, or carried last; None for a stream, which any thread may read.
         reused: it has carried a request before, so the other side may have closed it meanwhile.
         reusable: all was sent and all was read, so it may carry another request.
     """
@@ -130,6 +131,7 @@ class _Connection:
         self._sock = sock
         self._tls = tls
         self._response: HTTPResponse | None = None
+        self.owner: int | None = threading.get_ident()
         self.reused = False
         self.reusable = False
 
@@ -233,6 +235,7 @@ class Transport:
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         self._lock = threading.Lock()
+        # Ctrl-C may come between any two steps: a connection is in one of these until it is closed.
         self._idle: list[_Connection] = []
         self._active: set[_Connection] = set()
         self._owner = os.getpid()
@@ -252,7 +255,10 @@ class Transport:
         for connection in idle:
             connection.close()
         for connection in active:
-            connection.shut()
+            if connection.owner == threading.get_ident():  # left by Ctrl-C: nobody reads from it
+                connection.close()
+            else:
+                connection.shut()
 
     def exchange(self, request: Request) -> Answer:
         """Send a request and read the whole answer.
@@ -283,6 +289,7 @@ class Transport:
             idle: seconds without a byte after which the other side is taken for gone.
         """
         connection = self._take(fresh=True)
+        connection.owner = None
         with self._using(connection, request, idle):
             connection.send(request, self._all_headers(request), self.timeout)
             response = connection.receive(_Patience(idle, None))
@@ -306,23 +313,17 @@ class Transport:
             if self.closed.is_set():
                 raise self._closed_error()
             self._after_fork()
-            kept = None
-            while self._idle and not fresh and kept is None:
-                kept = self._idle.pop()
+            while self._idle and not fresh:
+                kept = self._idle[-1]
                 if kept.is_readable():  # the other side has closed it, or says something nobody asked for
                     kept.close()
-                    kept = None
-            if kept is not None:
-                kept.reused, kept.reusable = True, False
+                    self._idle.pop()
+                    continue
+                kept.owner, kept.reused, kept.reusable = threading.get_ident(), True, False
                 self._active.add(kept)
+                self._idle.pop()
                 return kept
-        connection = self._connect()
-        with self._lock:
-            if not self.closed.is_set():
-                self._active.add(connection)
-                return connection
-        connection.close()
-        raise self._closed_error()
+        return self._connect()
 
     def _after_fork(self) -> None:
         if self._owner != os.getpid():
@@ -343,31 +344,38 @@ class Transport:
             raise self._failure(error, request, within) from error
         finally:
             with self._lock:
-                self._active.discard(connection)
                 keep = connection.reusable and not self.closed.is_set() and len(self._idle) < _MAX_IDLE
                 if keep:
                     self._idle.append(connection)
+                    self._active.discard(connection)
             if not keep:
                 connection.close()
+                with self._lock:
+                    self._active.discard(connection)
 
     def _connect(self) -> _Connection:
         try:
-            sock = socket.create_connection((self.host, self.port), self.timeout)
+            sock = _connected(self.host, self.port, self.timeout)
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be one
             raise self._failure(error) from error
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
                 sock = self._tls.wrap_socket(sock, server_hostname=self.host)
+            http = HTTPConnection(self.host, self.port, timeout=self.timeout, blocksize=_BLOCK)
+            http.sock = sock
+            http.auto_open = 0  # it would connect anew without our care
+            connection = _Connection(http, sock, tls=self._tls is not None)
+            with self._lock:
+                if self.closed.is_set():
+                    raise self._closed_error()
+                self._active.add(connection)
         except BaseException as error:
             sock.close()
             if isinstance(error, OSError):
                 raise self._tls_failure(error) from error
             raise
-        http = HTTPConnection(self.host, self.port, timeout=self.timeout, blocksize=_BLOCK)
-        http.sock = sock
-        http.auto_open = 0  # it would connect anew without our care
-        return _Connection(http, sock, tls=self._tls is not None)
+        return connection
 
     def _read(self, response: HTTPResponse) -> Answer:
         body = response.read(_MAX_ANSWER + 1)
@@ -437,6 +445,23 @@ class Transport:
                 "not_http",
             )
         return self._failure(error)
+
+
+def _connected(host: str, port: int, timeout: float) -> socket.socket:
+    """What `socket.create_connection` does, but for leaving nothing open if Ctrl-C ends it."""
+    refused = OSError(f"{host!r} has no address")
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(timeout)
+            sock.connect(address)
+            return sock
+        except BaseException as error:
+            sock.close()
+            if not isinstance(error, OSError):
+                raise
+            refused = error
+    raise refused
 
 
 def _media_type(response: HTTPResponse) -> str:
