@@ -193,6 +193,79 @@ def test_autostop_that_takes_too_long_raises_and_the_job_goes_on() -> None:
     assert out == [1]
 
 
+def test_a_time_out_that_leaves_with_leaves_the_job_running() -> None:
+    """The exception says that the job goes on, and so it does, whether `submit` or `wait` has raised it."""
+    for wait_apart in (False, True):
+        gate = Gate()
+        out: list[int] = []
+        with pytest.raises(WaitTimeoutError, match="it goes on until it is done"), LocalEnvironment("slow") as env:
+            env.from_batch([1, 2]).map(gate).sink(out.append)
+            job = env.submit(autostop=not wait_apart, timeout=0.01)
+            job.wait(0.01)
+        assert env.get_job_status()["status"] == "running"
+        gate.opened.set()
+        env.close()
+        assert (env.get_job_status()["status"], out) == ("completed", [1, 2])
+
+
+def test_the_time_out_of_another_job_cancels_like_any_exception() -> None:
+    """Only a job that the exception speaks of goes on."""
+    gate = Gate()
+    outer, inner = LocalEnvironment("outer"), LocalEnvironment("inner")
+    outer.from_source(lambda: None).sink(print)
+    inner.from_batch([1]).map(gate).sink(print)
+    with pytest.raises(WaitTimeoutError, match="'inner'"), outer, inner:
+        outer.submit()
+        inner.submit(autostop=True, timeout=0.01)
+    assert outer.get_job_status()["status"] == "cancelled"
+    assert inner.get_job_status()["status"] == "running"
+    gate.opened.set()
+    inner.close()
+
+
+def test_a_time_out_that_leaves_with_ends_a_job_in_the_callers_thread() -> None:
+    """Nobody would move it any more."""
+    numbers = itertools.count()
+    with (
+        pytest.raises(WaitTimeoutError, match="it goes on when it is waited for again"),
+        LocalEnvironment(backend="inline") as env,
+    ):
+        env.from_source(lambda: next(numbers)).sink(lambda value: None)
+        env.submit(autostop=True, timeout=0.05)
+    assert env.get_job_status()["status"] == "cancelled"
+
+
+def test_a_time_out_that_ends_the_program_leaves_the_job_its_time(tmp_path: Path) -> None:
+    """The program tells the exception, stays until the bounded job is done, and ends with 1."""
+    script = tmp_path / "program.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import sys
+            import threading
+            from sage.core.api import LocalEnvironment
+
+            told = threading.Event()
+
+            def slow(value):
+                told.wait()
+                return value
+
+            def tell(*given):
+                print("told", flush=True)
+                told.set()
+
+            sys.excepthook = tell
+            with LocalEnvironment("long") as env:
+                env.from_batch([1]).map(slow).sink(print)
+                env.submit(autostop=True, timeout=0.01)
+            """
+        )
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=LIMIT)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "told\n1\n", "")
+
+
 def test_inline_keeps_its_time_limit_and_goes_on_when_waited_for_again() -> None:
     """`timeout` is for autostop; a job on `inline` moves only while somebody waits."""
     numbers = itertools.count()

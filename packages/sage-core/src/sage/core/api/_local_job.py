@@ -103,9 +103,10 @@ class LocalJob(Job):
             self.interrupted()
             raise
         if run.state not in ENDED_STATES:
+            then = "when it is waited for again" if self.in_callers_thread else self._until
             raise WaitTimeoutError(
-                f"job '{self.name}' ({self.uuid}) has not ended within {timeout:g} s; it goes on",
-                hint="timeout=None waits for ever; with this exception, leaving the environment's with cancels the job",
+                f"job '{self.name}' ({self.uuid}) has not ended within {timeout:g} s; it goes on {then}",
+                hint="timeout=None waits for ever; the environment's stop() ends the job",
                 job=self.uuid,
             )
         if run.state == "failed":
@@ -132,6 +133,14 @@ class LocalJob(Job):
                 )
             self.cancel_and_wait()
         self._deleted = True
+
+    @property
+    def _until(self) -> str:
+        return "until it is done" if self.is_bounded else "until the program ends"
+
+    def goes_on_after(self, error: BaseException) -> bool:
+        """Whether it is left running by an exception that leaves its environment: one that has said so does that."""
+        return isinstance(error, WaitTimeoutError) and error.job == self.uuid and not self.in_callers_thread
 
     def settle(self) -> None:
         """Wait for a bounded job; cancel an unbounded one. Raises what `wait` does, unless it has done so before."""

@@ -47,10 +47,10 @@ class LocalEnvironment(Environment):
     ) -> None:
         from sage.core.api._local_job import LocalJob
 
-        if error is not None and isinstance(self._job, LocalJob):
-            self._job.cancel_and_wait()
-        else:
+        if error is None or not isinstance(self._job, LocalJob):
             super().__exit__(kind, error, trace)
+        elif not self._job.goes_on_after(error):
+            self._job.cancel_and_wait()
 
     def _start(self, graph: LogicalGraph, *, waited: bool) -> Job:
         from sage.core.api._local_job import LocalJob
