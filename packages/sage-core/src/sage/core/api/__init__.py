@@ -21,6 +21,8 @@ from sage.core.api.job import Job
 from sage.core.api.local_environment import LocalEnvironment
 from sage.core.api.remote_environment import RemoteEnvironment
 from sage.core.api.service.base_service import BaseService
+from sage.core.engine.context import RuntimeContext
+from sage.core.engine.keyed_state import ListState, MapState, ReducingState, ValueState
 
 __all__ = [
     "STOP",
@@ -38,13 +40,18 @@ __all__ = [
     "FlatMapFunction",
     "Job",
     "KeyByFunction",
+    "ListState",
     "LocalEnvironment",
     "MapFunction",
+    "MapState",
     "ReduceFunction",
+    "ReducingState",
     "RemoteEnvironment",
+    "RuntimeContext",
     "SinkFunction",
     "SourceFunction",
     "StopType",
+    "ValueState",
     "dead_letter",
     "fail",
     "read_dead_letters",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from sage.core.engine.keyed_state import KeyedStates, ListState, MapState, ReducingState, ValueState
 from sage.core.engine.services import AsyncServiceHandle, ServiceHandle, ServiceRegistry
@@ -95,6 +95,10 @@ class RuntimeContext:
         if records is not None:
             records.append(record)
 
+    @overload
+    def value_state(self, name: str) -> ValueState[Any]: ...
+    @overload
+    def value_state(self, name: str, default: Value) -> ValueState[Value]: ...
     def value_state(self, name: str, default: Any = None) -> ValueState[Any]:
         """Declare a value for each key. To be called in ``open``, directly behind ``keyby``.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -37,9 +38,14 @@ class BaseFunction(ABC):
     Attributes:
         context: where this runs and, directly behind ``keyby``, the key of the record in hand. Only while running.
         logger: the standard logger ``sage.function.<class>``.
+        transient: names of attributes that are no state: neither saved nor restored.
+
+    A class whose attributes can be shared out among another number of subtasks says how, in a static method
+    ``split_state(states, n)``: from the attributes of all subtasks there were, those of each of ``n``, as mappings.
     """
 
     __sage_function__: ClassVar[str] = "any"
+    transient: ClassVar[Collection[str]] = ()
 
     if TYPE_CHECKING:
         context: RuntimeContext

@@ -211,8 +211,10 @@ class RunningOperator:
         """Call the function's ``close`` if it was built. Called once."""
         if self.recovery is not None:
             self.recovery.close()
+        self.states.has_key = False
         if self._opened:
             self._opened = False
+            self.context.key = None
             close_function(self.function, self.spec.function)
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
