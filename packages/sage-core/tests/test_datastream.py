@@ -65,6 +65,17 @@ def test_none_ends_a_batch_function_and_nothing_else(pipeline: Pipeline) -> None
     assert Counter(pipeline.run(ends.union(kept))) == Counter([1, 2, 3, None, None])
 
 
+class Stops(BatchFunction):
+    def execute(self) -> Any:
+        return STOP
+
+
+def test_stop_ends_a_batch_function_as_well(pipeline: Pipeline) -> None:
+    """Nobody means it as a record there; in a list it is one."""
+    env = pipeline.env
+    assert pipeline.run(env.from_batch(Stops).union(env.from_batch([STOP]))) == [STOP]
+
+
 def test_flatmap_takes_any_iterable_and_none_for_nothing(pipeline: Pipeline) -> None:
     """Lists, tuples, sets, generators, dict views, None; items may be None."""
     answers: list[Any] = [[1, 2], (3,), {4}, iter([5]), {6: 0}.keys(), None, [], [None], range(7, 9), (x for x in [9])]

@@ -47,10 +47,10 @@ class SourceOperator(RunningOperator):
 
 
 class BatchOperator(SourceOperator):
-    """``BatchFunction``: None ends it."""
+    """``BatchFunction``: None ends it, and `STOP` does, which cannot be meant as a record."""
 
     def _generate_checks(self, code: Code, value: str) -> None:
-        with code.block(f"if {value} is None:"):
+        with code.block(f"if {value} is None or {value} is {code.bind('STOP', STOP)}:"):
             code.line(f"return {ENDED}")
 
 
