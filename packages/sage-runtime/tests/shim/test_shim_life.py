@@ -196,6 +196,28 @@ def test_a_process_that_does_not_leave(scripted: Make) -> None:
     assert "terminated" in last["reason"]
 
 
+def test_the_thread_that_crashed_is_told_among_many(scripted: Make) -> None:
+    """Python lists the frames of all threads after its own; the failure begins with what led to the crash."""
+    job = scripted(
+        """
+        import ctypes, threading
+        for number in range(30):
+            threading.Thread(target=forever, daemon=True).start()
+        def user_function():
+            ctypes.string_at(0)
+        running()
+        print("last words", flush=True)
+        user_function()
+        """
+    ).start()
+    failure = FailureInfo.from_json(job.wait_ended()["failure"])
+    assert failure.traceback is not None
+    lines = failure.traceback.splitlines()
+    assert lines[:2] == ["last words", "Fatal Python error: Segmentation fault"]
+    assert any("in user_function" in line for line in lines)
+    assert len(lines) == 40
+
+
 def test_children_do_not_outlive_the_job(scripted: Make) -> None:
     """Children in the group and grandchildren in sessions of their own are ended before the last event."""
     job = scripted(

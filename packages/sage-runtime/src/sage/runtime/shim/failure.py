@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["clean_failure", "describe_end"]
+__all__ = ["clean_failure", "describe_end", "last_words"]
 
 _TEXTS = ("operator", "uid", "location", "record", "error_type", "traceback", "signal")
 _NUMBERS = ("subtask", "exit_status")
@@ -16,6 +16,8 @@ _KINDS = ("user_code", "process", "load", "backend", "internal")
 _LONGEST = 1 << 13
 _LARGEST = 1 << 31
 _LONGEST_TRACEBACK = 1 << 16
+_LINES = 40
+_LINES_BEFORE_A_CRASH = 10
 
 
 def clean_failure(told: object) -> dict[str, Any]:
@@ -38,6 +40,22 @@ def clean_failure(told: object) -> dict[str, Any]:
         if type(told.get(name)) is int and abs(told[name]) < _LARGEST:
             failure[name] = told[name]
     return failure
+
+
+def last_words(output: str) -> str | None:
+    """What a process that ended untold has printed last: where it crashed, if Python has said so, else its last lines.
+
+    Python tells the frames of all threads; those of the one that crashed may stand anywhere among them.
+    """
+    lines = output.splitlines()
+    words = lines[-_LINES:]
+    crashes = [number for number, line in enumerate(lines) if line.startswith("Fatal Python error")]
+    if crashes:
+        crash = crashes[-1]
+        frames = [number for number in range(crash, len(lines)) if lines[number].startswith("Current thread ")]
+        begin = frames[0] if frames else crash + 1
+        words = [*lines[max(crash - _LINES_BEFORE_A_CRASH, 0) : crash + 1], *lines[begin:]][:_LINES]
+    return "\n".join(words) or None
 
 
 def _text(text: str, longest: int) -> str:

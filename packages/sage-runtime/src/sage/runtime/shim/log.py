@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["RotatingLog", "index_path", "log_files", "read_index"]
 
 _SMALLEST = 4096
-_TAIL = 1 << 14
+_TAIL = 1 << 16
 # Far beyond any log, and small enough for every inode number and every sum of a few.
 _LARGEST = 1 << 64
 
@@ -141,7 +141,7 @@ class RotatingLog:
         self._open()
 
     def tail(self) -> str:
-        """The last lines written to the log in this attempt, some 16 KiB at most."""
+        """The last lines written to the log in this attempt, some 64 KiB at most."""
         return self._tail.decode("utf-8", "replace")
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from sage.runtime.shim.child import start_process
 from sage.runtime.shim.control import Control
 from sage.runtime.shim.environment import JOB_FOLDER, SHIM_FD, allowed
 from sage.runtime.shim.escalation import Escalation
-from sage.runtime.shim.failure import clean_failure, describe_end
+from sage.runtime.shim.failure import clean_failure, describe_end, last_words
 from sage.runtime.shim.files import write_json
 from sage.runtime.shim.log import RotatingLog
 from sage.runtime.shim.loop import Loop
@@ -47,7 +47,6 @@ _DEAF_GRACE = 2.0
 _SWEEP_GRACE = 2.0
 _CLIENT_PATIENCE = 3.0
 _DRAIN_READS = 256
-_TAIL_LINES = 40
 _LARGEST = 1 << 31
 
 
@@ -323,7 +322,7 @@ class Supervisor:
                 {
                     "kind": "process",
                     "message": message,
-                    "traceback": "\n".join(self._log.tail().splitlines()[-_TAIL_LINES:]) or None,
+                    "traceback": last_words(self._log.tail()),
                     "exit_status": exit_status,
                     "signal": name,
                 }
