@@ -29,6 +29,7 @@ SESSIONS = {
     "tests": "all tests",
     "lint": "ruff, strict typing, import directions",
     "docs": "run the documentation's code, check its links",
+    "simulate": "random pipelines under random schedules: a long sweep of seeds, or --seed N",
     "bench": "the benchmarks",
     "bench_peers": "the same works on SAGE and on its peers, which it installs",
     "build": "wheels and source distributions into dist/",

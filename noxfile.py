@@ -83,6 +83,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def simulate(session: nox.Session) -> None:
+    """Run random pipelines under random schedules: `-- COUNT FIRST` seeds (2000 from 0), or replay `-- --seed N`."""
+    prepare(session, "tests")
+    session.run("python", "packages/sage-core/tests/simulate.py", *(session.posargs or ["2000"]))
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Run the benchmarks (all, or those named after `--`): tables to read, and JSON lines for machines."""
     prepare(session, "bench")

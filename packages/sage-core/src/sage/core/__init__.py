@@ -2,9 +2,10 @@
 
 What may import what (left may import right, checked by a test)::
 
-    api → client → backends → engine → plan → graph → errors
+    testing → api → client → backends → engine → plan → graph → errors
     plugins → errors          config → errors
 
-Doors for users and plugin authors: `sage.core.api`, `.client`, `.plugins`, `.backends.api`, `.errors`.
+Doors for users and plugin authors: `sage.core.api`, `.client`, `.plugins`, `.backends.api`, `.errors`,
+`.testing`.
 Importing this package opens nothing and loads nothing.
 """

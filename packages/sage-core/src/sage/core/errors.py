@@ -31,6 +31,7 @@
     │   ├── InvalidPackageError    the package is corrupt, truncated or foreign            (exit 9)
     │   └── LimitExceededError     too large, too many, or no room left                    (exit 9)
     ├── WaitTimeoutError           the time to wait is over; the job goes on               (exit 6)
+    ├── SimulationError            a simulated job stands still, or never ends             (exit 1)
     └── InternalError              a bug in SAGE; please report it                         (exit 70)
 
 Every class carries ``code`` (stable, for machines), ``exit_code`` (of the command that meets it) and an
@@ -72,6 +73,7 @@ __all__ = [
     "RecordError",
     "SageError",
     "ServiceTimeoutError",
+    "SimulationError",
     "StateError",
     "UnknownBackendError",
     "UnknownServiceError",
@@ -357,6 +359,13 @@ class WaitTimeoutError(SageError):
     code = "timeout"
     exit_code = 6
     job: str | None = None
+
+
+class SimulationError(SageError):
+    """A simulated job stands still, or has not ended after as many turns as it may take. The cause of a failed job."""
+
+    code = "simulation"
+    exit_code = 1
 
 
 class InternalError(SageError):

@@ -84,6 +84,10 @@ class TaskLife:
         except BaseException as error:  # reported as the job's failure
             self._fail(error)
 
+    def give_up(self, error: BaseException) -> None:
+        """Fail the task with ``error``: its host has met something that keeps it from going on."""
+        self._fail(error)
+
     def end_untold(self) -> None:
         """The thread that ran the task is about to end: unless that was told, the job fails, for it would never end."""
         if not self.ended:

@@ -191,6 +191,15 @@ class Task:
         source = self.chain.source
         return source.wait if source is not None and self.patience < math.inf else None
 
+    @property
+    def waits_for(self) -> str:
+        """What a task waits for after ``wait``, for people."""
+        if self._closed or not self._free:
+            return "a credit to send its end" if self._closed else "a credit"
+        if self._started is None:
+            return "being opened and started"
+        return "its source" if self.chain.source is not None else f"input, of which {self._open_inputs} are open"
+
     def _do_what_is_due(self) -> bool:
         """Let operators emit what has waited long enough. Returns whether there was any."""
         now = self._now()

@@ -1,0 +1,14 @@
+"""For tests: a pipeline run under a schedule that a seed decides, on one thread, in virtual time.
+
+::
+
+    simulate(env, seed=17) ← _backend (who is next) ← _channel (what is on its way) ← _choices (the seed)
+
+Nothing else in SAGE imports this package.
+"""
+
+from __future__ import annotations
+
+from sage.core.testing._simulate import Simulation, simulate
+
+__all__ = ["Simulation", "simulate"]

@@ -1,0 +1,946 @@
+"""Random pipelines, what a plain evaluation of them gives, and whether a run has given that.
+
+The evaluation knows nothing of graphs, plans or engines: it computes each stream as a list. What it expects of order
+is what SAGE promises: exact along one path of single subtasks, per key across a hash exchange, none at fan-in; where
+order is not promised, functions are chosen whose results do not depend on it.
+
+A kind of node is an entry of `KINDS`: how to draw one, what it makes of lists, how it is declared. The functions of a
+run note in a `Ledger` what they live through, so that a call before `open` or after `close` is found as well.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, TypeVar
+
+from sage.core.api import (
+    STOP,
+    AggregateFunction,
+    BaseFunction,
+    BatchFunction,
+    DeadLetter,
+    ErrorPolicy,
+    LocalEnvironment,
+    SourceFunction,
+    dead_letter,
+    retry,
+    skip,
+)
+from sage.core.api.datastream import DataStream
+from sage.core.backends.api import Attempt, Backend
+from sage.core.engine.coordinator import Coordinator
+from sage.core.errors import SimulationError
+from sage.core.graph.model import LogicalGraph
+from sage.core.models import JobMetrics
+
+__all__ = ["Draw", "Program", "Run", "check", "draw_program", "run"]
+
+LIMIT = 60.0
+MANY = 1100
+"""More than a full batch."""
+
+MOST = 3 * MANY
+"""Records that a stream may hold."""
+
+Order = Literal["exact", "per key", "none"]
+_T = TypeVar("_T")
+
+
+class Draw(Protocol):
+    """Where the randomness of a program comes from."""
+
+    def integer(self, low: int, high: int) -> int:
+        """A whole number, both ends included."""
+
+    def choose(self, options: Sequence[_T]) -> _T:
+        """One of them."""
+
+    def value(self) -> Any:
+        """A record."""
+
+
+# ---- functions -------------------------------------------------------------------------------------------------------
+
+
+def number(value: Any) -> int:
+    """A whole number for any record."""
+    if value is None:
+        return 7
+    if isinstance(value, tuple):
+        return sum(number(item) * (place + 1) for place, item in enumerate(value)) % 1009
+    return len(value) if isinstance(value, str) else int(value)
+
+
+def generate(value: Any) -> Iterator[Any]:
+    yield value
+    if number(value) % 2:
+        yield None
+
+
+def mix(left: tuple[Any, Any], right: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Depends on the order of its values."""
+    return (left[0], (number(left[1]) * 31 + number(right[1])) % 1009)
+
+
+def count(left: tuple[Any, Any], right: tuple[Any, Any]) -> tuple[Any, Any]:
+    """The first value of a key counts as it is, so it is only used where all values are 1."""
+    return (left[0], left[1] + right[1])
+
+
+FUNCTIONS: dict[str, dict[str, Callable[[Any], Any]]] = {
+    "map": {
+        "same": lambda value: value,
+        "next": lambda value: number(value) + 1,
+        "gone": lambda value: None if number(value) % 3 == 0 else value,
+        "text": lambda value: "x" * (number(value) % 4),
+        "pair": lambda value: (value, number(value) % 5),
+    },
+    "filter": {
+        "truthy": lambda value: value,
+        "nothing": lambda value: value is None,
+        "odd": lambda value: number(value) % 2,
+        "none": lambda value: False,
+    },
+    "flatmap": {
+        "twice": lambda value: (value, value),
+        "generator": generate,
+        "sometimes": lambda value: None if number(value) % 2 else [value],
+        "nothing": lambda value: {},
+        "many": lambda value: [value] * MANY,
+    },
+    "keyed": {
+        "rest": lambda value: number(value) % 3,
+        "alike": lambda value: [1, True, 1.0, -0.0, 0, False][number(value) % 6],
+        "text": lambda value: f"key{number(value) % 20}",
+        "parts": lambda value: (number(value) % 2, ("a", None)),
+        "same": lambda value: None,
+    },
+    "reduce": {"mix": lambda pair: mix(*pair), "count": lambda pair: count(*pair)},
+}
+REDUCES: dict[str, Callable[[Any, Any], Any]] = {"mix": mix, "count": count}
+
+
+def refuses(value: Any) -> bool:
+    """Whether functions that fail fail at this record."""
+    return number(value) % 4 == 3
+
+
+def failures_before(value: Any) -> int:
+    """How often functions that succeed in the end fail at this record."""
+    return number(value) % 3
+
+
+class Broken(Exception):
+    """What failing functions raise."""
+
+
+class Ledger:
+    """What the functions of one run have lived through.
+
+    Attributes:
+        meanwhile: called now and then in the middle of user code.
+        problems: what should not have happened.
+        alive: by operator, how many functions are open.
+        owners: by operator and key, the subtask that had it first.
+        may_end: whether sources that wait for what they gave to arrive may end.
+    """
+
+    _all: dict[int, Ledger] = {}  # noqa: RUF012  (functions are copied for each subtask, and find theirs by number)
+    _numbers = itertools.count()
+
+    def __init__(self) -> None:
+        self.number = next(self._numbers)
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.problems: list[str] = []
+        self.alive: Counter[str] = Counter()
+        self.owners: dict[tuple[str, Any], int] = {}
+        self.may_end: Callable[[], bool] = lambda: True
+        self._all[self.number] = self
+
+    @classmethod
+    def of(cls, number: int) -> Ledger:
+        return cls._all[number]
+
+    def close(self) -> None:
+        self._all.pop(self.number, None)
+
+
+class Watched(BaseFunction):
+    """Any function of a record; notes what it lives through."""
+
+    def __init__(self, ledger: int, uid: str, kind: str, choice: str) -> None:
+        self.ledger = ledger
+        self.uid = uid
+        self.kind = kind
+        self.choice = choice
+        self.life = "made"
+
+    def open(self, context: Any) -> None:
+        self._expect("made", "open", "opened")
+        Ledger.of(self.ledger).alive[self.uid] += 1
+
+    def close(self) -> None:
+        if self.life == "opened":
+            Ledger.of(self.ledger).alive[self.uid] -= 1
+        self._expect("opened", "close", "closed")
+
+    def execute(self, value: Any) -> Any:
+        self._expect("opened", "execute", "opened")
+        Ledger.of(self.ledger).meanwhile()
+        return FUNCTIONS[self.kind][self.choice](value)
+
+    def _expect(self, before: str, what: str, after: str) -> None:
+        if self.life != before:
+            Ledger.of(self.ledger).problems.append(f"{what} of {self.uid} when it was {self.life}")
+        self.life = after
+
+
+class Reducing(Watched):
+    """A function of two records."""
+
+    def execute(self, left: Any, right: Any = None) -> Any:
+        return super().execute((left, right))
+
+
+class Refusing(Watched):
+    """Fails at some records, whatever is done."""
+
+    def execute(self, value: Any) -> Any:
+        if refuses(value):
+            self.context.side_output("aside", value)  # is withheld with everything else
+            raise Broken(value)
+        return super().execute(value)
+
+
+class Unsteady(Watched):
+    """Fails a few times at some records, then succeeds."""
+
+    failed = 0
+
+    def execute(self, value: Any) -> Any:
+        self.context.side_output("aside", value)
+        result = super().execute(value)
+        if self.failed < failures_before(value):
+            self.failed += 1
+            raise Broken(value)
+        self.failed = 0
+        return result
+
+
+class Splitting(Watched):
+    """Puts odd records out on the side as well."""
+
+    def execute(self, value: Any) -> Any:
+        if number(value) % 2:
+            self.context.side_output("aside", value)
+        return super().execute(value)
+
+
+class Batching(Watched):
+    """A function of batches, none of which is empty or too large."""
+
+    def __init__(self, ledger: int, uid: str, kind: str, choice: str, most: int) -> None:
+        super().__init__(ledger, uid, kind, choice)
+        self.most = most
+
+    def execute(self, batch: list[Any]) -> list[Any]:
+        if not 1 <= len(batch) <= self.most:
+            Ledger.of(self.ledger).problems.append(f"a batch of {len(batch)} where {self.most} are the most")
+        return [super(Batching, self).execute(value) for value in batch]
+
+
+class Stamping(Watched):
+    """Numbers its records."""
+
+    stamped = 0
+
+    def execute(self, value: Any) -> tuple[int, int, Any]:
+        self.stamped += 1
+        return (self.context.subtask, self.stamped, super().execute(value))
+
+
+class Checking(Watched):
+    """Takes the numbers off: those of one sender must rise, by one if there is nobody else to get records."""
+
+    def __init__(self, ledger: int, uid: str, kind: str, choice: str, key: str | None) -> None:
+        super().__init__(ledger, uid, kind, choice)
+        self.key = key
+        self.last: dict[int, int] = {}
+
+    def execute(self, stamped: tuple[int, int, Any]) -> Any:
+        sender, stamp, value = stamped
+        ledger, last = Ledger.of(self.ledger), self.last.get(sender, 0)
+        if stamp <= last or (self.context.parallelism == 1 and stamp != last + 1):
+            ledger.problems.append(f"{self.uid} got number {stamp} of sender {sender} after number {last}")
+        self.last[sender] = stamp
+        if self.key is not None:
+            key, mine = FUNCTIONS["keyed"][self.key](value), self.context.subtask
+            if self.context.key != key:
+                ledger.problems.append(f"{self.uid} got {value!r} with the key {self.context.key!r}, not {key!r}")
+            if ledger.owners.setdefault((self.uid, key), mine) != mine:
+                ledger.problems.append(f"key {key!r} came to two subtasks of {self.uid}")
+        return super().execute(value)
+
+
+class Folding(AggregateFunction[Any, Any, Any]):
+    """What `REDUCES` do, as an aggregate."""
+
+    def __init__(self, reducing: str) -> None:
+        self.reducing = reducing
+
+    def create(self) -> Any:
+        return None
+
+    def add(self, accumulator: Any, value: Any) -> Any:
+        return value if accumulator is None else REDUCES[self.reducing](accumulator, value)
+
+
+class Exploding(Watched):
+    """Fails at its record number ``at``."""
+
+    def __init__(self, ledger: int, uid: str, at: int) -> None:
+        super().__init__(ledger, uid, "map", "same")
+        self.left = at
+
+    def execute(self, value: Any) -> Any:
+        self.left -= 1
+        if not self.left:
+            raise Broken("the bomb")
+        return super().execute(value)
+
+
+class Batched(BatchFunction[Any]):
+    """Gives its records, then None."""
+
+    def __init__(self, records: Sequence[Any]) -> None:
+        self.records = list(records)
+
+    def execute(self) -> Any:
+        return self.records.pop(0) if self.records else None
+
+
+class Halting(SourceFunction[Any]):
+    """Gives its records; where there is None it has nothing yet. Then it may wait for all that was given to arrive."""
+
+    def __init__(self, ledger: int, records: Sequence[Any]) -> None:
+        self.ledger = ledger
+        self.records = list(records)
+
+    def execute(self) -> Any:
+        if self.records:
+            return self.records.pop(0)
+        return STOP if Ledger.of(self.ledger).may_end() else None
+
+
+def keyed_pair(value: Any, choice: str, reducing: str) -> tuple[Any, Any]:
+    return (FUNCTIONS["keyed"][choice](value), value if reducing == "mix" else 1)
+
+
+def first(pair: tuple[Any, Any]) -> Any:
+    return pair[0]
+
+
+def record_of(letter: DeadLetter) -> Any:
+    return letter.record
+
+
+# ---- programs --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Node:
+    """One declaration: what, of which earlier nodes, on how many subtasks, and what else its kind wants to know."""
+
+    kind: str
+    inputs: tuple[int, ...] = ()
+    parallelism: int = 1
+    choice: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A pipeline and its input; ``patient`` if its sources end when all records have arrived, and no sooner."""
+
+    nodes: tuple[Node, ...]
+    data: tuple[tuple[Any, ...], ...]
+    patient: bool = False
+
+    def __str__(self) -> str:
+        lines = [f"{place}: {node}" for place, node in enumerate(self.nodes)]
+        lines += [f"data {place}: {part!r}" for place, part in enumerate(self.data)]
+        return "\n".join([*lines, *(["sources wait for all records to arrive"] if self.patient else [])])
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether some records leave at the end of the input only."""
+        return any(node.options.get("final") or node.options.get("max_wait", 0) is None for node in self.nodes)
+
+    def evaluate(self) -> list[Stream]:
+        """The stream of each node, by plain Python."""
+        streams: list[Stream] = []
+        for node in self.nodes:
+            streams.append(KINDS[node.kind].evaluate(node, [streams[place] for place in node.inputs], self))
+        return streams
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What is known of a stream.
+
+    Attributes:
+        records: all of them.
+        order: how far it is promised.
+        parallelism: on how many subtasks it runs.
+        aside: what its operator puts out on the side.
+        letters: whether those are dead letters.
+        taken: how many records its operator takes; None if it is not counted.
+        given_up, retried: of its operator.
+    """
+
+    records: list[Any]
+    order: Order
+    parallelism: int
+    aside: list[Any] | None = None
+    letters: bool = False
+    taken: int | None = None
+    given_up: int = 0
+    retried: int = 0
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a node is declared.
+
+    Attributes:
+        env, program, ledger: of the run.
+        uid: of the node's operator.
+        inputs: the streams that it takes.
+        found: where a sink puts its records.
+    """
+
+    env: LocalEnvironment
+    program: Program
+    ledger: int
+    uid: str
+    inputs: list[DataStream[Any]]
+    found: list[Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of node.
+
+    Attributes:
+        draw: one that takes these streams; its `inputs` are filled in later.
+        evaluate: its stream.
+        declare: the same with SAGE.
+        inputs: how many streams it takes, from and to.
+        aside: whether it takes what a node puts out on the side.
+    """
+
+    draw: Callable[[Draw, list[Stream]], Node]
+    evaluate: Callable[[Node, list[Stream], Program], Stream]
+    declare: Callable[[Node, Site], DataStream[Any]]
+    inputs: tuple[int, int] = (1, 1)
+    aside: bool = False
+
+
+def _order(stream: Stream, parallelism: int) -> Order:
+    return "exact" if stream.order == "exact" and parallelism == stream.parallelism == 1 else "none"
+
+
+def _of_choices(kind: str) -> Callable[[Draw, list[Stream]], Node]:
+    choices = [name for name in sorted(FUNCTIONS[kind]) if name != "many"]
+    most = [*choices, *([name for name in FUNCTIONS[kind] if name == "many"])]
+
+    def draw(draw: Draw, of: list[Stream]) -> Node:
+        few = len(of[0].records) * MANY > MOST
+        return Node(kind, (), draw.integer(1, 4), draw.choose(choices if few else most))
+
+    return draw
+
+
+def _results(kind: str, choice: str, records: list[Any]) -> list[Any]:
+    function = FUNCTIONS[kind][choice]
+    if kind == "filter":
+        return [record for record in records if function(record)]
+    if kind == "flatmap":
+        return [item for record in records for item in function(record) or ()]
+    return [function(record) for record in records]
+
+
+def _apply(node: Node, of: list[Stream], _: Program) -> Stream:
+    stream = of[0]
+    records = _results(node.kind, node.choice, stream.records)
+    return Stream(records, _order(stream, node.parallelism), node.parallelism, taken=len(stream.records))
+
+
+def _declare_watched(node: Node, site: Site) -> DataStream[Any]:
+    function = Watched(site.ledger, site.uid, node.kind, node.choice)
+    method = getattr(site.inputs[0], node.kind)
+    declared: DataStream[Any] = method(function, parallelism=node.parallelism, uid=site.uid)
+    return declared
+
+
+# sources
+
+
+def _read(node: Node, _: list[Stream], program: Program) -> Stream:
+    records = list(program.data[node.options["data"]])
+    if node.choice == "batch" and None in records:
+        records = records[: records.index(None)]
+    if node.choice == "source":
+        records = [record for record in records if record is not None]
+    return Stream(records, "exact", 1)
+
+
+def _declare_source(node: Node, site: Site) -> DataStream[Any]:
+    records = site.program.data[node.options["data"]]
+    if node.choice == "batch":
+        return site.env.from_batch(Batched(records), uid=site.uid)
+    if node.choice == "source":
+        return site.env.from_source(Halting(site.ledger, records), uid=site.uid)
+    return site.env.from_collection(records, uid=site.uid)
+
+
+# several streams, and exchanges
+
+
+def _draw_union(draw: Draw, of: list[Stream]) -> Node:
+    return Node("union")
+
+
+def _unite(_: Node, of: list[Stream], __: Program) -> Stream:
+    if len(of) == 1:
+        return replace(of[0], aside=None, taken=None, given_up=0, retried=0)
+    most = max(stream.parallelism for stream in of)
+    return Stream([record for stream in of for record in stream.records], "none", most)
+
+
+def _draw_comap(draw: Draw, of: list[Stream]) -> Node:
+    choices = {"each": [draw.choose(sorted(FUNCTIONS["map"])) for _ in of]}
+    return Node("comap", (), draw.integer(1, 3), options=choices)
+
+
+def _comap(node: Node, of: list[Stream], _: Program) -> Stream:
+    each = zip(node.options["each"], of, strict=True)
+    records = [record for choice, stream in each for record in _results("map", choice, stream.records)]
+    return Stream(records, "none", node.parallelism, taken=len(records))
+
+
+def _declare_comap(node: Node, site: Site) -> DataStream[Any]:
+    connected: Any = site.inputs[0].connect(*site.inputs[1:])
+    functions = [FUNCTIONS["map"][choice] for choice in node.options["each"]]
+    declared: DataStream[Any] = connected.comap(*functions, parallelism=node.parallelism, uid=site.uid)
+    return declared
+
+
+def _draw_exchange(kind: str) -> Callable[[Draw, list[Stream]], Node]:
+    def draw(draw: Draw, of: list[Stream]) -> Node:
+        return Node(kind, (), draw.integer(1, 3), draw.choose(sorted(FUNCTIONS["map"])))
+
+    return draw
+
+
+def _exchange(node: Node, of: list[Stream], _: Program) -> Stream:
+    copies = node.parallelism if node.kind == "broadcast" else 1
+    records = _results("map", node.choice, of[0].records * copies)
+    return Stream(records, _order(of[0], node.parallelism), node.parallelism, taken=len(records))
+
+
+def _declare_exchange(node: Node, site: Site) -> DataStream[Any]:
+    stream = site.inputs[0].broadcast() if node.kind == "broadcast" else site.inputs[0].rebalance()
+    function = Watched(site.ledger, site.uid, "map", node.choice)
+    return stream.map(function, parallelism=node.parallelism, uid=site.uid)
+
+
+def _draw_path(draw: Draw, of: list[Stream]) -> Node:
+    options = {
+        "senders": draw.integer(1, 3),
+        "by": draw.choose(["forward", "rebalance", "key"]),
+        "key": draw.choose(sorted(FUNCTIONS["keyed"])),
+    }
+    return Node("path", (), draw.integer(1, 3), options=options)
+
+
+def _follow(node: Node, of: list[Stream], _: Program) -> Stream:
+    order: Order = "exact" if _order(of[0], node.options["senders"]) == "exact" and node.parallelism == 1 else "none"
+    return Stream(list(of[0].records), order, node.parallelism, taken=len(of[0].records))
+
+
+def _declare_path(node: Node, site: Site) -> DataStream[Any]:
+    options, stamp = node.options, Stamping(site.ledger, f"{site.uid}-stamp", "map", "same")
+    stream: DataStream[Any] = site.inputs[0].map(stamp, parallelism=options["senders"])
+    key: str | None = None
+    if options["by"] == "rebalance":
+        stream = stream.rebalance()
+    elif options["by"] == "key":
+        key = options["key"]
+        of_key = FUNCTIONS["keyed"][options["key"]]
+        stream = stream.keyby(lambda stamped: of_key(stamped[2]), parallelism=options["senders"])
+    function = Checking(site.ledger, site.uid, "map", "same", key)
+    return stream.map(function, parallelism=node.parallelism, uid=site.uid)
+
+
+# keys
+
+
+def _draw_keyed(draw: Draw, of: list[Stream]) -> Node:
+    before, reducing = draw.integer(1, 3), "count"
+    if of[0].order == "exact" and of[0].parallelism == before == 1:
+        reducing = draw.choose(sorted(REDUCES))
+    options = {
+        "before": before,
+        "reducing": reducing,
+        "final": bool(draw.integer(0, 1)),
+        "as": draw.choose(["reduce", "aggregate"]),
+    }
+    return Node("keyed", (), draw.integer(1, 4), draw.choose(sorted(FUNCTIONS["keyed"])), options)
+
+
+def _reduce(node: Node, of: list[Stream], _: Program) -> Stream:
+    stream, options = of[0], node.options
+    order: Order = "none"
+    if stream.order == "exact" and options["before"] == stream.parallelism == 1:
+        order = "exact" if node.parallelism == 1 else "per key"
+    states: dict[Any, Any] = {}
+    running = []
+    for record in stream.records:
+        key, value = pair = keyed_pair(record, node.choice, options["reducing"])
+        states[key] = REDUCES[options["reducing"]](states[key], (key, value)) if key in states else pair
+        running.append(states[key])
+    records = list(states.values()) if options["final"] else running
+    return Stream(records, order, node.parallelism, taken=len(stream.records))
+
+
+def _declare_keyed(node: Node, site: Site) -> DataStream[Any]:
+    choice, options = node.choice, node.options
+    reducing, final = options["reducing"], options["final"]
+    pairs = site.inputs[0].map(lambda value: keyed_pair(value, choice, reducing), parallelism=options["before"])
+    keyed: Any = pairs.keyby(first, parallelism=options["before"])
+    more = {"final": final, "parallelism": node.parallelism, "uid": site.uid}
+    if options["as"] == "aggregate":
+        declared: DataStream[Any] = keyed.aggregate(Folding(reducing), **more)
+    else:
+        declared = keyed.reduce(Reducing(site.ledger, site.uid, "reduce", reducing), **more)
+    return declared
+
+
+# batches
+
+
+def _draw_batches(draw: Draw, of: list[Stream]) -> Node:
+    options = {"max_size": draw.choose([1, 2, 3, 10]), "max_wait": draw.choose([None, 0.0, 0.001, 0.02])}
+    return Node("batches", (), draw.integer(1, 3), draw.choose(sorted(FUNCTIONS["map"])), options)
+
+
+def _evaluate_batches(node: Node, of: list[Stream], _: Program) -> Stream:
+    records = _results("map", node.choice, of[0].records)
+    return Stream(records, _order(of[0], node.parallelism), node.parallelism, taken=len(records))
+
+
+def _declare_batches(node: Node, site: Site) -> DataStream[Any]:
+    function = Batching(site.ledger, site.uid, "map", node.choice, node.options["max_size"])
+    return site.inputs[0].map_batches(function, parallelism=node.parallelism, uid=site.uid, **node.options)
+
+
+# what fails, and what leaves by the side
+
+
+def _draw_failing(draw: Draw, of: list[Stream]) -> Node:
+    kind, policy = draw.choose(["map", "filter", "flatmap"]), draw.choose(["skip", "dead_letter", "retry", "then skip"])
+    choices = [name for name in sorted(FUNCTIONS[kind]) if name != "many"]
+    return Node("failing", (), draw.integer(1, 3), draw.choose(choices), {"of": kind, "policy": policy})
+
+
+def _evaluate_failing(node: Node, of: list[Stream], _: Program) -> Stream:
+    taken, policy, stream = of[0].records, node.options["policy"], of[0]
+    kept = taken if policy == "retry" else [record for record in taken if not refuses(record)]
+    given_up = len(taken) - len(kept)
+    return Stream(
+        _results(node.options["of"], node.choice, kept),
+        _order(stream, node.parallelism),
+        node.parallelism,
+        aside={"dead_letter": [record for record in taken if refuses(record)], "retry": list(taken)}.get(policy),
+        letters=policy == "dead_letter",
+        taken=len(taken),
+        given_up=given_up,
+        retried=sum(map(failures_before, taken)) if policy == "retry" else given_up if policy == "then skip" else 0,
+    )
+
+
+POLICIES: dict[str, ErrorPolicy] = {
+    "skip": skip(),
+    "dead_letter": dead_letter(),
+    "retry": retry(2, backoff=0.0001),
+    "then skip": retry(1, backoff=0.0001, then=skip()),
+}
+
+
+def _declare_failing(node: Node, site: Site) -> DataStream[Any]:
+    kind, policy = node.options["of"], node.options["policy"]
+    function = (Unsteady if policy == "retry" else Refusing)(site.ledger, site.uid, kind, node.choice)
+    method = getattr(site.inputs[0], kind)
+    declared: DataStream[Any] = method(function, parallelism=node.parallelism, uid=site.uid, on_error=POLICIES[policy])
+    return declared
+
+
+def _split(node: Node, of: list[Stream], _: Program) -> Stream:
+    aside = [record for record in of[0].records if number(record) % 2]
+    records = _results("map", node.choice, of[0].records)
+    return Stream(records, _order(of[0], node.parallelism), node.parallelism, aside, taken=len(records))
+
+
+def _declare_split(node: Node, site: Site) -> DataStream[Any]:
+    function = Splitting(site.ledger, site.uid, "map", node.choice)
+    return site.inputs[0].map(function, parallelism=node.parallelism, uid=site.uid)
+
+
+def _draw_aside(draw: Draw, of: list[Stream]) -> Node:
+    return Node("aside", (), draw.integer(1, 2), options={"letters": of[0].letters})
+
+
+def _take_aside(node: Node, of: list[Stream], _: Program) -> Stream:
+    assert of[0].aside is not None
+    return Stream(of[0].aside, _order(of[0], node.parallelism), node.parallelism, taken=len(of[0].aside))
+
+
+def _declare_aside(node: Node, site: Site) -> DataStream[Any]:
+    stream = site.inputs[0]
+    if node.options["letters"]:
+        return stream.dead_letters.map(record_of, parallelism=node.parallelism, uid=site.uid)
+    function = Watched(site.ledger, site.uid, "map", "same")
+    return stream.side_output("aside").map(function, parallelism=node.parallelism, uid=site.uid)
+
+
+# ends
+
+
+def _draw_sink(draw: Draw, of: list[Stream]) -> Node:
+    return Node("sink", (), draw.integer(1, 2))
+
+
+def _sink(node: Node, of: list[Stream], _: Program) -> Stream:
+    return replace(of[0], aside=None, taken=len(of[0].records), given_up=0, retried=0)
+
+
+def _declare_sink(node: Node, site: Site) -> DataStream[Any]:
+    return site.inputs[0].sink(site.found.append, parallelism=node.parallelism, uid=site.uid)
+
+
+def _no_draw(draw: Draw, of: list[Stream]) -> Node:
+    raise TypeError("drawn with the data")
+
+
+KINDS: dict[str, Kind] = {
+    "source": Kind(_no_draw, _read, _declare_source, inputs=(0, 0)),
+    "map": Kind(_of_choices("map"), _apply, _declare_watched),
+    "filter": Kind(_of_choices("filter"), _apply, _declare_watched),
+    "flatmap": Kind(_of_choices("flatmap"), _apply, _declare_watched),
+    "filter_map": Kind(
+        _draw_exchange("filter_map"),
+        lambda node, of, _: replace(
+            made := _apply(replace(node, kind="map"), of, _),
+            records=[item for item in made.records if item is not None],
+        ),
+        lambda node, site: site.inputs[0].filter_map(
+            Watched(site.ledger, site.uid, "map", node.choice), parallelism=node.parallelism, uid=site.uid
+        ),
+    ),
+    "keyed": Kind(_draw_keyed, _reduce, _declare_keyed),
+    "batches": Kind(_draw_batches, _evaluate_batches, _declare_batches),
+    "union": Kind(_draw_union, _unite, lambda node, site: site.inputs[0].union(*site.inputs[1:]), inputs=(1, 3)),
+    "comap": Kind(_draw_comap, _comap, _declare_comap, inputs=(2, 3)),
+    "broadcast": Kind(_draw_exchange("broadcast"), _exchange, _declare_exchange),
+    "rebalance": Kind(_draw_exchange("rebalance"), _exchange, _declare_exchange),
+    "path": Kind(_draw_path, _follow, _declare_path),
+    "failing": Kind(_draw_failing, _evaluate_failing, _declare_failing),
+    "split": Kind(_draw_exchange("split"), _split, _declare_split),
+    "aside": Kind(_draw_aside, _take_aside, _declare_aside, aside=True),
+    "bomb": Kind(
+        _no_draw,
+        lambda node, of, _: Stream(of[0].records, _order(of[0], 1), 1, taken=len(of[0].records)),
+        lambda node, site: site.inputs[0].map(Exploding(site.ledger, site.uid, node.options["at"]), uid=site.uid),
+    ),
+    "sink": Kind(_draw_sink, _sink, _declare_sink),
+    # New operators go here: how to draw a node, what it makes of lists, how it is declared.
+}
+DRAWN = sorted(set(KINDS) - {"source", "bomb", "sink"})
+DRAWN += ["keyed", "map", "path", "aside"]  # more often than the others
+
+
+def draw_program(draw: Draw, *, most: int = MOST, nodes: int = 9, bomb: bool = False) -> Program:
+    """A random pipeline with its input. Every stream ends somewhere; streams stay small.
+
+    Args:
+        draw: the randomness.
+        most: records that a stream may hold.
+        nodes: how many there may be, beside sources and sinks.
+        bomb: whether a function may fail the job.
+    """
+    data = tuple(tuple(draw.value() for _ in range(draw.integer(0, 12))) for _ in range(draw.integer(1, 3)))
+    sources = [
+        Node("source", (), 1, draw.choose(["collection", "collection", "batch", "source"]), {"data": place})
+        for place in range(len(data))
+    ]
+    program = Program(tuple(sources), data)
+    streams = [_read(node, [], program) for node in sources]
+    found = list(sources)
+    for _ in range(draw.integer(0, nodes)):
+        name = draw.choose(DRAWN)
+        kind = KINDS[name]
+        places = [place for place, stream in enumerate(streams) if stream.aside is not None or not kind.aside]
+        if not places:
+            continue
+        inputs = tuple(draw.choose(places) for _ in range(draw.integer(*kind.inputs)))
+        of = [streams[place] for place in inputs]
+        node = replace(kind.draw(draw, of), inputs=inputs)
+        stream = kind.evaluate(node, of, program)
+        if len(stream.records) <= most:
+            found.append(node)
+            streams.append(stream)
+    if bomb:
+        place = draw.integer(0, len(found) - 1)
+        if streams[place].records:
+            at = draw.integer(1, len(streams[place].records))
+            found.append(Node("bomb", (place,), 1, options={"at": at}))
+            streams.append(KINDS["bomb"].evaluate(found[-1], [streams[place]], program))
+    taken = {node.inputs[0] for node in found if node.kind == "aside"}
+    for place, stream in enumerate(streams):
+        if stream.letters and place not in taken:  # dead letters have to go somewhere
+            found.append(replace(_draw_aside(draw, [stream]), inputs=(place,)))
+    read = {place for node in found for place in node.inputs}
+    ends = [place for place in range(len(found)) if place not in read or draw.integer(0, 3) == 0]
+    sinks = [replace(_draw_sink(draw, []), inputs=(place,)) for place in ends]
+    program = Program((*found, *sinks), data)
+    if bomb or program.holds_back or not draw.integer(0, 2):
+        return program
+    # All of them, since what a source gives would otherwise end with it.
+    patient = [replace(node, choice="source") if node.kind == "source" else node for node in program.nodes]
+    return Program(tuple(patient), data, patient=True)
+
+
+# ---- runs ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """A program on its way through SAGE.
+
+    Attributes:
+        graph: the program as a graph.
+        found: by node, the lists that the sinks fill.
+        ledger: what its functions live through.
+    """
+
+    program: Program
+    graph: LogicalGraph
+    found: dict[int, list[Any]]
+    ledger: Ledger
+
+    @classmethod
+    def of(cls, program: Program) -> Run:
+        env, ledger = LocalEnvironment("random"), Ledger()
+        streams: list[DataStream[Any]] = []
+        found: dict[int, list[Any]] = {}
+        for place, node in enumerate(program.nodes):
+            into: list[Any] = []
+            if node.kind == "sink":
+                found[place] = into
+            inputs = [streams[number] for number in node.inputs]
+            site = Site(env, program, ledger.number, f"n{place}", inputs, into)
+            streams.append(KINDS[node.kind].declare(node, site))
+        if program.patient:
+            expected = sum(
+                len(stream.records)
+                for node, stream in zip(program.nodes, program.evaluate(), strict=True)
+                if node.kind == "sink"
+            )
+            ledger.may_end = lambda: sum(map(len, found.values())) >= expected
+        return cls(program, env._builder.build(), found, ledger)
+
+
+def run(program: Program, backend: Backend, prepare: Callable[[Coordinator, Ledger], None] | None = None) -> str:
+    """Run a program and check what it gives.
+
+    Args:
+        prepare: called before the job runs.
+
+    Returns:
+        the state that it has ended in.
+
+    Raises:
+        AssertionError: it gives something else.
+    """
+    made = Run.of(program)
+    try:
+        job = Coordinator(made.graph, backend, Attempt("random", "random"))
+        job.start()
+        if prepare is not None:
+            prepare(job, made.ledger)
+        assert job.join(LIMIT), "the job does not end"
+        check(made, job)
+    finally:
+        made.ledger.close()
+    return job.state
+
+
+def check(made: Run, job: Coordinator) -> None:
+    """Whether a job has ended as it should, and given what it should."""
+    program, metrics = made.program, job.metrics()
+    explodes = any(node.kind == "bomb" for node in program.nodes)
+    if isinstance(job.error, SimulationError):
+        raise AssertionError(str(job.error))
+    if job.state == "failed":
+        assert explodes, job.failure and f"{job.failure.message}\n{job.failure.traceback}"
+        assert isinstance(job.error, Broken), job.failure
+    else:
+        assert job.state == "cancelled" or (job.state == "completed" and not explodes), job.state
+    assert made.ledger.problems == []
+    assert +made.ledger.alive == Counter(), "functions that were opened are not closed"
+    assert metrics.running_tasks == 0
+    _check_streams(made, metrics, whole=job.state == "completed")
+
+
+def _check_streams(made: Run, metrics: JobMetrics, *, whole: bool) -> None:
+    program = made.program
+    counts = {item.uid: item for item in metrics.operators}
+    aside = {node.inputs[0] for node in program.nodes if node.kind == "aside"}
+    streams = program.evaluate()
+    for place, (node, stream) in enumerate(zip(program.nodes, streams, strict=True)):
+        if node.kind == "sink":
+            _check_sink(node, streams[node.inputs[0]], made.found[place], whole=whole)
+        if stream.taken is not None and whole:
+            counted, out = counts[f"n{place}"], 0 if node.kind == "sink" else len(stream.records)
+            if place in aside:
+                out += len(stream.aside or ())
+            what = f"the counts of n{place}, {node}"
+            assert (counted.records_in, counted.records_out) == (stream.taken, out), what
+            assert (counted.skipped + counted.dead_lettered, counted.retried) == (stream.given_up, stream.retried), what
+
+
+def _check_sink(node: Node, expected: Stream, got: list[Any], *, whole: bool) -> None:
+    should, does = Counter(map(exactly, expected.records)), Counter(map(exactly, got))
+    assert does == should if whole else does <= should, f"{node}: {does - should} too many, {should - does} too few"
+    if node.parallelism == 1 and expected.order == "exact" and expected.parallelism == 1:
+        assert [*map(exactly, got)] == [*map(exactly, expected.records[: len(got)])], f"the order at {node}"
+    if node.parallelism == 1 and expected.order == "per key":
+        for key in {record[0] for record in expected.records}:
+            mine = [exactly(item) for item in got if item[0] == key]
+            should_be = [exactly(item) for item in expected.records if item[0] == key]
+            assert mine == should_be[: len(mine)], f"the order of key {key!r} at {node}"
+
+
+def exactly(record: Any) -> str:
+    """A record with its type; but of keys that are equal (1, True, 1.0) any may stand for all, so in tuples they do."""
+    return repr(_alike(record) if isinstance(record, tuple) else record)
+
+
+def _alike(part: Any) -> Any:
+    if isinstance(part, tuple):
+        return tuple(map(_alike, part))
+    return float(part) + 0.0 if isinstance(part, int | float) else part
