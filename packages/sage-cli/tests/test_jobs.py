@@ -37,11 +37,37 @@ METRICS = {
             "parallelism": 1,
             "records_in": 0,
             "records_out": 100,
+            "rate_out": 2.25,
+            "busy": 0.07,
+            "backpressured": 0.9,
+            "latency": {"count": 100, "seconds": 0.002, "p50": 2e-05, "p95": 2.3e-05, "p99": 0.00276},
         },
-        {"uid": "sink:Print", "name": "Print", "kind": "sink", "parallelism": 2, "records_in": 100, "records_out": 0},
+        {
+            "uid": "sink:Print",
+            "name": "Print",
+            "kind": "sink",
+            "parallelism": 2,
+            "records_in": 100,
+            "records_out": 0,
+            "rate_in": 1234567.8,
+            "busy": 1.0,
+            "errors": 3,
+            "retried": 2,
+            "skipped": 1,
+        },
     ],
     "blocked": ["execute of CountTo (numbers.py:3) for 12 s"],
-    "edges": [{"source": "CountTo", "target": "Print", "exchange": "hash", "records": 100, "batches": 7}],
+    "edges": [
+        {
+            "source": "CountTo",
+            "target": "Print",
+            "exchange": "hash",
+            "records": 100,
+            "batches": 7,
+            "fill": 0.625,
+            "wait": {"count": 7, "seconds": 14.0, "p50": 1.95, "p95": 2.3, "p99": 187.0},
+        }
+    ],
 }
 HISTORY = [
     {"seq": 1, "time": "2026-01-02T03:04:05.006Z", "state": "submitted", "reason": None, "attempt": 1, "epoch": 0},
@@ -141,14 +167,23 @@ def test_show_verbose_adds_operators_exchanges_and_history(sage: Any, jobmanager
     jobmanager.on("GET", f"jobs/{UUID}/history", {"items": HISTORY})
     result = sage("job", "show", "-v", "3")
     assert result.out.partition("\n\n")[2] == (
-        "operators:\n"
-        "  OPERATOR  KIND   PARALLELISM  RECORDS IN  RECORDS OUT  BUSY  WAITS  UID\n"
-        "  CountTo   batch            1           0          100    0%     0%  batch:CountTo\n"
-        "  Print     sink             2         100            0    0%     0%  sink:Print\n"
+        "operators, with records in and out:\n"
+        "  OPERATOR  KIND   TASKS   IN  OUT  ERRORS  UID\n"
+        "  CountTo   batch      1    0  100       0  batch:CountTo\n"
+        "  Print     sink       2  100    0       3  sink:Print\n"
         "\n"
-        "exchanges:\n"
-        "  FROM     TO     EXCHANGE  RECORDS  BATCHES\n"
-        "  CountTo  Print  hash          100        7\n"
+        "flow, with latency:\n"
+        "  OPERATOR       IN/S  OUT/S  BUSY  WAITS   P50    P99\n"
+        "  batch:CountTo     0    2.2    7%    90%  20us  2.8ms\n"
+        "  sink:Print     1.2M      0  100%     0%     -      -\n"
+        "\n"
+        "exchanges, with waits in the buffer:\n"
+        "  FROM     TO     EXCHANGE  RECORDS  BATCHES  FILL   P50   P99\n"
+        "  CountTo  Print  hash          100        7   62%  1.9s  190s\n"
+        "\n"
+        "records whose function raised:\n"
+        "  OPERATOR    RETRIED  SKIPPED  DEAD LETTERS\n"
+        "  sink:Print        2        1             0\n"
         "\n"
         "calls that have not returned for more than a second:\n"
         "  execute of CountTo (numbers.py:3) for 12 s\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from dataclasses import dataclass
@@ -15,13 +16,13 @@ from hypothesis import strategies as st
 from sage.cli.render import plain, rich_
 from sage.cli.render.documents import json_text, yaml_text
 from sage.cli.render.envelope import envelope
-from sage.cli.render.jobs import duration, moment
+from sage.cli.render.jobs import duration, metrics_tables, moment
 from sage.cli.render.jobs import table as job_table
 from sage.cli.render.logs import LogPrinter
 from sage.cli.render.parts import Block, Column, Fields, Line, Part, Table
 from sage.cli.render.text import LogFilter, clean, clean_block
 from sage.cli.render.views import view
-from sage.core.models import DaemonInfo, JobInfo, Page
+from sage.core.models import DaemonInfo, EdgeMetrics, JobInfo, JobMetrics, Latency, OperatorMetrics, Page
 
 PARTS: list[Part] = [
     Line("a\x1b[2Jline"),
@@ -85,6 +86,60 @@ def test_in_80_columns_only_names_of_jobs_are_folded(width: int) -> None:
     assert in_one_line == (width == 80)
     assert max(map(len, lines)) <= width
     assert (out.getvalue().count("Z"), out.getvalue().count("Q")) == (10, 10)
+
+
+def test_in_80_columns_metrics_fold_only_names() -> None:
+    """A job of some size fits: every number of a row is on the row's first line."""
+    latency = Latency(10**9, 5e4, 1.2e-4, 9e-4, 0.25, ())
+    uid = "map:SplitSentencesIntoWords"
+    operator = OperatorMetrics(
+        uid,
+        "SplitSentencesIntoWords",
+        "map_batches",
+        16,
+        987_654_321,
+        123_456_789,
+        0,
+        7,
+        0,
+        0.97,
+        0.03,
+        7,
+        123_456.7,
+        9.5,
+    )
+    edge = EdgeMetrics(uid, uid.replace("map", "sink"), "broadcast", 987_654_321, 964_506, 0.875, latency)
+    metrics = JobMetrics(operators=(dataclasses.replace(operator, latency=latency),), edges=(edge,))
+    out = io.StringIO()
+    console = rich_.console(out, colors=False)
+    console.width = 80
+    console.print(rich_.renderable(metrics_tables(metrics)))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    for cells in (
+        ["map_batches", "16", "987654321", "123456789", "7"],
+        ["123457", "9.5", "97%", "3%", "120us", "250ms"],
+        ["broadcast", "987654321", "964506", "88%", "120us", "250ms"],
+    ):
+        assert any(all(cell in line for cell in cells) for line in lines), cells
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (9.5e-7, "0.95us"),
+        (9.94e-4, "990us"),
+        (9.96e-4, "1ms"),
+        (0.0123, "12ms"),
+        (999.0, "17min"),
+        (4000.0, "67min"),
+    ],
+)
+def test_latencies_have_two_digits(seconds: float, shown: str) -> None:
+    """More than that a histogram does not know."""
+    table = metrics_tables(JobMetrics(edges=(EdgeMetrics("a", "b", "hash", wait=Latency(1, 1.0, p50=seconds)),)))[2]
+    assert isinstance(table, Table)
+    assert table.rows[0][-2] == shown
 
 
 def test_rich_colours_states() -> None:

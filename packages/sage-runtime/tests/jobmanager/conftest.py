@@ -92,6 +92,7 @@ def submit(name, build):
 
 submit("quick", lambda env: env.from_collection([1, 2, 3]).map(lambda x: 2 * x).sink(Print))
 submit("held", lambda env: env.from_source(Held).sink(Print))
+submit("split", lambda env: env.from_source(Held).map(lambda x: 2 * x, parallelism=2).sink(Print))
 submit("broken", lambda env: env.from_collection([7]).map(broken).sink(Print))
 submit("chatty", lambda env: env.from_collection([0, 1, 2]).map(lines).sink(Print))
 submit("boasts", lambda env: env.from_collection([1]).map(boast).sink(Print))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sage.cli.render.parts import Block, Column, Fields, Part, Table
-from sage.core.models import FailureInfo, JobInfo, JobMetrics, StateChange
+from sage.core import timestamps
+from sage.core.models import FailureInfo, JobInfo, JobMetrics, Latency, StateChange
 
 __all__ = ["details", "duration", "history_table", "metrics_tables", "moment", "table"]
 
@@ -63,18 +64,9 @@ def details(job: JobInfo) -> Sequence[Part]:
 
 
 def metrics_tables(metrics: JobMetrics) -> Sequence[Part]:
-    """Records per operator and per exchange, and the user code that keeps them from moving."""
+    """What operators and exchanges have counted and measured, and the user code that keeps records from moving."""
     operators = Table(
-        [
-            Column("OPERATOR"),
-            Column("KIND"),
-            Column("PARALLELISM", right=True),
-            Column("RECORDS IN", right=True),
-            Column("RECORDS OUT", right=True),
-            Column("BUSY", right=True),
-            Column("WAITS", right=True),
-            Column("UID"),
-        ],
+        [Column("OPERATOR"), Column("KIND", whole=True), *_numbers("TASKS", "IN", "OUT", "ERRORS"), Column("UID")],
         [
             [
                 item.name,
@@ -82,26 +74,50 @@ def metrics_tables(metrics: JobMetrics) -> Sequence[Part]:
                 str(item.parallelism),
                 str(item.records_in),
                 str(item.records_out),
-                f"{item.busy:.0%}",
-                f"{item.backpressured:.0%}",
+                str(item.errors),
                 item.uid,
             ]
             for item in metrics.operators
         ],
-        title="operators",
+        title="operators, with records in and out",
+    )
+    flow = Table(
+        [Column("OPERATOR"), *_numbers("IN/S", "OUT/S", "BUSY", "WAITS", "P50", "P99")],
+        [
+            [
+                item.uid,
+                _rate(item.rate_in),
+                _rate(item.rate_out),
+                f"{item.busy:.0%}",
+                f"{item.backpressured:.0%}",
+                *_percentiles(item.latency),
+            ]
+            for item in metrics.operators
+        ],
+        title="flow, with latency",
     )
     edges = Table(
         [
             Column("FROM"),
             Column("TO"),
-            Column("EXCHANGE"),
-            Column("RECORDS", right=True),
-            Column("BATCHES", right=True),
+            Column("EXCHANGE", whole=True),
+            *_numbers("RECORDS", "BATCHES", "FILL", "P50", "P99"),
         ],
-        [[item.source, item.target, item.exchange, str(item.records), str(item.batches)] for item in metrics.edges],
-        title="exchanges",
+        [
+            [
+                item.source,
+                item.target,
+                item.exchange,
+                str(item.records),
+                str(item.batches),
+                f"{item.fill:.0%}",
+                *_percentiles(item.wait),
+            ]
+            for item in metrics.edges
+        ],
+        title="exchanges, with waits in the buffer",
     )
-    parts: list[Part] = [operators, edges]
+    parts: list[Part] = [operators, flow, edges]
     troubled = [item for item in metrics.operators if item.retried or item.skipped or item.dead_lettered]
     if troubled:
         columns = [Column("OPERATOR"), *(Column(name, right=True) for name in ("RETRIED", "SKIPPED", "DEAD LETTERS"))]
@@ -113,6 +129,33 @@ def metrics_tables(metrics: JobMetrics) -> Sequence[Part]:
     if metrics.blocked:
         parts.append(Block("calls that have not returned for more than a second", "\n".join(metrics.blocked)))
     return parts
+
+
+def _numbers(*titles: str) -> list[Column]:
+    return [Column(title, right=True, whole=True) for title in titles]
+
+
+def _rate(rate: float) -> str:
+    """Records per second, in at most six characters."""
+    if 0 < rate < 10:
+        return f"{rate:.1f}"
+    for divisor, unit in ((1e9, "G"), (1e6, "M")):
+        if rate >= divisor:
+            return f"{rate / divisor:.1f}{unit}"
+    return f"{rate:.0f}"
+
+
+def _percentiles(latency: Latency) -> list[str]:
+    return [_time(latency.p50), _time(latency.p99)] if latency.count else ["-", "-"]
+
+
+def _time(seconds: float) -> str:
+    """Two digits, which is what a histogram knows."""
+    seconds = float(f"{seconds:.2g}")
+    for unit, scale in (("us", 1e-6), ("ms", 1e-3), ("s", 1.0)):
+        if seconds < 1000 * scale:
+            return f"{seconds / scale:.3g}{unit}"
+    return f"{seconds / 60:.0f}min"
 
 
 def history_table(changes: Sequence[StateChange]) -> Sequence[Part]:
@@ -180,7 +223,6 @@ def _utc(time: str | None) -> str:
 
 def _parse(time: str | None) -> datetime | None:
     try:
-        at = datetime.fromisoformat(time or "")
+        return timestamps.parse(time or "")
     except ValueError:
         return None
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

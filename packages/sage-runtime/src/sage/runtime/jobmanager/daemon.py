@@ -11,6 +11,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from socket import socket
 
+from sage.core import timestamps
 from sage.core.client.package import MEDIA_TYPE, PackageLimits
 from sage.core.config import Config
 from sage.core.models import API_VERSION, DaemonInfo
@@ -33,7 +34,6 @@ from sage.runtime.jobmanager.store import Store
 from sage.runtime.jobmanager.submissions import Submissions, finish_deletions, sweep_unacknowledged
 from sage.runtime.jobmanager.supervisor import Supervisor, SupervisorSettings
 from sage.runtime.jobmanager.watch import FolderWatch
-from sage.runtime.shim.events import now
 
 __all__ = ["Daemon"]
 
@@ -58,7 +58,7 @@ class Daemon:
     def __init__(
         self, config: Config, home: Home, token: str, session: SessionLog, tls: ssl.SSLContext | None = None
     ) -> None:
-        self.started_at = now()
+        self.started_at = timestamps.now()
         self._config = config
         self._home = home
         self._tokens = Tokens({_ADMIN: token})

@@ -13,11 +13,11 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from sage.core.models import JOB_STATES, JobMetrics
+from sage.core.models import JOB_STATES, JobMetrics, Latency
 
 __all__ = ["METRICS_MEDIA_TYPE", "JobCounts", "Meters"]
 
@@ -26,11 +26,12 @@ METRICS_MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass(frozen=True)
 class JobCounts:
-    """The counts of one job."""
+    """The counts of one job, and whether it has ended."""
 
     number: int
     name: str
     metrics: JobMetrics
+    ended: bool = False
 
 
 class Meters:
@@ -71,6 +72,9 @@ class Meters:
         return generate_latest(self._registry)
 
 
+_BOUNDS = [4.0**exponent for exponent in range(-9, 6)]
+"""Seconds, from 4 µs to 17 min: bounds that the buckets of a job have as well."""
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -88,6 +92,10 @@ class _JobCollector(Collector):
         for state in JOB_STATES:
             states.add_metric([state], self._by_state.get(state, 0))
         yield states
+        yield from self._figures_of_jobs()
+        yield from self._durations()
+
+    def _figures_of_jobs(self) -> Iterable[Metric]:
         tasks = GaugeMetricFamily("sage_job_running_tasks", "Tasks of a job that run.", labels=["job", "name"])
         records = CounterMetricFamily(
             "sage_job_records",
@@ -96,13 +104,24 @@ class _JobCollector(Collector):
         )
         errors = CounterMetricFamily(
             "sage_job_errors",
-            "Calls of an operator made again, and records it gave up.",
+            "Exceptions of an operator's functions, by what became of them.",
             labels=["job", "name", "operator", "outcome"],
         )
         shares = GaugeMetricFamily(
             "sage_job_time_share",
             "Share of time that the tasks of an operator were busy, or waited for those who come after.",
             labels=["job", "name", "operator", "of"],
+        )
+        rates = GaugeMetricFamily(
+            "sage_job_records_per_second",
+            "Records of an operator, in and out, between the last two reports of the job.",
+            labels=["job", "name", "operator", "direction"],
+        )
+        edges = ["job", "name", "edge", "source", "target"]
+        sent = CounterMetricFamily("sage_job_edge_records", "Records sent from task to task.", labels=edges)
+        batches = CounterMetricFamily("sage_job_edge_batches", "Batches sent from task to task.", labels=edges)
+        fill = GaugeMetricFamily(
+            "sage_job_edge_fill_ratio", "Share of the buffer in use, in the fullest channel of an edge.", labels=edges
         )
         for job in self._jobs:
             tasks.add_metric([str(job.number), job.name], job.metrics.running_tasks)
@@ -113,9 +132,44 @@ class _JobCollector(Collector):
                 errors.add_metric([*labels, "retried"], operator.retried)
                 errors.add_metric([*labels, "skipped"], operator.skipped)
                 errors.add_metric([*labels, "dead_lettered"], operator.dead_lettered)
+                given_up = operator.skipped + operator.dead_lettered
+                errors.add_metric([*labels, "failed"], max(0, operator.errors - operator.retried - given_up))
+                rates.add_metric([*labels, "in"], operator.rate_in)
+                rates.add_metric([*labels, "out"], operator.rate_out)
                 shares.add_metric([*labels, "busy"], operator.busy)
                 shares.add_metric([*labels, "backpressured"], operator.backpressured)
-        yield tasks
-        yield records
-        yield errors
-        yield shares
+            for number, edge in enumerate(job.metrics.edges):
+                labels = [str(job.number), job.name, str(number), edge.source, edge.target]
+                sent.add_metric(labels, edge.records)
+                batches.add_metric(labels, edge.batches)
+                fill.add_metric(labels, edge.fill)
+        yield from (tasks, records, rates, errors, shares, sent, batches, fill)
+
+    def _durations(self) -> Iterable[Metric]:
+        """Histograms, which are many lines each: only of jobs that have not ended."""
+        latency = HistogramMetricFamily(
+            "sage_job_latency_seconds",
+            "From a record's arrival at an operator's task to the end of the slice that processed it.",
+            labels=["job", "name", "operator"],
+        )
+        wait = HistogramMetricFamily(
+            "sage_job_edge_wait_seconds",
+            "How long batches lay in the buffer of an edge.",
+            labels=["job", "name", "edge", "source", "target"],
+        )
+        for job in self._jobs:
+            if job.ended:
+                continue
+            for operator in job.metrics.operators:
+                _add(latency, [str(job.number), job.name, operator.uid], operator.latency)
+            for number, edge in enumerate(job.metrics.edges):
+                _add(wait, [str(job.number), job.name, str(number), edge.source, edge.target], edge.wait)
+        yield from (latency, wait)
+
+
+def _add(family: HistogramMetricFamily, labels: Sequence[str], latency: Latency) -> None:
+    counts = [
+        (str(bound), float(sum(count for upper, count in latency.buckets if upper <= bound))) for bound in _BOUNDS
+    ]
+    every = float(sum(count for _, count in latency.buckets))
+    family.add_metric(labels, [*counts, ("+Inf", every)], latency.seconds)

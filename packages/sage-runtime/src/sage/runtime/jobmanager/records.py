@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sage.core.client.package import read_manifest
 from sage.core.errors import InternalError, SageError
-from sage.core.models import FailureInfo, JobInfo, JobMetrics
+from sage.core.models import FailureInfo, JobInfo, JobMetrics, Latency
 from sage.runtime.jobmanager.home import Home
 from sage.runtime.jobmanager.offload import Offload
 from sage.runtime.jobmanager.store import Row
@@ -24,6 +24,7 @@ __all__ = ["Records", "Totals", "job_json"]
 _CACHED = 256
 _LARGEST_METRICS = 8 * 1024 * 1024
 _LARGEST_COUNT = 1 << 63
+_MOST_BUCKETS = 1000
 _UNSTARTED = frozenset({"submitted", "queued"})
 _log = logging.getLogger(__name__)
 
@@ -58,7 +59,8 @@ class Records:
 
     async def metrics(self, row: Row) -> JobMetrics:
         """The newest counts; all zero while there are none."""
-        return await self._offload.read(_read_metrics, self._home.job(row.uuid) / "metrics.json")
+        metrics = await self._offload.read(_read_metrics, self._home.job(row.uuid) / "metrics.json")
+        return _at_rest(metrics) if row.is_ended else metrics
 
     async def totals(self, row: Row, metrics: JobMetrics) -> Totals:
         """Records in and out of the whole job, from the counts of its operators."""
@@ -151,19 +153,59 @@ def _sum(counts: Iterable[int]) -> int:
 def _read_metrics(path: Path) -> JobMetrics:
     try:
         metrics = JobMetrics.from_json(read_json(str(path), limit=_LARGEST_METRICS))
-        counts = [metrics.tasks, metrics.running_tasks, metrics.services]
-        for item in metrics.operators:
-            counts += [item.parallelism, item.records_in, item.records_out]
-        for edge in metrics.edges:
-            counts += [edge.records, edge.batches]
-        if not all(type(count) is int and 0 <= count < _LARGEST_COUNT for count in counts):
-            raise ValueError("a count is no number")
+        _check(metrics)
     except FileNotFoundError:
         return JobMetrics()
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         _log.warning("%s cannot be read: %s", path, error)
         return JobMetrics()
     return metrics
+
+
+def _at_rest(metrics: JobMetrics) -> JobMetrics:
+    """The last report of a job that has ended: its process may not have lived to write one of its end."""
+    return replace(
+        metrics,
+        running_tasks=0,
+        services=0,
+        operators=tuple(replace(item, rate_in=0.0, rate_out=0.0) for item in metrics.operators),
+        edges=tuple(replace(edge, fill=0.0) for edge in metrics.edges),
+        blocked=(),
+    )
+
+
+def _check(metrics: JobMetrics) -> None:
+    """Whether they are what a job tells of itself; others rely on the types of all fields.
+
+    Raises:
+        ValueError: they are not.
+    """
+    counts: list[object] = [metrics.tasks, metrics.running_tasks, metrics.services]
+    amounts: list[object] = []
+    texts: list[object] = []
+    latencies: list[Latency] = []
+    for item in metrics.operators:
+        counts += [item.parallelism, item.records_in, item.records_out]
+        counts += [item.retried, item.skipped, item.dead_lettered, item.errors]
+        amounts += [item.busy, item.backpressured, item.rate_in, item.rate_out]
+        texts += [item.uid, item.name, item.kind]
+        latencies.append(item.latency)
+    for edge in metrics.edges:
+        counts += [edge.records, edge.batches]
+        amounts.append(edge.fill)
+        texts += [edge.source, edge.target, edge.exchange]
+        latencies.append(edge.wait)
+    for latency in latencies:
+        if len(latency.buckets) > _MOST_BUCKETS:
+            raise ValueError("there are too many buckets")
+        counts += [latency.count, *(count for _, count in latency.buckets)]
+        amounts += [latency.seconds, latency.p50, latency.p95, latency.p99, *(bound for bound, _ in latency.buckets)]
+    if not all(type(count) is int and 0 <= count < _LARGEST_COUNT for count in counts):
+        raise ValueError("a count is no number")
+    if not all(type(amount) in (int, float) and 0 <= amount < _LARGEST_COUNT for amount in amounts):  # type: ignore[operator]
+        raise ValueError("an amount is no number")
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a name is no text")
 
 
 def _ends_of(graph: Mapping[str, Any]) -> _Ends:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from sage.core import timestamps
 from sage.core.errors import NotFoundError, WrongStateError
 from sage.core.models import ENDED_STATES
 from sage.runtime.jobmanager.failpoints import failpoint
@@ -174,4 +175,4 @@ def _ended_before(row: Row, seconds: float) -> bool:
     if row.ended_at is None:
         return False
     # Not by a date in the past: before the year 1 there is none.
-    return (datetime.now(UTC) - datetime.fromisoformat(row.ended_at)).total_seconds() >= seconds
+    return (datetime.now(UTC) - timestamps.parse(row.ended_at)).total_seconds() >= seconds

@@ -48,10 +48,10 @@ def make_open_router(parts: Parts) -> APIRouter:
 
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
-        """Figures in Prometheus' text format: jobs by state, submissions, requests, records per job and operator."""
+        """Figures in Prometheus' text format: jobs by state, submissions, requests, what each job's operators do."""
         rows = [row for row in await parts.store.unfinished() if row.state not in _NOT_STARTED]
         rows += await parts.store.page(Query(states=tuple(sorted(ENDED_STATES)), limit=_SHOWN_ENDED))
-        jobs = [JobCounts(row.number, row.name, await parts.records.metrics(row)) for row in rows]
+        jobs = [JobCounts(row.number, row.name, await parts.records.metrics(row), row.is_ended) for row in rows]
         page = parts.meters.render(await parts.store.count_by_state(), jobs)
         return Response(page, media_type=METRICS_MEDIA_TYPE)
 

@@ -15,6 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
+from sage.core import timestamps
 from sage.core.errors import NotFoundError, WrongStateError
 from sage.core.models import ENDED_STATES, FailureInfo
 from sage.runtime.jobmanager.attended_job import AttendedJob
@@ -39,7 +40,7 @@ from sage.runtime.jobmanager.store import Row, Store
 from sage.runtime.jobmanager.watch import FolderWatch
 from sage.runtime.run_dir import job_socket, run_dir
 from sage.runtime.shim.client import ShimClient, ShimUnreachableError, wait_exit
-from sage.runtime.shim.events import EventsCorruptError, EventsFile, EventsFileBusyError, is_event, now
+from sage.runtime.shim.events import EventsCorruptError, EventsFile, EventsFileBusyError, is_event
 from sage.runtime.shim.files import write_json
 from sage.runtime.shim.processes import boot_id, send_signal
 from sage.runtime.shim.start import ShimStartError, start_shim
@@ -232,7 +233,7 @@ class Supervisor:
             send_signal(shim, signal.SIGKILL)
         if await self._offload.launch(end_processes, str(job.folder)):
             return False
-        await self._chronicle.update(job, {"state": "failed", "mark": None, "ended_at": now()})
+        await self._chronicle.update(job, {"state": "failed", "mark": None, "ended_at": timestamps.now()})
         job.ended.set()
         self._let_go(job)
         return True

@@ -32,7 +32,8 @@ class _Details:
 def show(
     ref: Ref,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Also records per operator, exchanges and history.")
+        bool,
+        typer.Option("--verbose", "-v", help="Also its history, and what its operators and exchanges measure."),
     ] = False,
 ) -> None:
     """Show one job: its state, what it runs, what it has counted, and why it failed if it did."""
