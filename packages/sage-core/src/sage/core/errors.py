@@ -17,6 +17,7 @@
     ├── JobFailedError             user code (or its process) failed while a job ran       (exit 1)
     ├── BudgetSpentError           more records failed than their operator's policy allows (exit 1)
     ├── ServiceTimeoutError        a service did not answer in time                        (exit 1)
+    ├── RecordTimeoutError         the coroutine of a record did not end in time           (exit 1)
     ├── DeadLetterFileError        a file of dead letters cannot be read                   (exit 9)
     ├── ConnectorError             what a connector reads or writes is not as it should be (exit 1)
     │   └── RecordError            one record in it is unusable; what follows may be fine  (exit 1)
@@ -71,6 +72,7 @@ __all__ = [
     "PluginError",
     "Problem",
     "RecordError",
+    "RecordTimeoutError",
     "SageError",
     "ServiceTimeoutError",
     "SimulationError",
@@ -253,6 +255,18 @@ class ServiceTimeoutError(SageError):
 
     code = "service_timeout"
     exit_code = 1
+
+
+class RecordTimeoutError(SageError):
+    """The coroutine of a record did not end in time, and was cancelled. Seen as the cause of a failed job.
+
+    ``operator`` is the name of the ``map_async``, ``seconds`` the time that it allows.
+    """
+
+    code = "record_timeout"
+    exit_code = 1
+    operator: str | None = None
+    seconds: float | None = None
 
 
 class DeadLetterFileError(SageError):

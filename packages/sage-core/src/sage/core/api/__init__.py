@@ -7,6 +7,7 @@ from sage.core.api.datastream import DataStream
 from sage.core.api.environment import Environment
 from sage.core.api.error_policy import DeadLetter, ErrorPolicy, dead_letter, fail, read_dead_letters, retry, skip
 from sage.core.api.function.aggregate_function import AggregateFunction
+from sage.core.api.function.async_map_function import AsyncMapFunction
 from sage.core.api.function.base_function import BaseFunction
 from sage.core.api.function.batch_function import BatchFunction
 from sage.core.api.function.comap_function import CoMapFunction
@@ -27,6 +28,7 @@ from sage.core.engine.keyed_state import ListState, MapState, ReducingState, Val
 __all__ = [
     "STOP",
     "AggregateFunction",
+    "AsyncMapFunction",
     "BaseFunction",
     "BaseService",
     "BatchFunction",

@@ -6,7 +6,7 @@ derived from ``MapFunction`` without brackets is judged by what its ``execute`` 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypedDict, TypeVar
 
 from sage.core.api._typevars import Accumulator, In, Out, Value
@@ -15,6 +15,7 @@ from sage.core.graph.policy import ErrorPolicy
 
 __all__ = [
     "Aggregates",
+    "Awaits",
     "Batch",
     "CoMaps2",
     "CoMaps3",
@@ -52,6 +53,12 @@ class Executes(Protocol[In, Out]):
     """A function of one record."""
 
     def execute(self, value: In, /) -> Out: ...
+
+
+class Awaits(Protocol[In, Out]):
+    """A coroutine function of one record."""
+
+    def execute(self, value: In, /) -> Awaitable[Out]: ...
 
 
 class Batch(Protocol[Out]):

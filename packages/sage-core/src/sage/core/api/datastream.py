@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeGuard, Unpack, overload
 
@@ -20,7 +20,7 @@ from sage.core.graph.policy import DEAD_LETTERS, ErrorPolicy
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-    from sage.core.api._forms import Aggregates, Executes, In0, In1, In2, Keywords, Reduces
+    from sage.core.api._forms import Aggregates, Awaits, Executes, In0, In1, In2, Keywords, Reduces
     from sage.core.api.environment import Environment
     from sage.core.engine.dead_letter import DeadLetter
 
@@ -226,6 +226,54 @@ class DataStream(Writing, Generic[Record]):
         """
         options = {"max_size": max_size, "max_wait": max_wait, "as_array": as_array}
         return self._add("map_batches", function, args, kwargs, name, uid, parallelism, on_error, options)
+
+    @overload
+    def map_async(
+        self,
+        function: type[Awaits[Record, Value]],
+        *args: Any,
+        concurrency: int = 32,
+        ordered: bool = True,
+        timeout: float | None = None,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Value]: ...
+    @overload
+    def map_async(
+        self,
+        function: Awaits[Record, Value] | Callable[[Record], Awaitable[Value]],
+        *,
+        concurrency: int = 32,
+        ordered: bool = True,
+        timeout: float | None = None,
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[Value]: ...
+    def map_async(
+        self,
+        function: Any,
+        *args: Any,
+        concurrency: int = 32,
+        ordered: bool = True,
+        timeout: float | None = None,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Any]:
+        """One record in, one record out, by a coroutine function: ``await function(record)``, for many records at once.
+
+        Args:
+            function: a coroutine function, or an `AsyncMapFunction`.
+            concurrency: how many coroutines may be under way at once, in each subtask.
+            ordered: whether results come in the order of the records, or each as soon as it is there.
+            timeout: seconds that a call may take; then it is cancelled, and fails with `RecordTimeoutError`.
+        """
+        options = {"concurrency": concurrency, "ordered": ordered, "timeout": timeout}
+        return self._add("map_async", function, args, kwargs, name, uid, parallelism, on_error, options)
 
     @overload
     def keyby(

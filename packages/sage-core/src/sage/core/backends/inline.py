@@ -65,7 +65,7 @@ class InlineOptions:
 class InlineBackend:
     """One host, stepped by whoever joins it."""
 
-    capabilities = frozenset({"unbounded"})
+    capabilities = frozenset({"async", "unbounded"})
 
     def __init__(self, options: InlineOptions | None = None) -> None:
         self._options = options or InlineOptions()

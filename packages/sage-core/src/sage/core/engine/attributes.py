@@ -26,7 +26,8 @@ class Attributes:
     """The attributes of one function.
 
     All are state, except those named in its class's ``transient``, those that the engine sets, and those that were
-    bound in ``open()`` and cannot be pickled: connections, locks, files. The next ``open()`` makes them anew.
+    bound in ``open()`` and cannot be pickled: connections, locks, files. The next ``open()`` makes them anew. What
+    belongs to an event loop is never state.
 
     Args:
         function: the function, as its constructor left it.
@@ -152,8 +153,13 @@ class Attributes:
         return {
             name: value
             for name, value in _values(self._function).items()
-            if name not in self._left_out and not isinstance(value, _DOORS)
+            if name not in self._left_out and not isinstance(value, _DOORS) and not _is_of_a_loop(value)
         }
+
+
+def _is_of_a_loop(value: Any) -> bool:
+    """Whether it is a lock, a queue or a task of asyncio: saved while it is held, it would never be free again."""
+    return type(value).__module__.partition(".")[0] == "asyncio"
 
 
 def load_attributes(saved: bytes, function: Any) -> dict[str, Any]:

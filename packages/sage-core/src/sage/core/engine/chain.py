@@ -9,6 +9,7 @@ from sage.core.engine.code import Code
 from sage.core.engine.failures import OperatorError, describe_failure
 from sage.core.engine.operators.base import ENDED, Emit, Flow, RunningOperator
 from sage.core.engine.operators.connector_sink import ConnectorSinkOperator
+from sage.core.engine.operators.map_async import MapAsyncOperator
 from sage.core.engine.operators.source import SourceOperator
 from sage.core.engine.output import Output
 
@@ -44,12 +45,15 @@ class Chain:
     Attributes:
         runs: for each input, ``run(records, keys)`` processes one batch; set by `open`.
         turn: ``turn(limit)`` lets the source take a turn; set by `open` if it does.
+        results: ``results(limit)`` puts out what coroutines have come to; set by `open` if the first operator awaits
+            some.
         due: operators that may have something to emit without any input, and ``due()`` which does it.
         endings: ``ending(limit)``, to be called in order at the end of input, each until it answers ``ENDED``: they
             emit what was held back until then.
     """
 
     turn: Callable[[int], int]
+    results: Callable[[int], int]
 
     def __init__(
         self,
@@ -73,6 +77,12 @@ class Chain:
         self._budgeted = [operator for operator in operators if operator.spec.on_error.ratio is not None]
         self._counts: list[tuple[RunningOperator, str, str]] = []
         self._sinks = [operator for operator in operators if isinstance(operator, ConnectorSinkOperator)]
+
+    @property
+    def awaiting(self) -> MapAsyncOperator | None:
+        """The operator whose coroutines this task runs, if it has one."""
+        first = self.operators[0]
+        return first if isinstance(first, MapAsyncOperator) else None
 
     @property
     def source(self) -> SourceOperator | None:
@@ -140,6 +150,10 @@ class Chain:
                 with code.block(header):
                     self._generate(first, Flow(record, count, key, number))
         endings, due = [], []
+        if isinstance(first, MapAsyncOperator):
+            with code.function("def results(limit):", self._write_counts):
+                first.generate_results(code, "limit", self._emit_from(first), lambda: self._drain_side_outputs(first))
+            endings.append("results")
         for number, operator in enumerate(self.operators):
             if operator.gathers:
                 with code.function(f"def due_{number}(limit=0):", self._write_counts):
@@ -156,6 +170,8 @@ class Chain:
         functions = {name: self._then_write(function) for name, function in code.compile().items()}
         if isinstance(first, SourceOperator):
             self.turn = functions["turn"]
+        if isinstance(first, MapAsyncOperator):
+            self.results = functions["results"]
         self.runs = {number: functions[f"run_{number}"] for number in self._inputs}
         self.endings = [functions[name] for name in endings]
         self.due = [(operator, functions[name]) for operator, name in due]

@@ -56,24 +56,22 @@ def wants_context(function: Any, spec: FunctionSpec) -> bool:
     )
 
 
-def open_function(function: Any, spec: FunctionSpec, context: RuntimeContext) -> None:
-    """Give the function its context and call its ``open``."""
+def open_function(function: Any, spec: FunctionSpec, context: RuntimeContext) -> Any:
+    """Give the function its context and call its ``open``. Returns what that returned."""
     if spec.form not in ("class", "instance"):
-        return
+        return None
     if hasattr(type(function), "__sage_function__"):
         object.__setattr__(function, "context", context)  # a function may be a frozen dataclass
     hook = getattr(function, "open", None)
-    if callable(hook):
-        hook(context)
+    return hook(context) if callable(hook) else None
 
 
-def close_function(function: Any, spec: FunctionSpec) -> None:
-    """Call the function's ``close``, if it has one."""
+def close_function(function: Any, spec: FunctionSpec) -> Any:
+    """Call the function's ``close``, if it has one. Returns what that returned."""
     if spec.form not in ("class", "instance"):
-        return
+        return None
     hook = getattr(function, "close", None)
-    if callable(hook):
-        hook()
+    return hook() if callable(hook) else None
 
 
 def iterate(spec: FunctionSpec) -> Iterator[Any]:

@@ -170,7 +170,8 @@ class TaskHost:
             stuck = [id for id in self._left if not self._lives[id].ended]
             self._abandoned.update(stuck)
         for id in stuck:
-            counts, where = self._lives[id].task.counts(), self._where(id)
+            task = self._lives[id].task
+            counts, where = task.counts(), task.waiting_at() or self._where(id)
             self._events(TaskEvent(id, "abandoned", counts=counts, where=where))
             self._leave(id)
 
@@ -180,7 +181,7 @@ class TaskHost:
         if frame is None:
             return None
         line = traceback.extract_stack(frame, limit=1)[0]
-        operator = self._lives[task].task.chain.code.running(frame)
+        operator = self._lives[task].task.running(frame)
         whose = (
             "" if operator is None else f", in {operator.spec.kind} '{operator.spec.name}' ({operator.spec.location})"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sage.core.engine.clock import WALL, Clock
 from sage.core.engine.links import Signal
 
@@ -23,11 +25,18 @@ class Interrupt:
         self.signal = signal
         self.clock = clock
         self.cancelled = False
+        self._also: list[Callable[[], None]] = []
+
+    def wakes(self, callback: Callable[[], None]) -> None:
+        """Call ``callback``, too, when the task is to end: for a wait that the signal does not end."""
+        self._also.append(callback)
 
     def cancel(self) -> None:
         """End the task; any thread may ask."""
         self.cancelled = True
         self.signal.set()
+        for callback in self._also:
+            callback()
 
     def pause(self, seconds: float) -> bool:
         """Wait on the task's own thread. Returns False, at once, if the task is to end."""

@@ -35,6 +35,16 @@ class Signal:
         self._lock = allocate_lock()
         self._lock.acquire()
 
+    @property
+    def since(self) -> float | None:
+        """When the code was entered that the thread runs while it waits; None where it only waits."""
+        return None
+
+    @property
+    def busy(self) -> float:
+        """Seconds that such code has taken."""
+        return 0.0
+
     def set(self) -> None:
         try:
             self._lock.release()

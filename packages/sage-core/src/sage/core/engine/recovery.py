@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from sage.core.engine.dead_letter import DeadLetter, DeadLetterFile
@@ -16,7 +16,7 @@ from sage.core.models import FailureInfo
 if TYPE_CHECKING:
     from sage.core.engine.operators.base import RunningOperator
 
-__all__ = ["GIVEN_UP", "Recovery"]
+__all__ = ["GIVEN_UP", "Recovery", "quits"]
 
 _LISTED = 100
 _RATIO_FROM = 100
@@ -33,7 +33,7 @@ class _GivenUp:
 GIVEN_UP: Final = _GivenUp()
 
 
-def _quits(error: Exception) -> bool:
+def quits(error: BaseException) -> bool:
     """Whether somebody left the debugger, in which case no record is at fault."""
     bdb = sys.modules.get("bdb")
     return bdb is not None and isinstance(error, bdb.BdbQuit)
@@ -82,11 +82,9 @@ class Recovery:
             BudgetSpentError: one record too many was given up.
         """
         self._operator.forget_call()
-        backoff = self._policy.backoff
-        for _ in range(self._policy.retries):
-            if _quits(error) or not self._pause(backoff):  # or the task is being cancelled
+        for backoff in self.backoffs():
+            if quits(error) or not self._pause(backoff):  # or the task is being cancelled
                 raise error
-            backoff = min(backoff * 2, _LONGEST_BACKOFF)
             self.retried += 1
             try:
                 return call(*args)
@@ -98,14 +96,21 @@ class Recovery:
         self.give_up(error, record)
         return GIVEN_UP
 
-    def give_up(self, error: Exception, record: Any) -> None:
+    def backoffs(self) -> Iterator[float]:
+        """Seconds to wait before each call that the policy allows after the first."""
+        backoff = self._policy.backoff
+        for _ in range(self._policy.retries):
+            yield backoff
+            backoff = min(backoff * 2, _LONGEST_BACKOFF)
+
+    def give_up(self, error: BaseException, record: Any) -> None:
         """Go on without ``record``, where the policy says so: calling again would make no difference.
 
         Raises:
-            Exception: ``error``, where the policy is to fail.
+            BaseException: ``error``, where the policy is to fail.
             BudgetSpentError: one record too many was given up.
         """
-        if self._policy.then == "fail" or _quits(error):
+        if self._policy.then == "fail" or quits(error):
             raise error
         wrapped = OperatorError(
             self._operator, "execute", error, users_frames(trace_of(error)), record=record, has_record=True

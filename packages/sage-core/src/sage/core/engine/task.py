@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
 from typing import Any, Literal
 
 from sage.core.engine.chain import Chain
@@ -20,8 +21,7 @@ from sage.core.engine.interrupt import Interrupt
 from sage.core.engine.links import Inbox
 from sage.core.engine.messages import Batch, EndOfInput
 from sage.core.engine.metrics import counts_of_inputs
-from sage.core.engine.operators.base import ENDED
-from sage.core.engine.operators.source import IDLE
+from sage.core.engine.operators.base import ENDED, IDLE, RunningOperator
 from sage.core.engine.output import Output
 from sage.core.engine.pace import Pace
 from sage.core.engine.snapshot import OperatorSnapshot
@@ -47,7 +47,6 @@ class Task:
         pace: how many records a step may take.
 
     Attributes:
-        since: when the user's code was entered that is running now (by the host's clock), None in between.
         patience: after ``wait``: seconds after which to step again even without a signal; infinite for never.
     """
 
@@ -62,11 +61,12 @@ class Task:
     ) -> None:
         self.id = id
         self.chain = chain
+        self._awaiting = chain.awaiting
         self._outputs = dict(outputs)
         self.signal = interrupt.signal
         self._interrupt = interrupt
         self._now = interrupt.clock.now
-        self.since: float | None = None
+        self._since: float | None = None
         self.patience = math.inf
         self._inputs = tuple(inputs)
         self._pace = pace
@@ -86,6 +86,8 @@ class Task:
         self._backpressured = 0.0
         self._blocked_since: float | None = None
         self._latency = Histogram()
+        if self._awaiting is not None:
+            self._awaiting.latency = self._latency
         self._arrived = 0.0  # when the batch in hand was put into the inbox
         self._call_began = self._call_ended = 0.0
 
@@ -99,7 +101,7 @@ class Task:
 
     def counts(self) -> TaskCounts:
         """What has been counted so far; any thread may ask."""
-        busy, since = self._busy, self.since
+        busy, since = self._busy + self.signal.busy, self.since
         backpressured, blocked_since = self._backpressured, self._blocked_since
         now = self._now()
         elapsed = 0.0 if self._started is None else now - self._started
@@ -141,6 +143,20 @@ class Task:
         self.signal.set()
 
     @property
+    def since(self) -> float | None:
+        """When the user's code was entered that is running now (by the host's clock), None in between."""
+        return self._since or self.signal.since
+
+    def running(self, frame: FrameType) -> RunningOperator | None:
+        """The operator whose code runs in ``frame``, the innermost of the task's thread, if that is known."""
+        operator: RunningOperator | None = self.chain.code.running(frame)
+        return self._awaiting if operator is None and self.signal.since is not None else operator
+
+    def waiting_at(self) -> str | None:
+        """Where coroutines of the user's wait, for people; None if none does. Any thread may ask."""
+        return None if self._awaiting is None else self._awaiting.waiting_at()
+
+    @property
     def cancelled(self) -> bool:
         """Whether the task is to end at its next step."""
         return self._interrupt.cancelled
@@ -172,6 +188,10 @@ class Task:
             return self._finish(self._endings)
         if self.chain.due and self._do_what_is_due():
             return "again"
+        if self._awaiting is not None and self._awaiting.ready:
+            self._call(self.chain.results, self._pace.limit)
+            self._free = self._flush(partial=True)
+            return "again"
         return self._consume() if self.chain.source is None else self._produce()
 
     def idle(self) -> None:
@@ -180,6 +200,9 @@ class Task:
         if source is not None and own is not None:
             with OperatorError.boundary(source, "wait"):
                 own(self.patience)
+        elif self._awaiting is not None:
+            with OperatorError.boundary(self._awaiting, "execute"):  # what is no coroutine of a record may raise, too
+                self.signal.wait(None if self.patience == math.inf else self.patience)
         elif self.patience == math.inf:
             self.signal.wait()
         else:
@@ -229,6 +252,12 @@ class Task:
         return self._wait(patience)
 
     def _consume(self) -> Step:
+        limit = self._pace.limit
+        if self._awaiting is not None:
+            limit = min(limit, self._awaiting.room())
+            if limit <= 0:
+                self._flush(partial=True)
+                return self._wait(math.inf)
         batch = self._batch
         if batch is None:
             number, message = self._next_message()
@@ -242,15 +271,19 @@ class Task:
             self._position = 0
             self._run = self.chain.runs[number]
         records, keys = batch.records, batch.keys
-        start, end = self._position, self._position + self._pace.limit
+        start, end = self._position, self._position + limit
         if start or end < len(records):
             records, keys = records[start:end], keys and keys[start:end]
         self._position = end
         if end >= len(batch.records):
             self._batch = None
         assert self._run is not None
-        self._call(self._run, records, keys)
-        self._latency.add(self._call_ended - self._arrived, len(records))
+        if self._awaiting is not None:  # which notes when its records are done
+            self._awaiting.arrived = self._arrived
+            self._call(self._run, records, keys)
+        else:
+            self._call(self._run, records, keys)
+            self._latency.add(self._call_ended - self._arrived, len(records))
         self._free = self._flush(partial=self._slow)
         return "again"
 
@@ -274,9 +307,12 @@ class Task:
     def _finish(self, endings: deque[Callable[[int], int]]) -> Step:
         """All input has been processed: emit what was held back, bit by bit, then close."""
         if endings:
-            if self._call(endings[0], self._pace.limit) == ENDED:
+            answer = self._call(endings[0], self._pace.limit)
+            if answer == ENDED:
                 endings.popleft()
-            self._free = self._flush(partial=self._slow)
+            self._free = self._flush(partial=self._slow or self._awaiting is not None)
+            if answer == IDLE:
+                return self._wait(math.inf)
         else:
             self.chain.check_budgets(at_end=True)
             self.chain.commit()
@@ -309,7 +345,7 @@ class Task:
         Raises:
             OperatorError: names operator and record; an error that no user code raised stays what it is.
         """
-        self.since = started = self._now()
+        self._since = started = self._now()
         try:
             answer = function(*args)
         except BaseException as error:
@@ -320,7 +356,7 @@ class Task:
             trace, has_record = users_frames(trace), site.record is not None
             raise OperatorError(site.operator, "execute", error, trace, record=record, has_record=has_record) from error
         finally:
-            self.since = None
+            self._since = None
         self._call_began, self._call_ended = started, ended = started, self._now()
         elapsed = ended - started
         self._busy += elapsed

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sage.core.engine.chain import Chain, Hop
 from sage.core.engine.clock import WALL, Clock
-from sage.core.engine.context import RuntimeContext
+from sage.core.engine.coroutines import LoopSignal
 from sage.core.engine.events import Attempt
 from sage.core.engine.histogram import Histogram
 from sage.core.engine.interrupt import Interrupt
@@ -21,6 +21,7 @@ from sage.core.engine.operators.filter import FilterOperator
 from sage.core.engine.operators.flatmap import FlatMapOperator
 from sage.core.engine.operators.keyby import KeyByOperator
 from sage.core.engine.operators.map import FilterMapOperator, MapOperator
+from sage.core.engine.operators.map_async import MapAsyncOperator
 from sage.core.engine.operators.map_batches import MapBatchesOperator
 from sage.core.engine.operators.reduce import ReduceOperator
 from sage.core.engine.operators.sink import SinkOperator
@@ -41,6 +42,7 @@ _KINDS: Mapping[str, type[RunningOperator]] = {
     "read": ConnectorSourceOperator,
     "map": MapOperator,
     "filter_map": FilterMapOperator,
+    "map_async": MapAsyncOperator,
     "map_batches": MapBatchesOperator,
     "comap": CoMapOperator,
     "filter": FilterOperator,
@@ -75,7 +77,7 @@ def wire(
     attempt: Attempt,
     links: Mapping[ChannelId, Link],
     *,
-    signal: Callable[[], Signal] = Signal,
+    signal: Callable[[], Signal] | None = None,
     batch_size: int = BATCH_SIZE,
     credits: int | None = CREDITS,
     clock: Clock = WALL,
@@ -88,7 +90,8 @@ def wire(
         tasks: which.
         attempt: of which deployment.
         links: the sending end of every channel that leaves this set.
-        signal: gives each task its signal.
+        signal: gives each task its signal; then coroutines run one at a time, each to its end. By default a task has
+            one of its own, and while it waits for that, its coroutines run side by side.
         batch_size: records in a full batch, and in one step of a task.
         credits: batches a channel within this set may hold; None for no limit.
         clock: of all tasks.
@@ -97,7 +100,7 @@ def wire(
     """
     plan = tasks.plan
     services = ServiceRegistry(plan.graph.services, attempt, users=len(tasks.ids))
-    signals = {task: signal() for task in tasks.ids}
+    signals = {task: _signal(plan, task) if signal is None else signal() for task in tasks.ids}
     inboxes: dict[ChannelId, Inbox] = {}
     for task in tasks.ids:
         waits = {edge.id: Histogram() for edge in plan.edges if edge.target_stage == task.stage}
@@ -129,6 +132,11 @@ def wire(
     return Wiring(tuple(built), inboxes, services)
 
 
+def _signal(plan: ExecutionPlan, task: TaskId) -> Signal:
+    first = plan.operators[plan.stages[task.stage].operators[0]]
+    return LoopSignal() if first.kind == "map_async" else Signal()
+
+
 def _build_task(
     plan: ExecutionPlan,
     task: TaskId,
@@ -147,7 +155,7 @@ def _build_task(
     for number in stage.operators:
         spec = plan.operators[number]
         partitions = attempt.partitions[spec.uid] if spec.is_partitioned else ()
-        context = RuntimeContext(
+        context = _KINDS[spec.kind].context_type(
             job=attempt.job,
             job_name=attempt.name,
             operator=spec.name,

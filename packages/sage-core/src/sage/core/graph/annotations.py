@@ -53,10 +53,34 @@ MAPPINGS = frozenset(
 """Types whose first argument is their keys."""
 
 _TAKING = frozenset(
-    {"aggregate", "comap", "filter", "filter_map", "flatmap", "keyby", "map", "map_batches", "reduce", "sink"}
+    {
+        "aggregate",
+        "comap",
+        "filter",
+        "filter_map",
+        "flatmap",
+        "keyby",
+        "map",
+        "map_async",
+        "map_batches",
+        "reduce",
+        "sink",
+    }
 )
 _MAKING = frozenset(
-    {"aggregate", "batch", "collection", "comap", "filter_map", "flatmap", "map", "map_batches", "reduce", "source"}
+    {
+        "aggregate",
+        "batch",
+        "collection",
+        "comap",
+        "filter_map",
+        "flatmap",
+        "map",
+        "map_async",
+        "map_batches",
+        "reduce",
+        "source",
+    }
 )
 """The kinds whose functions take records, and those that make some; of others nothing is known."""
 

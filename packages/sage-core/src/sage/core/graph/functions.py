@@ -33,13 +33,26 @@ _BASES = {
     "filter_map": "MapFunction",
     "flatmap": "FlatMapFunction",
     "keyby": "KeyByFunction",
+    "map_async": "AsyncMapFunction",
     "map_batches": "BaseFunction",
 }
 _SOURCES = {
     "batch": "return one record a call, or give env.from_batch a generator function instead of a class",
     "source": "return one record a call; env.from_batch takes a generator function, and reads what it yields",
 }
-_KEYWORDS = ("name", "uid", "parallelism", "on_error", "final", "max_size", "max_wait", "as_array")
+_KEYWORDS = (
+    "name",
+    "uid",
+    "parallelism",
+    "on_error",
+    "final",
+    "max_size",
+    "max_wait",
+    "as_array",
+    "concurrency",
+    "ordered",
+    "timeout",
+)
 """What methods of streams and environments take themselves; the others go to the function's constructor."""
 
 _INSTEAD = {"aggregate": "", "comap": ", or one callable for each stream"}
@@ -238,6 +251,9 @@ def _methods(given: Any, kind: str, inputs: int) -> list[Slip]:
         if isinstance(given, type) and not isinstance(static, staticmethod | classmethod):
             arguments.append(None)  # self
         slips += _called(getattr(given, name), arguments, kind, f"its {name}", count)
+    if kind != "map_async":
+        hooks = [name for name in ("open", "close") if _is_async(getattr(given, name, None))]
+        slips += [Slip(f"its {name} is a coroutine function, which only map_async awaits") for name in hooks]
     return slips
 
 
@@ -256,8 +272,14 @@ def _callable(given: Callable[..., Any], kind: str) -> list[Slip]:
 
 
 def _called(function: Callable[..., Any], arguments: list[Any], kind: str, what: str, count: int) -> list[Slip]:
-    if _is_async(function) or _is_async(getattr(type(function), "__call__", None)):  # noqa: B004 - looked at, not asked
-        return [Slip(f"{what} is a coroutine function, which {kind} would call and never await")]
+    call = getattr(type(function), "__call__", None)  # noqa: B004 - looked at, not asked
+    if kind == "map_async":
+        if inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(call):
+            return [Slip(f"{what} is an async generator function: map_async puts out one result for each record")]
+        if not inspect.iscoroutinefunction(function) and not inspect.iscoroutinefunction(call):
+            return [Slip(f"{what} is no coroutine function", "define it by async def, or call .map(…)")]
+    elif _is_async(function) or _is_async(call):
+        return [Slip(f"{what} is a coroutine function, which {kind} would call and never await", _awaits(kind))]
     if kind in _NO_GENERATOR and inspect.isgeneratorfunction(function):
         return [Slip(f"{what} is a generator function: {kind} would call it, and nothing of it would ever run")]
     if kind in _SOURCES and inspect.isgeneratorfunction(function):
@@ -268,6 +290,10 @@ def _called(function: Callable[..., Any], arguments: list[Any], kind: str, what:
     return [
         Slip(f"{what} cannot be called with {count} argument{'' if count == 1 else 's'}, as {kind} does: {problem}")
     ]
+
+
+def _awaits(kind: str) -> str | None:
+    return "call .map_async(…)" if kind in ("map", "filter_map", "sink") else None
 
 
 def _is_async(function: Any) -> bool:

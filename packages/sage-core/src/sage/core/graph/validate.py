@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from sage.core.errors import Problem
 from sage.core.graph.model import LogicalGraph, Operator
@@ -87,15 +89,30 @@ def _check_names(operator: Operator) -> list[Problem]:
 
 
 def _check_options(operator: Operator) -> list[Problem]:
-    if operator.kind != "map_batches":
-        return []
-    size, wait = operator.options["max_size"], operator.options["max_wait"]
-    problems = []
+    check = {"map_async": _wrong_in_map_async, "map_batches": _wrong_in_map_batches}.get(operator.kind)
+    return [] if check is None else [_problem(operator, message) for message in check(operator.options)]
+
+
+def _wrong_in_map_async(options: Mapping[str, Any]) -> Iterator[str]:
+    concurrency, ordered, timeout = options["concurrency"], options["ordered"], options["timeout"]
+    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+        yield f"concurrency must be a whole number from 1, not {concurrency!r}"
+    if not isinstance(ordered, bool):
+        yield f"ordered must be True or False, not {ordered!r}"
+    if timeout is not None and not (_is_number(timeout) and 0 < timeout < math.inf):
+        yield f"timeout must be a number of seconds above 0, or None, not {timeout!r}"
+
+
+def _wrong_in_map_batches(options: Mapping[str, Any]) -> Iterator[str]:
+    size, wait = options["max_size"], options["max_wait"]
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        problems.append(_problem(operator, f"max_size must be a whole number from 1, not {size!r}"))
-    if wait is not None and (isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < math.inf):
-        problems.append(_problem(operator, f"max_wait must be a number of seconds, or None, not {wait!r}"))
-    return problems
+        yield f"max_size must be a whole number from 1, not {size!r}"
+    if wait is not None and not (_is_number(wait) and 0 <= wait < math.inf):
+        yield f"max_wait must be a number of seconds, or None, not {wait!r}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_policy(operator: Operator) -> list[Problem]:

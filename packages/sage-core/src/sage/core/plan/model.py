@@ -91,7 +91,8 @@ class ExecutionPlan:
     @property
     def needs(self) -> frozenset[str]:
         """Capabilities that a backend must have to run this plan."""
-        return frozenset({"unbounded"} if any(item.is_endless for item in self.graph.operators) else ())
+        found = {"unbounded" for item in self.graph.operators if item.is_endless}
+        return frozenset(found | {"async" for item in self.graph.operators if item.kind == "map_async"})
 
     def channels_into(self, task: TaskId) -> Iterator[ChannelId]:
         """The channels a task reads from, in the order of its inputs."""

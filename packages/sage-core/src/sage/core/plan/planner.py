@@ -5,7 +5,11 @@ from __future__ import annotations
 from sage.core.graph.model import Edge, Exchange, LogicalGraph, Operator
 from sage.core.plan.model import ExecutionPlan, PlanEdge, Stage
 
-__all__ = ["MAX_CHAIN", "MAX_NESTED", "make_plan"]
+__all__ = ["ALONE", "MAX_CHAIN", "MAX_NESTED", "make_plan"]
+
+ALONE = frozenset({"map_async"})
+"""Kinds that are a stage of their own: coroutines make no progress, and their time-outs run, while their thread is in
+other code."""
 
 MAX_CHAIN = 48
 """Operators in a row in one task."""
@@ -17,8 +21,9 @@ MAX_NESTED = 12
 def make_plan(graph: LogicalGraph) -> ExecutionPlan:
     """Chain neighbouring operators that need no exchange, and make the rest edges between stages.
 
-    An operator joins its upstream's stage if it has no other input, if both have the same parallelism, and if
-    the edge between them moves nothing: ``forward``, or any ``hash`` edge between single subtasks.
+    An operator joins its upstream's stage if it has no other input, if neither is to be `ALONE`, if both have the
+    same parallelism, and if the edge between them moves nothing: ``forward``, or any ``hash`` edge between single
+    subtasks.
     """
     operators = {operator.id: operator for operator in graph.operators}
     stage_of: dict[int, int] = {}
@@ -58,7 +63,7 @@ def make_plan(graph: LogicalGraph) -> ExecutionPlan:
 
 
 def _chains(edge: Edge, source: Operator, target: Operator) -> bool:
-    if source.parallelism != target.parallelism:
+    if source.parallelism != target.parallelism or ALONE & {source.kind, target.kind}:
         return False
     return edge.exchange == "forward" or (edge.exchange == "hash" and target.parallelism == 1)
 

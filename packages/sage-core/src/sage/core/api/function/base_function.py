@@ -8,6 +8,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from sage.core.engine.context import RuntimeContext
 
 __all__ = ["BaseFunction"]
@@ -54,8 +56,11 @@ class BaseFunction(ABC):
         context = _Context()
         logger = _Logger()
 
-    def open(self, context: RuntimeContext) -> None:  # noqa: B027 - overriding it is optional
-        """Called once before the first record, where the function runs: connect, load, open."""
+    def open(self, context: RuntimeContext) -> Awaitable[None] | None:  # noqa: B027 - overriding it is optional
+        """Called once before the first record, where the function runs: connect, load, open.
+
+        In an `AsyncMapFunction`, and nowhere else, it may be a coroutine function.
+        """
 
     def call_service(self, name: str, *, timeout: float | None = None) -> Any:
         """A handle on the service ``name``: ``self.call_service("db").find(key)``.
@@ -77,5 +82,8 @@ class BaseFunction(ABC):
     def execute(self, *args: Any, **kwargs: Any) -> Any:
         """Called for each record; what it returns depends on the operator."""
 
-    def close(self) -> None:  # noqa: B027 - overriding it is optional
-        """Called once at the end, however it came: flush, close. What it raises fails the job."""
+    def close(self) -> Awaitable[None] | None:  # noqa: B027 - overriding it is optional
+        """Called once at the end, however it came: flush, close. What it raises fails the job.
+
+        In an `AsyncMapFunction`, and nowhere else, it may be a coroutine function.
+        """

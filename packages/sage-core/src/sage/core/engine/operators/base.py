@@ -22,10 +22,10 @@ from sage.core.errors import StateError
 from sage.core.graph.model import Operator
 from sage.core.graph.policy import FAIL
 
-__all__ = ["ENDED", "MORE", "Emit", "Flow", "RunningOperator"]
+__all__ = ["ENDED", "IDLE", "MORE", "Emit", "Flow", "RunningOperator"]
 
-MORE, ENDED = 0, 2
-"""What a turn over a bounded number of records answers: there may be more at once, there is nothing any more."""
+MORE, IDLE, ENDED = 0, 1, 2
+"""What a turn over a bounded number of records answers: there may be more at once, nothing yet, nothing any more."""
 
 
 class Flow:
@@ -124,7 +124,7 @@ class RunningOperator:
         """Call the function's ``open``. Called once, on the task's thread, before `restore` and `generate`."""
         self._opened = True
         self.states.refusal = self._no_states()
-        open_function(self.function, self.spec.function, self.context)
+        self._await_hook(open_function(self.function, self.spec.function, self.context))
         self.states.refusal = "state is declared in open(context)"
         self.states.has_key = self.has_keyed_input
         if self._attributes is not None:
@@ -215,7 +215,10 @@ class RunningOperator:
         if self._opened:
             self._opened = False
             self.context.key = None
-            close_function(self.function, self.spec.function)
+            self._await_hook(close_function(self.function, self.spec.function))
+
+    def _await_hook(self, answer: Any) -> None:
+        """What ``open`` or ``close`` has returned, which means something only where they may be coroutines."""
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         """Write the lines that process one record of ``flow``.
@@ -226,6 +229,9 @@ class RunningOperator:
             emit: to be called where a record goes out.
         """
         raise TypeError(f"{self.spec.kind} takes no input")
+
+    context_type: ClassVar[type[RuntimeContext]] = RuntimeContext
+    """What its function is given as ``self.context``."""
 
     gathers: ClassVar[bool] = False
     """Whether records may wait here for company; then there is a `generate_due`."""

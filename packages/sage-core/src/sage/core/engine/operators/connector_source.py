@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.functions import build_function
-from sage.core.engine.operators.base import ENDED, MORE, Emit, Flow
-from sage.core.engine.operators.source import IDLE, Drain, SourceOperator
+from sage.core.engine.operators.base import ENDED, IDLE, MORE, Emit, Flow
+from sage.core.engine.operators.source import Drain, SourceOperator
 from sage.core.engine.saving import load
 from sage.core.engine.stop import STOP, StopType
 from sage.core.errors import RecordError

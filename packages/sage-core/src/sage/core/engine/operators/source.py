@@ -8,14 +8,11 @@ from typing import Any
 
 from sage.core.engine.code import Code
 from sage.core.engine.functions import close_iterator, iterate
-from sage.core.engine.operators.base import ENDED, MORE, Emit, Flow, RunningOperator
+from sage.core.engine.operators.base import ENDED, IDLE, MORE, Emit, Flow, RunningOperator
 from sage.core.engine.saving import load
 from sage.core.engine.stop import STOP
 
-__all__ = ["IDLE", "BatchOperator", "CollectionOperator", "Drain", "SourceOperator", "StreamSourceOperator"]
-
-IDLE = 1
-"""What a turn of a source may answer beside `MORE` and `ENDED`: there is nothing yet."""
+__all__ = ["BatchOperator", "CollectionOperator", "Drain", "SourceOperator", "StreamSourceOperator"]
 
 Drain = Callable[[], None]
 """Generates what happens to what the call that has just returned has put out on the side."""

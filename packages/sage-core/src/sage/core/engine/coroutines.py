@@ -1,0 +1,214 @@
+"""An event loop that a task's own thread runs while the task waits: no second thread, and nothing to hand over."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from sage.core.engine.clock import WALL, Clock
+from sage.core.engine.links import Signal
+
+__all__ = ["LoopSignal", "whereabouts"]
+
+
+class _Selector(selectors.DefaultSelector):
+    """Knows since when callbacks of the loop run: while it waits for news, none does. Waits by the task's clock."""
+
+    since: float | None = None
+    busy = 0.0
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def leave(self) -> None:
+        """No callback runs any more."""
+        if self.since is not None:
+            self.busy += time.perf_counter() - self.since
+            self.since = None
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.leave()
+        if self._clock is WALL or not timeout:
+            found = super().select(timeout)
+        elif not (found := super().select(0)):
+            self._clock.wait(_NEVER, timeout)
+        self.since = time.perf_counter()
+        return found
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    def __init__(self, clock: Clock) -> None:
+        self.selector = _Selector(clock)
+        self._now = clock.now
+        super().__init__(self.selector)
+
+    def time(self) -> float:
+        return self._now()
+
+
+_NEVER = Signal()
+
+
+class LoopSignal(Signal):
+    """A signal whose waiting thread runs coroutines meanwhile.
+
+    Between `open` and `close`, to wait is to run the loop; before and after it is a plain signal. All but `set` is
+    called by the thread that waits.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._loop: _Loop | None = None
+        self._waiting = False
+        self._was_busy = 0.0
+
+    @property
+    def since(self) -> float | None:
+        """When the code that the loop runs now was entered, None if it waits or does not run."""
+        loop = self._loop
+        return None if loop is None else loop.selector.since
+
+    @property
+    def busy(self) -> float:
+        loop = self._loop
+        return self._was_busy if loop is None else loop.selector.busy
+
+    def open(self, name: str, threads: int, clock: Clock) -> None:
+        """Make the loop.
+
+        Args:
+            name: of the threads on which `asyncio.to_thread` runs what coroutines call.
+            threads: how many of them there may be.
+            clock: by which coroutines sleep.
+        """
+        self._loop = _Loop(clock)
+        self._loop.set_default_executor(ThreadPoolExecutor(threads, thread_name_prefix=name))
+
+    def set(self) -> None:
+        super().set()
+        loop = self._loop
+        if self._waiting and loop is not None:
+            self._waiting = False
+            try:
+                loop.call_soon_threadsafe(loop.stop)
+            except RuntimeError:  # closed meanwhile: its thread waits no longer
+                return
+
+    def wait(self, timeout: float | None = None) -> bool:
+        loop = self._loop
+        if loop is None:
+            return super().wait(timeout)
+        self._waiting = True  # before looking, so that whoever sets the signal now stops the loop
+        was_set, timer = super().wait(0.0), None
+        if was_set or timeout == 0:
+            loop.stop()  # one turn nevertheless: frequent news must not starve the coroutines
+        elif timeout is not None:
+            timer = loop.call_later(timeout, loop.stop)
+        try:
+            self._run(loop)
+        finally:
+            self._waiting = False
+            if timer is not None:
+                timer.cancel()
+        return super().wait(0.0) or was_set
+
+    def stop(self) -> None:
+        """End the wait after this turn of the loop; called by what the loop runs."""
+        assert self._loop is not None
+        self._loop.stop()
+
+    def start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        assert self._loop is not None
+        return self._loop.create_task(coroutine)
+
+    def complete(self, coroutine: Coroutine[Any, Any, Any], interrupted: Callable[[], bool]) -> Any:
+        """Run a coroutine to its end; it is cancelled if ``interrupted``. Returns, or raises, what it did."""
+        ended: list[tuple[Any, BaseException | None]] = []
+
+        async def attend() -> None:
+            try:
+                ended.append((await coroutine, None))
+            except BaseException as error:  # raised to the caller, not to the loop
+                ended.append((None, error))
+
+        task = self.start(attend())
+        task.add_done_callback(lambda _: self.stop())
+        asked = False
+        while not task.done():
+            self.wait()
+            if not asked and interrupted():
+                asked = task.cancel()
+        if not ended:  # cancelled before its first step
+            coroutine.close()
+            raise asyncio.CancelledError
+        result, error = ended[0]
+        if error is not None:
+            raise error
+        return result
+
+    def end(self, tasks: Iterable[asyncio.Task[Any]], grace: float) -> list[asyncio.Task[Any]]:
+        """Cancel tasks and wait for their end. Returns those that have not ended within ``grace`` seconds."""
+        left = [task for task in tasks if not task.done()]
+        for task in left:
+            task.cancel()
+        return self._await(left, grace)
+
+    def close(self, grace: float) -> list[asyncio.Task[Any]]:
+        """Cancel what still runs and close the loop. Returns the tasks that did not end within ``grace`` seconds."""
+        loop = self._loop
+        if loop is None:
+            return []
+        left: list[asyncio.Task[Any]] = []
+        try:
+            left = self.end(asyncio.all_tasks(loop), grace)
+            left += self._await([self.start(loop.shutdown_asyncgens())], grace)
+            for task in left:
+                task._log_destroy_pending = False  # type: ignore[attr-defined] # the caller tells of them
+        finally:
+            self._was_busy = loop.selector.busy
+            self._loop = None
+            loop.close()
+        return left
+
+    def _await(self, tasks: list[asyncio.Task[Any]], grace: float) -> list[asyncio.Task[Any]]:
+        assert self._loop is not None
+        left, now = set(tasks), self._loop.time
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            left.discard(task)
+            if not left:
+                self.stop()
+
+        for task in tasks:
+            task.add_done_callback(ended)
+        deadline = now() + grace
+        while left and (patience := deadline - now()) > 0:
+            self.wait(patience)
+        return list(left)
+
+    def _run(self, loop: _Loop) -> None:
+        # A notebook runs a loop of its own on the thread that a job may be run by: ours takes its place for a while.
+        outer = asyncio._get_running_loop()
+        asyncio._set_running_loop(None)
+        try:
+            loop.run_forever()
+        finally:
+            asyncio._set_running_loop(outer)
+            loop.selector.leave()
+
+
+def whereabouts(task: asyncio.Task[Any]) -> str | None:
+    """Where a suspended coroutine waits: its innermost line outside of asyncio; None if that cannot be seen."""
+    found: str | None = None
+    step: Any = task.get_coro()
+    while step is not None:
+        frame = getattr(step, "cr_frame", None) or getattr(step, "gi_frame", None) or getattr(step, "ag_frame", None)
+        if frame is not None and not frame.f_globals.get("__name__", "").startswith(("asyncio", "sage.core.engine")):
+            found = f"{frame.f_code.co_name} ({frame.f_code.co_filename}:{frame.f_lineno})"
+        step = getattr(step, "cr_await", None) or getattr(step, "gi_yieldfrom", None) or getattr(step, "ag_await", None)
+    return found
