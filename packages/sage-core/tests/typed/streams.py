@@ -14,6 +14,7 @@ from typing_extensions import TypeIs
 from sage.core.api import (
     STOP,
     AggregateFunction,
+    AsyncMapFunction,
     BaseFunction,
     BatchFunction,
     CoMapFunction,
@@ -74,6 +75,24 @@ class Bare:
 
     def execute(self, value: Order) -> str:
         return value.item
+
+
+class Fetch(AsyncMapFunction[str, bytes]):
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    async def open(self, context: object) -> None:
+        pass
+
+    async def execute(self, value: str) -> bytes:
+        return value.encode()
+
+    def close(self) -> None:
+        pass
+
+
+async def later(value: Order) -> int:
+    return value.cents
 
 
 class Based(BaseFunction):
@@ -268,6 +287,9 @@ def operators(texts: DataStream[str], orders: DataStream[Order], counts: DataStr
     assert_type(texts.map_batches(Model, "v2", as_array=False, name="model"), DataStream[float])
     assert_type(texts.map_batches(Model("v2")), DataStream[float])
     assert_type(counts.map_batches(sorted, as_array=True), DataStream[Any])
+    assert_type(texts.map_async(Fetch, "url", concurrency=4, name="fetch"), DataStream[bytes])
+    assert_type(texts.map_async(Fetch("url"), ordered=False, on_error=skip()), DataStream[bytes])
+    assert_type(orders.map_async(later, timeout=2.5, parallelism=2).map(float), DataStream[float])
     assert_type(orders.keyby(ByItem).keyby(lambda order: order.item), DataStream[Order])
 
     assert_type(counts.reduce(Sum), DataStream[int])
@@ -332,6 +354,10 @@ def mistakes(env: Environment, texts: DataStream[str], orders: DataStream[Order]
     orders.flatmap(price)  # type: ignore[arg-type]
     orders.map_batches(lengths)  # type: ignore[arg-type]
     orders.map_batches(Model, "v2")  # type: ignore[arg-type]
+    texts.map_async(later)  # type: ignore[arg-type]
+    texts.map_async(Fetch, "url").map_async(Fetch, "url")  # type: ignore[arg-type]
+    texts.map_async(len)  # type: ignore[arg-type]
+    texts.map_async(Fetch, "url", concurrency="4")  # type: ignore[call-overload]
     texts.keyby(ByItem)  # type: ignore[arg-type]
     texts.reduce(Sum)  # type: ignore[arg-type]
     texts.aggregate(Mean)  # type: ignore[arg-type]
