@@ -369,3 +369,35 @@ def test_many_threads_and_any_order_make_only_allowed_moves() -> None:
         for before, after in pairwise(["created", *stage.states]):
             assert after in MOVES[before]
         assert stage.states[-1] in {"failed", "cancelled"}
+
+
+def test_what_was_written_is_published_once_nothing_can_fail_any_more(stage: Stage) -> None:
+    """Tasks are told to commit when all that have not finished are prepared, once."""
+    stage.job.start()
+    stage.all("running")
+    first, second, third = stage.tasks
+    stage.say(first, "prepared")
+    stage.say(second, "finished")
+    assert "commit" not in {kind for _, kind in stage.backend.sent}
+    stage.say(third, "prepared")
+    assert sorted(task for task, kind in stage.backend.sent if kind == "commit") == sorted([first, third])
+    stage.say(first, "finished")
+    stage.say(third, "finished")
+    assert [kind for _, kind in stage.backend.sent].count("commit") == 2
+    assert stage.job.state == "completed"
+
+
+@pytest.mark.parametrize("ending", ["failing", "cancelling"])
+def test_nothing_is_published_by_a_job_that_does_not_complete(stage: Stage, ending: str) -> None:
+    """Not even if all that is left is prepared."""
+    stage.job.start()
+    stage.all("running")
+    stage.say(stage.tasks[0], "prepared")
+    stage.say(stage.tasks[1], "prepared")
+    if ending == "failing":
+        stage.say(stage.tasks[2], "failed", failure=failure("oops"))
+    else:
+        stage.job.cancel()
+        stage.say(stage.tasks[2], "prepared")
+    assert stage.job.state == ending
+    assert "commit" not in {kind for _, kind in stage.backend.sent}

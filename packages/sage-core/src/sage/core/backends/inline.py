@@ -106,11 +106,9 @@ class _InlineDeployment:
                 break
 
     def send(self, task: TaskId, command: Command) -> None:
+        self._lives[task].obey(command)
         if command.kind == "start":
-            self._lives[task].start()
             self._allowance.begin()
-        else:
-            self._lives[task].report()
 
     def placement(self) -> Mapping[TaskId, HostInfo]:
         return dict.fromkeys(self._lives, self._info)

@@ -110,11 +110,19 @@ class Chain:
             with OperatorError.boundary(operator, "execute"):
                 operator.recovery.check_ratio(at_end=at_end)
 
-    def commit(self) -> None:
-        """Publish what connectors' sinks have written, once all of it is ready. Raises `OperatorError`."""
+    def prepare(self) -> bool:
+        """Let connectors' sinks make ready what they have written. Raises `OperatorError`.
+
+        Returns:
+            whether there is anything to be committed.
+        """
         for sink in self._sinks:
             with OperatorError.boundary(sink, "prepare"):
                 sink.prepare()
+        return any(sink.is_prepared for sink in self._sinks)
+
+    def commit(self) -> None:
+        """Publish what connectors' sinks have made ready. Raises `OperatorError`."""
         for sink in self._sinks:
             with OperatorError.boundary(sink, "commit"):
                 sink.commit()

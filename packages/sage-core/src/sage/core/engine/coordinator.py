@@ -70,12 +70,14 @@ class Coordinator:
         self._ended = threading.Event()
         self._waiting = set(self.plan.tasks)  # not yet reported running
         self._left = set(self.plan.tasks)  # not yet ended
+        self._prepared: set[TaskId] = set()  # of those, what has written all that it will, and waits to publish it
         self._counts: dict[TaskId, TaskCounts] = {}
         self._blocked: dict[TaskId, str] = {}
         self._abandoned: list[str] = []
         self._grace: float | None = None
         self._released = False
         self._meter = JobMeter(self.plan)
+        self._committing = False
 
     def start(self) -> None:
         """Check the plan and deploy it. If the backend fails at that, so does the job.
@@ -162,6 +164,8 @@ class Coordinator:
                     self._blocked[event.task] = event.where
             if event.kind == "running":
                 self._waiting.discard(event.task)
+            elif event.kind == "prepared":
+                self._prepared.add(event.task)
             elif event.kind == "failed":
                 self._left.discard(event.task)
                 self._note_failure(event)
@@ -203,6 +207,9 @@ class Coordinator:
                 self._move("running")
             release = not self._released and self.state == "running"
             self._released = self._released or release
+            commit = not self._committing and self.state == "running" and self._left == self._prepared & self._left
+            left = sorted(self._left) if commit else []
+            self._committing = bool(left) or self._committing
             grace, self._grace = self._grace, None
             if not self._left:
                 self._move(_ENDS[self.state], "; ".join(self._abandoned) or None)
@@ -211,6 +218,8 @@ class Coordinator:
         if release:
             for task in self.plan.tasks:
                 deployment.send(task, Command("start"))
+        for task in left:
+            deployment.send(task, Command("commit"))
         if grace is not None:
             deployment.cancel(grace)
 

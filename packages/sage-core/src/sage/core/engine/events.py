@@ -40,9 +40,12 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Command:
-    """What a coordinator asks of a task: ``start`` (let records flow) or ``report`` (send counts now)."""
+    """What a coordinator asks of a task: ``start`` (let records flow), ``report`` (send counts now) or ``commit``.
 
-    kind: Literal["start", "report"]
+    The last comes once all tasks that are left are ``prepared``: what they have written is to be published.
+    """
+
+    kind: Literal["start", "report", "commit"]
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,8 @@ class TaskEvent:
 
     Attributes:
         task: who.
-        kind: ``running`` (opened, waits for ``start``), ``counts``, or how it ended: ``finished``, ``failed``,
+        kind: ``running`` (opened, waits for ``start``), ``counts``, ``prepared`` (all its input is processed, and what
+            it has written to connectors waits for ``commit``), or how it ended: ``finished``, ``failed``,
             ``cancelled``, ``abandoned`` (did not stop within the grace; it may still run).
         counts: with ``counts`` and all endings but the last.
         failure: with ``failed``; with ``cancelled`` if closing failed.
@@ -120,7 +124,7 @@ class TaskEvent:
     """
 
     task: TaskId
-    kind: Literal["running", "counts", "finished", "failed", "cancelled", "abandoned"]
+    kind: Literal["running", "counts", "prepared", "finished", "failed", "cancelled", "abandoned"]
     counts: TaskCounts | None = None
     failure: FailureInfo | None = None
     error: BaseException | None = None

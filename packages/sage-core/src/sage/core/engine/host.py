@@ -98,12 +98,9 @@ class TaskHost:
 
     def send(self, task: TaskId, command: Command) -> None:
         life = self._lives[task]
-        if command.kind == "start":
-            life.start()
-        else:
-            since = life.task.since
-            blocked = since is not None and time.perf_counter() - since > _BLOCKED_AFTER
-            life.report(self._where(task) if blocked else None)
+        since = life.task.since
+        blocked = since is not None and time.perf_counter() - since > _BLOCKED_AFTER
+        life.obey(command, self._where(task) if blocked else None)
 
     def placement(self) -> Mapping[TaskId, HostInfo]:
         return dict.fromkeys(self._lives, self._info)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from sage.core.engine.events import TaskEvent
+from sage.core.engine.events import Command, TaskEvent
 from sage.core.engine.failures import OperatorError, describe_failure
 from sage.core.engine.services import ServiceRegistry
 from sage.core.engine.task import Step, Task
@@ -32,6 +32,7 @@ class TaskLife:
         self._services = services
         self.started = False
         self.ended = False
+        self._told_prepared = False
         self._events = events
 
     def open(self) -> bool:
@@ -47,6 +48,15 @@ class TaskLife:
             self._fail(error)
             return False
         return True
+
+    def obey(self, command: Command, where: str | None = None) -> None:
+        """Do what the coordinator asks for; any thread may call it. ``where`` is for `report`."""
+        if command.kind == "start":
+            self.start()
+        elif command.kind == "commit":
+            self.task.commit()
+        else:
+            self.report(where)
 
     def start(self) -> None:
         """Let records flow; any thread may call it."""
@@ -70,6 +80,9 @@ class TaskLife:
         except BaseException as error:  # reported as the job's failure
             self._fail(error)
             return "done"
+        if self.task.prepared and not self._told_prepared:
+            self._told_prepared = True
+            self._events(TaskEvent(self.task.id, "prepared"))
         if step == "done":
             if self.task.cancelled:
                 self._end_cancelled()

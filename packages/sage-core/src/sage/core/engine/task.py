@@ -47,6 +47,7 @@ class Task:
         pace: how many records a step may take.
 
     Attributes:
+        prepared: whether all input is processed, and what was written to connectors waits for `commit`.
         patience: after ``wait``: seconds after which to step again even without a signal; infinite for never.
     """
 
@@ -79,7 +80,9 @@ class Task:
         self._slow = False
         self._drained = False
         self._endings: deque[Callable[[int], int]] | None = None  # from the end of input on
-        self._closed = False
+        self._ended = False
+        self.prepared = False
+        self._may_commit = False
         self._idle_for = _FIRST_WAIT
         self._started: float | None = None  # all times are of the clock, in seconds
         self._busy = 0.0
@@ -128,6 +131,11 @@ class Task:
                 found[operator.spec.uid] = operator.snapshot()
         return found
 
+    def commit(self) -> None:
+        """Let a task that is `prepared` publish what it has written; any thread may call it."""
+        self._may_commit = True
+        self.signal.set()
+
     def rescue(self) -> None:
         """Send what has gathered while user code does not return; any thread may ask."""
         for output in self._outputs.values():
@@ -174,7 +182,7 @@ class Task:
             return "done"
         if self._started is None:
             self._started = self._now()
-        if self._closed:
+        if self._ended:
             return self._deliver_end()
         if not self._free:
             now = self._now()
@@ -217,8 +225,10 @@ class Task:
     @property
     def waits_for(self) -> str:
         """What a task waits for after ``wait``, for people."""
-        if self._closed or not self._free:
-            return "a credit to send its end" if self._closed else "a credit"
+        if self.prepared and self._ended:
+            return "all others to be done, to publish what it has written"
+        if self._ended or not self._free:
+            return "a credit to send its end" if self._ended else "a credit"
         if self._started is None:
             return "being opened and started"
         return "its source" if self.chain.source is not None else f"input, of which {self._open_inputs} are open"
@@ -315,16 +325,23 @@ class Task:
                 return self._wait(math.inf)
         else:
             self.chain.check_budgets(at_end=True)
-            self.chain.commit()
-            self.close()
-            self._closed = True
+            self.prepared = self.chain.prepare()
+            if not self.prepared:
+                self.close()
+            self._ended = True
         return "again"
 
     def _deliver_end(self) -> Step:
         done = True
         for output in self._outputs.values():
             done = output.end() and done
-        return "done" if done else self._wait(math.inf)
+        if not done or (self.prepared and not self._may_commit):
+            return self._wait(math.inf)
+        if self.prepared:
+            self.chain.commit()
+            self.prepared = False
+            self.close()
+        return "done"
 
     def _flush(self, *, partial: bool) -> bool:
         free = True

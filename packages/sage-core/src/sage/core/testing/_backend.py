@@ -159,11 +159,9 @@ class SimulatedDeployment:
         self._note(f"batches of {batch_size}, {', '.join(f'{item.name}: {item.credits}' for item in channels)}")
 
     def send(self, task: TaskId, command: Command) -> None:
+        self._tasks[task].life.obey(command)
         if command.kind == "start":
-            self._tasks[task].life.start()
             self._allowance.begin()
-        else:
-            self._tasks[task].life.report()
 
     def placement(self) -> Mapping[TaskId, HostInfo]:
         return dict.fromkeys(self._tasks, self._info)

@@ -97,7 +97,7 @@ class Lines:
             first = piece.find(b"\n")
             pieces.append(piece)
             if size + (len(piece) if first < 0 else first) > self._longest:
-                raise self._too_long(b"".join(pieces)[:_EXCERPT])
+                raise self._too_long()
             size += len(piece)
             cut = piece.rfind(b"\n") + 1
         data = b"".join(pieces)
@@ -159,13 +159,14 @@ class Lines:
             raise self.error(f"it had {self._size:,} bytes when reading began, and ends after {now:,} now")
         return data
 
-    def _too_long(self, beginning: bytes) -> RecordError:
-        """Go behind the next line, which has a ``beginning``."""
+    def _too_long(self) -> RecordError:
+        """Go behind the next line, and tell of it."""
         start = self.start
+        beginning = excerpt(os.pread(self._file, min(_EXCERPT, self._longest), start))
         os.lseek(self._file, start + self._longest, os.SEEK_SET)
         self._pass_line()
         hint = f"read it with a larger max_line_size, or skip it by an error policy ({_EXCERPT} bytes are kept of it)"
-        return self.unusable(excerpt(beginning[: self._longest]), start, f"longer than {self._longest:,} bytes", hint)
+        return self.unusable(beginning, start, f"longer than {self._longest:,} bytes", hint)
 
     def _pass_line(self) -> None:
         """Go behind the next line end from where the file is read, or to the end of the file."""

@@ -34,6 +34,8 @@ class FileSink(ABC):
 
     def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         self.path = absolute(path)
+        if os.fspath(path).endswith(os.sep):
+            raise ConnectorError(f"{path} names a folder", hint="name the file to be written in it", file=self.path)
         self.overwrite = overwrite
         self._file: WholeFile | None = None
         self._finished = False

@@ -47,19 +47,25 @@ class ConnectorSinkOperator(RunningOperator):
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         code.line(f"{code.fast('gather', self._gathered.append)}({flow.value})")
+        with code.block(f"if {code.fast('size', self._gathered.__len__)}() >= {_MOST}:"):  # one record may make many
+            code.call(f"{code.bind('write', self.write)}()", self, None)
 
     def write(self) -> None:
-        """Write what has gathered. Called after each step of the task."""
+        """Write what has gathered. Called after each step of the task, and within one that puts out many records."""
         if self._gathered:
             gathered = self._gathered[:]
             self._gathered.clear()  # in place: generated code appends to this very list
-            for start in range(0, len(gathered), _MOST):
-                self._write(gathered[start : start + _MOST])
+            self._write(gathered)
 
     def prepare(self) -> None:
         """All input is written: let a transactional sink make it ready."""
         if getattr(self.function, "delivery", None) == "transactional":
             self._handle = self.function.prepare(1)
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether there is something to be committed."""
+        return self._handle is not None
 
     def commit(self) -> None:
         """Publish what `prepare` has made ready."""
