@@ -215,7 +215,7 @@ def test_the_thread_that_crashed_is_told_among_many(scripted: Make) -> None:
     lines = failure.traceback.splitlines()
     assert lines[:2] == ["last words", "Fatal Python error: Segmentation fault"]
     assert any("in user_function" in line for line in lines)
-    assert len(lines) == 40
+    assert len(lines) <= 40
 
 
 def test_children_do_not_outlive_the_job(scripted: Make) -> None:
