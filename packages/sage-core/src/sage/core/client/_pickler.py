@@ -1,10 +1,11 @@
-"""The pickler of graphs: cloudpickle's, with five differences.
+"""The pickler of graphs: cloudpickle's, with six differences.
 
 - A function whose module is imported in the job's process keeps that module's globals instead of a copy of them, and
   functions of ``__main__`` share the globals of the job's ``__main__``.
 - It records what it meets: which modules the pickle needs, which objects of ``__main__`` it carries, whose code.
 - What names itself instead of telling how to be rebuilt (cached functions, `typing.NewType` …) is rebuilt, where it
   lives in ``__main__``: the name leads nowhere in another process.
+- Code keeps the name of its file, by which tracebacks find the author's line; cloudpickle drops it from 3.1.3 on.
 - Enumerations keep their aliases and the attributes of their members.
 - Open files are refused; cloudpickle would quietly send their content.
 """
@@ -161,6 +162,10 @@ class GraphPickler(_CloudPickler):  # type: ignore[misc]
             slots["_cloudpickle_submodules"] += _submodules(function, slots["__globals__"].values())
         return reduced
 
+    def _code(self, code: CodeType) -> Any:
+        make, arguments = self.dispatch_table[CodeType](code)
+        return make, (*arguments[:_FILENAME], code.co_filename, *arguments[_FILENAME + 1 :])
+
     def _class(self, cls: type) -> Any:
         if isinstance(cls.__module__, str):
             self._travels_by_value(cls.__module__)
@@ -224,7 +229,10 @@ class GraphPickler(_CloudPickler):  # type: ignore[misc]
         raise pickle.PicklingError(f"an open file cannot travel ({getattr(obj, 'name', 'without a name')!r})")
 
 
+_FILENAME = 10  # its place among the arguments of CodeType, from Python 3.11 on
+
 _REDUCERS: dict[type, Callable[[GraphPickler, Any], Any]] = {
+    CodeType: GraphPickler._code,
     type(functools.lru_cache(lambda: None)): GraphPickler._lru_cache,
     functools.cached_property: GraphPickler._cached_property,
     weakref.WeakKeyDictionary: GraphPickler._weak_dict,
