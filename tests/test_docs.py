@@ -150,7 +150,8 @@ def test_the_code_of_a_page_runs(page: Path, run: Run, tmp_path: Path) -> None:
                         starts_daemon = starts_daemon or command[:3] == ["sage", "jobmanager", "start"]
                         printed += run(command)
         if code := program(page):
-            script = folder / f"{page.stem}.py"
+            # What is imported by name is not the page.
+            script = folder / f"{page.stem}{'_page' if page.stem in sys.stdlib_module_names else ''}.py"
             script.write_text(code)
             printed += run([sys.executable, str(script)])
     finally:

@@ -22,6 +22,7 @@ from sage.core.api.job import Job
 from sage.core.api.local_environment import LocalEnvironment
 from sage.core.api.remote_environment import RemoteEnvironment
 from sage.core.api.service.base_service import BaseService
+from sage.core.api.state_warning import StateWarning
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.keyed_state import ListState, MapState, ReducingState, ValueState
 
@@ -52,6 +53,7 @@ __all__ = [
     "RuntimeContext",
     "SinkFunction",
     "SourceFunction",
+    "StateWarning",
     "StopType",
     "ValueState",
     "dead_letter",

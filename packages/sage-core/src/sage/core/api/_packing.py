@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sage.core.api.state_warning import warn_of_unsaved
 from sage.core.errors import GraphError, PackagingError, Problem
 from sage.core.graph.model import LogicalGraph
 
@@ -32,6 +33,7 @@ def pack(path: Path, graph: LogicalGraph, uuid: str, backend: str | None) -> Non
     ]
     if stays:
         raise GraphError(stays)
+    warn_of_unsaved(graph)
     try:
         write_package(path, graph, PackageJob(uuid=uuid, name=graph.name, backend=backend))
     except PackagingError as error:

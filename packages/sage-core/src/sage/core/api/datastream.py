@@ -43,6 +43,18 @@ class DataStream(Writing, Generic[Record]):
         self._environment = environment
         self._upstream = upstream
 
+    def __repr__(self) -> str:
+        operators = self._environment._builder.operators()
+        parts = []
+        for up in self._upstream:
+            operator = operators[up.operator]
+            kind = "" if str(operator.uid).startswith(f"{operator.kind}:") else f"{operator.kind} "
+            number = "" if operator.parallelism == 1 else f" ×{operator.parallelism}"  # noqa: RUF001
+            side = f", side output {up.tag!r}" if up.tag is not None else ""
+            way = f", {up.exchange}" if up.exchange != "forward" else ""
+            parts.append(f"{kind}{operator.uid}{number} [{operator.location}]{side}{way}")
+        return f"<DataStream of {' and '.join(parts)}>"
+
     @overload
     def map(
         self,

@@ -30,6 +30,7 @@ from sage.core.graph.policy import ErrorPolicy
 if TYPE_CHECKING:
     from sage.core.api._forms import Batch, Keywords, Source
     from sage.core.engine.stop import StopType
+    from sage.core.plan.explain import Format
 
 __all__ = ["Environment"]
 
@@ -153,18 +154,22 @@ class Environment(Reading):
         """
         self._recorder().add_service(name, describe_service(service, args, kwargs), users_location())
 
-    def explain(self) -> str:
-        """The operators as declared and the tasks they will run as.
+    def explain(self, format: Format = "text") -> str:
+        """The operators as declared and the tasks they will run as. Nothing runs.
+
+        Args:
+            format: ``text`` for people, ``mermaid`` for a drawing, ``json`` for programs.
 
         Raises:
             GraphError: the pipeline cannot run.
+            ValueError: there is no such format.
         """
         from sage.core.plan.explain import explain
         from sage.core.plan.planner import make_plan
 
         graph = self._builder.build()
         self._explained = True
-        return explain(graph, make_plan(graph))
+        return explain(make_plan(graph), format)
 
     def submit(self, autostop: bool = False, timeout: float | None = 300) -> Job:
         """Check the pipeline and run it.

@@ -89,6 +89,31 @@ class GraphBuilder:
     def parallelism_of(self, operator: int) -> int:
         return self._declared[operator].parallelism
 
+    def operators(self) -> tuple[Operator, ...]:
+        """All operators declared so far, as they stand."""
+        operators: list[Operator] = []
+        seen: dict[str, int] = {}
+        for number, item in enumerate(self._declared):
+            uid, name = item.uid, item.name or item.given.name
+            if uid is None:
+                stem = f"{item.kind}:{name}"
+                seen[stem] = seen.get(stem, 0) + 1
+                uid = stem if seen[stem] == 1 else f"{stem}#{seen[stem]}"
+            operators.append(
+                Operator(
+                    id=number,
+                    uid=uid,
+                    kind=item.kind,
+                    name=name,
+                    function=item.given.spec,
+                    parallelism=item.parallelism,
+                    location=item.location,
+                    options=dict(item.options),
+                    on_error=item.on_error,
+                )
+            )
+        return tuple(operators)
+
     def build(self) -> LogicalGraph:
         """The graph.
 
@@ -103,39 +128,23 @@ class GraphBuilder:
     def draft(self) -> tuple[LogicalGraph, list[Problem]]:
         """The graph as it stands, and what is wrong with it, in the order of the lines that declare it."""
         problems: list[Problem] = []
-        operators: list[Operator] = []
         edges: list[Edge] = []
-        seen: dict[str, int] = {}
-        for number, item in enumerate(self._declared):
-            uid = item.uid
-            if uid is None:
-                stem = f"{item.kind}:{item.name or item.given.name}"
-                seen[stem] = seen.get(stem, 0) + 1
-                uid = stem if seen[stem] == 1 else f"{stem}#{seen[stem]}"
+        operators = self.operators()
+        for operator, item in zip(operators, self._declared, strict=True):
             problems += [
                 Problem(
-                    f"{item.kind} '{item.name or item.given.name}': {slip.message}", str(item.location), uid, slip.hint
+                    f"{operator.kind} '{operator.name}': {slip.message}",
+                    str(operator.location),
+                    operator.uid,
+                    slip.hint,
                 )
                 for slip in item.given.slips
             ]
-            operators.append(
-                Operator(
-                    id=number,
-                    uid=uid,
-                    kind=item.kind,
-                    name=item.name or item.given.name,
-                    function=item.given.spec,
-                    parallelism=item.parallelism,
-                    location=item.location,
-                    options=dict(item.options),
-                    on_error=item.on_error,
-                )
-            )
-            edges += [Edge(up.operator, number, up.input, up.exchange, up.tag) for up in item.upstream]
+            edges += [Edge(up.operator, operator.id, up.input, up.exchange, up.tag) for up in item.upstream]
         services = tuple(ServiceSpec(name, given.spec, location) for name, given, location in self._services)
         for name, given, location in self._services:
             problems += [Problem(f"service '{name}': {s.message}", str(location), hint=s.hint) for s in given.slips]
-        graph = LogicalGraph(self._name, tuple(operators), tuple(edges), services)
+        graph = LogicalGraph(self._name, operators, tuple(edges), services)
         problems += [*validate(graph), *check_types(graph)]
         order = {repr(operator.uid): operator.id for operator in reversed(graph.operators)}
         end = len(self._places)  # for what concerns the whole pipeline

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from sage.core.graph.model import Exchange, LogicalGraph, Operator
 
@@ -117,3 +118,25 @@ class ExecutionPlan:
 
     def target_of(self, channel: ChannelId) -> TaskId:
         return TaskId(self.edges[channel.edge].target_stage, channel.target)
+
+    def to_json(self) -> dict[str, Any]:
+        """Stages and edges in plain values; operators are told by their ids in the graph."""
+        return {
+            "stages": [
+                {"id": stage.id, "operators": list(stage.operators), "parallelism": stage.parallelism}
+                for stage in self.stages
+            ],
+            "edges": [
+                {
+                    "id": edge.id,
+                    "source": edge.source,
+                    "target": edge.target,
+                    "source_stage": edge.source_stage,
+                    "target_stage": edge.target_stage,
+                    "input": edge.input,
+                    "exchange": edge.exchange,
+                    "tag": edge.tag,
+                }
+                for edge in self.edges
+            ],
+        }
