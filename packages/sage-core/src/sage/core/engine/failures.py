@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sage.core.engine.excerpt import excerpt
 from sage.core.errors import BudgetSpentError, RecordError
 from sage.core.models import FailureInfo
 
@@ -175,10 +176,9 @@ def _cut_off(error: BaseException) -> None:
 def safe_repr(value: Any, limit: int = _MAX_RECORD) -> str:
     """A bounded ``repr`` that never raises."""
     try:
-        text = str.__str__(repr(value))  # a subclass of str would bring methods of the user's
+        return _printable(excerpt(value, limit))
     except BaseException as error:  # user code may raise anything here
         return f"<{_name(type(value))} whose repr raises {_name(type(error))}>"
-    return _bounded(text, limit)
 
 
 def trace_of(error: BaseException) -> TracebackType | None:

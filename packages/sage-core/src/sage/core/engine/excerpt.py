@@ -1,0 +1,82 @@
+"""The beginning of a value's ``repr``, at a price that does not grow with the value.
+
+A record may be a gigabyte of bytes, whose ``repr`` takes four. Of Python's own texts, bytes and containers no more is
+looked at than is shown; what other objects say of themselves is up to them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["excerpt"]
+
+_FLAT: dict[type, str] = {str: "characters", bytes: "bytes", bytearray: "bytes"}
+_BRACKETS: dict[type, tuple[str, str]] = {
+    list: ("[", "]"),
+    tuple: ("(", ")"),
+    dict: ("{", "}"),
+    set: ("{", "}"),
+    frozenset: ("frozenset({", "})"),
+}
+_DEEPEST = 20
+
+
+def excerpt(value: Any, limit: int) -> str:
+    """``repr(value)``; of a longer one the first ``limit`` characters, and how large the value is.
+
+    Raises:
+        BaseException: whatever the ``repr`` of an object of the user's raises.
+    """
+    text = _begin(value, limit + 1, ())
+    if len(text) <= limit:
+        return text
+    kind = type(value)
+    if kind in _FLAT or kind in _BRACKETS:
+        return f"{text[:limit]}… ({len(value):,} {_FLAT.get(kind, 'items')})"
+    return f"{text[:limit]}…" if _is_generated(kind) else f"{text[:limit]}… ({len(text):,} characters)"
+
+
+def _begin(value: Any, room: int, inside: tuple[int, ...]) -> str:
+    """The ``repr``, which may end early once it has ``room`` characters; ``inside`` are the ids of what it is in."""
+    kind = type(value)
+    if kind in _FLAT:
+        return repr(value[:room])  # each item makes a character at least
+    is_generated = _is_generated(kind)
+    if kind not in _BRACKETS and not is_generated:
+        return str.__str__(repr(value))  # a subclass of str would bring methods of the user's
+    start, end = (f"{kind.__qualname__}(", ")") if is_generated else _BRACKETS[kind]
+    if id(value) in inside:
+        return "..." if is_generated else f"{start}...{end}"
+    if len(inside) == _DEEPEST or (kind in _BRACKETS and not value):
+        return repr(value)
+    parts = []
+    for text in _parts(value, room, (*inside, id(value)), is_generated=is_generated):
+        parts.append(text)
+        room -= len(text) + 2
+        if room <= 0:
+            break
+    comma = "," if kind is tuple and len(value) == 1 else ""
+    return f"{start}{', '.join(parts)}{comma}{end}"
+
+
+def _parts(value: Any, room: int, inside: tuple[int, ...], *, is_generated: bool) -> Iterator[str]:
+    if is_generated:
+        for field in dataclasses.fields(value):
+            if field.repr:
+                yield f"{field.name}={_begin(getattr(value, field.name), room, inside)}"
+    elif type(value) is dict:
+        for key, item in value.items():
+            yield f"{_begin(key, room, inside)}: {_begin(item, room, inside)}"
+    else:
+        for item in value:
+            yield _begin(item, room, inside)
+
+
+def _is_generated(kind: type) -> bool:
+    """Whether the ``repr`` of a class is the one that the decorator of dataclasses has made for it."""
+    made = getattr(vars(type)["__dict__"].__get__(kind).get("__repr__"), "__wrapped__", None)
+    return getattr(getattr(made, "__code__", None), "co_filename", None) == "<string>" and dataclasses.is_dataclass(
+        kind
+    )
