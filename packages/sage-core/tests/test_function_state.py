@@ -31,7 +31,7 @@ def anew(function: Any, opening: Callable[[Any], None] = lambda _: None) -> tupl
     """A function that was opened, and its attributes."""
     attributes = Attributes(function)
     opening(function)
-    attributes.note_open()
+    attributes.check()
     return function, attributes
 
 
@@ -200,7 +200,20 @@ class Generating(MapFunction):
         return value
 
 
-@pytest.mark.parametrize(("function", "name"), [(Locked, "lock"), (Stepping, "steps"), (Generating, "later")])
+class Named(MapFunction):
+    """Its ``__dict__`` is asked for early, as copying an instance does, too."""
+
+    def __init__(self) -> None:
+        vars(self).update(lock=threading.Lock())
+
+    def execute(self, value: int) -> int:
+        return value
+
+
+CARELESS = [(Locked, "lock"), (Stepping, "steps"), (Generating, "later"), (Named, "lock")]
+
+
+@pytest.mark.parametrize(("function", "name"), CARELESS)
 def test_state_that_cannot_be_saved_is_refused_before_the_first_record(
     backend: str, function: type[MapFunction], name: str
 ) -> None:

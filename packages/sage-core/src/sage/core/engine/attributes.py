@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from sage.core.engine.context import RuntimeContext
 from sage.core.engine.keyed_state import KeyedState
 from sage.core.engine.services import AsyncServiceHandle, ServiceHandle
 from sage.core.errors import StateError
@@ -16,7 +18,7 @@ __all__ = ["Attributes", "lay_over", "load_attributes"]
 
 _ENGINES = frozenset({"context", "logger"})
 
-_DOORS = (KeyedState, ServiceHandle, AsyncServiceHandle)
+_NO_STATE = (KeyedState, ServiceHandle, AsyncServiceHandle, RuntimeContext)
 
 _CODE = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, type)
 """What is code of itself comes with the program and is no state, unless it can be saved by its name."""
@@ -29,14 +31,18 @@ class Attributes:
     bound in ``open()`` and cannot be pickled: connections, locks, files. The next ``open()`` makes them anew. What
     belongs to an event loop is never state.
 
+    To ask an object for its ``__dict__`` makes every later access to its attributes slower in CPython up to 3.12. So
+    until something is really to be saved, the values alone are looked at, which the garbage collector tells.
+
     Args:
         function: the function, as its constructor left it.
     """
 
     def __init__(self, function: Any) -> None:
         self._function = function
-        self._before_open = _values(function)
-        self._bound_in_open: frozenset[str] = frozenset()
+        self._before_open = gc.get_referents(function)
+        # Some have their __dict__ already, and are told by that.
+        self._before_open += [item for held in self._before_open if type(held) is dict for item in held.values()]
         transient = getattr(type(function), "transient", ())
         if isinstance(transient, str):
             raise StateError(
@@ -45,13 +51,22 @@ class Attributes:
             )
         self._left_out = {*_ENGINES, *transient}
 
-    def note_open(self) -> None:
-        """``open()`` has run: what has another value now was bound there."""
-        before = self._before_open
-        self._bound_in_open = frozenset(
-            name for name, value in _values(self._function).items() if name not in before or before[name] is not value
-        )
-        self._before_open = {}
+    def check(self) -> None:
+        """After ``open()``, before the first record: see that all can be saved. Called once.
+
+        Raises:
+            StateError: one cannot be pickled; it is named.
+        """
+        before, self._before_open = self._before_open, []
+        values = [value for value in gc.get_referents(self._function) if not isinstance(value, (*_NO_STATE, *_CODE))]
+        try:
+            _dump(values, _Nowhere(), self._function)
+        except Exception:  # now by name, since some may be left out
+            made_before = {id(value) for value in before}
+            for name, value, reason in self._culprits():
+                if id(value) in made_before:
+                    raise _unsaved(name, reason) from reason
+                self._left_out.add(name)
 
     def save(self, most: int | None = None) -> bytes:
         """All attributes that are state, in one pickle, so that what they share stays shared.
@@ -62,9 +77,12 @@ class Attributes:
         Raises:
             StateError: one cannot be pickled, or they are too large; it is named.
         """
-        target = io.BytesIO()
-        self._pickle(target)
-        saved = target.getvalue()
+        try:
+            saved = _pickled(self._state(), self._function)
+        except Exception as error:
+            for name, _, reason in self._culprits():
+                raise _unsaved(name, reason) from reason
+            raise StateError(f"its attributes cannot be saved: {type(error).__name__}: {error}") from error
         if most is not None and len(saved) > most:
             sizes = {name: len(_pickled(value, self._function)) for name, value in self._state().items()}
             name = max(sizes, key=lambda name: sizes[name])
@@ -115,46 +133,39 @@ class Attributes:
             return True
         return not same
 
-    def check(self) -> None:
-        """Try to save, and keep nothing of it. Raises `StateError`."""
-        self._pickle(_Nowhere())
-
-    def _pickle(self, target: io.BytesIO | _Nowhere) -> None:
-        while True:
-            state = self._state()
-            try:
-                _dump(state, target, self._function)
-                return
-            except Exception as error:
-                self._leave_out_culprits(state, error)
-            target.seek(0)
-            target.truncate()
-
-    def _leave_out_culprits(self, state: Mapping[str, Any], error: Exception) -> None:
-        """Find what cannot be pickled and need not be. Raises `StateError` if it is state."""
-        found = False
-        for name, value in state.items():
+    def _culprits(self) -> Iterator[tuple[str, Any, Exception]]:
+        """Attributes that are state and cannot be pickled, and why."""
+        for name, value in self._state().items():
             try:
                 _dump(value, _Nowhere(), self._function)
             except Exception as reason:
-                found = True
-                if name not in self._bound_in_open and not isinstance(value, _CODE):
-                    raise StateError(
-                        f"its attribute '{name}' cannot be saved: {type(reason).__name__}: {reason}",
-                        hint="attributes are state: make it in open(), or name it in the class's `transient`:"
-                        f" transient = ({name!r},)",
-                        attribute=name,
-                    ) from reason
-                self._left_out.add(name)
-        if not found:  # each can be pickled alone, all together cannot
-            raise StateError(f"its attributes cannot be saved: {type(error).__name__}: {error}") from error
+                yield name, value, reason
 
     def _state(self) -> dict[str, Any]:
         return {
             name: value
             for name, value in _values(self._function).items()
             if name not in self._left_out and not isinstance(value, _DOORS) and not _is_of_a_loop(value)
+            if name not in self._left_out and not isinstance(value, _NO_STATE) and not self._is_mere_code(value)
         }
+
+    def _is_mere_code(self, value: Any) -> bool:
+        """Whether it is code that comes with the program, and has no name to be found by."""
+        if not isinstance(value, _CODE):
+            return False
+        try:
+            _dump(value, _Nowhere(), self._function)
+        except Exception:  # whatever the reason: it need not be saved
+            return True
+        return False
+
+
+def _unsaved(name: str, reason: Exception) -> StateError:
+    return StateError(
+        f"its attribute '{name}' cannot be saved: {type(reason).__name__}: {reason}",
+        hint=f"attributes are state: make it in open(), or name it in the class's `transient`: transient = ({name!r},)",
+        attribute=name,
+    )
 
 
 def _is_of_a_loop(value: Any) -> bool:
@@ -202,12 +213,6 @@ class _Nowhere:
 
     def write(self, data: Any) -> int:
         return len(data)
-
-    def seek(self, offset: int) -> int:
-        return offset
-
-    def truncate(self) -> int:
-        return 0
 
 
 def _this_function() -> Any:

@@ -127,8 +127,6 @@ class RunningOperator:
         self._await_hook(open_function(self.function, self.spec.function, self.context))
         self.states.refusal = "state is declared in open(context)"
         self.states.has_key = self.has_keyed_input
-        if self._attributes is not None:
-            self._attributes.note_open()
 
     keeps_keyed_state: ClassVar[bool] = True
     """Whether its function may declare keyed state where records have keys."""
