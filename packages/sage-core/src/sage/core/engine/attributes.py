@@ -145,8 +145,10 @@ class Attributes:
         return {
             name: value
             for name, value in _values(self._function).items()
-            if name not in self._left_out and not isinstance(value, _DOORS) and not _is_of_a_loop(value)
-            if name not in self._left_out and not isinstance(value, _NO_STATE) and not self._is_mere_code(value)
+            if name not in self._left_out
+            and not isinstance(value, _NO_STATE)
+            and not _is_of_a_loop(value)
+            and not self._is_mere_code(value)
         }
 
     def _is_mere_code(self, value: Any) -> bool:
