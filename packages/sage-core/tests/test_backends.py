@@ -20,7 +20,7 @@ from sage.core.backends.api import (
 from sage.core.backends.inline import InlineBackend
 from sage.core.backends.local import LocalBackend
 from sage.core.engine.coordinator import Coordinator
-from sage.core.errors import GraphError, UnknownBackendError
+from sage.core.errors import CapabilityError, UnknownBackendError
 from sage.core.plan.planner import make_plan
 from sage.core.plugins import backend as resolve
 
@@ -70,8 +70,9 @@ def test_what_a_backend_does_not_offer_is_refused_by_name() -> None:
     env = LocalEnvironment()
     env.from_source(lambda: STOP).sink(same)
     job = Coordinator(env._builder.build(), Bounded(), Attempt("job"))
-    with pytest.raises(GraphError, match="'local' does not offer 'unbounded'"):
+    with pytest.raises(CapabilityError, match="'local' does not offer 'unbounded'") as caught:
         job.start()
+    assert (caught.value.missing, len(caught.value.problems)) == (["unbounded"], 1)
     assert job.state == "created"
     assert missing_capabilities(job.plan, "x", frozenset({"unbounded", "more"})) == []
 

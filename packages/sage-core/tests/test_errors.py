@@ -67,9 +67,9 @@ def test_codes_are_unique_and_plain() -> None:
 
 
 def make(kind: type[SageError]) -> SageError:
-    if kind is GraphError:
-        return GraphError(
-            [Problem("wrong", "x.py:3", "map:x", "mend it"), Problem("odd", level="warning")], hint="look"
+    if issubclass(kind, GraphError):
+        return kind(
+            [Problem("wrong", "x.py:3", "map:x", "mend it"), Problem("odd", level="warning")], hint="look", own=(1, 2)
         )
     details: dict[str, Any] = {"path": "a -> b", "job": "uuid", "failure": FailureInfo("user_code", "x"), "own": (1, 2)}
     return kind("what, and where", hint="do this", **details)

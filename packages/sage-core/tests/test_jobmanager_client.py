@@ -643,11 +643,24 @@ def test_the_wrong_port_is_told_by_the_one_that_runs(home: Path) -> None:
     """If the JobManager of this SAGE_HOME listens elsewhere, the hint names its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    running = {"host": "127.0.0.1", "port": 19555, "pid": os.getpid()}
+    running = {"host": "127.0.0.1", "port": 19555, **this_process()}
     (home / "daemon.json").write_text(json.dumps(running))
     assert "--port 19555" in str(unreachable(port))
-    (home / "daemon.json").write_text("{")
-    assert "sage jobmanager start" in str(unreachable(port))
+    stale: list[Mapping[str, Any]] = [
+        {"start_time": running["start_time"] - 1},
+        {"boot_id": "another"},
+        {"pid": 1 << 30},
+    ]
+    for text in ["{", *(json.dumps({**running, **other}) for other in stale)]:
+        (home / "daemon.json").write_text(text)
+        assert "sage jobmanager start" in str(unreachable(port)), text
+
+
+def this_process() -> dict[str, Any]:
+    """What a JobManager that is this process would say of itself."""
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return {"pid": os.getpid(), "start_time": int(fields[19]), "boot_id": boot}
 
 
 def test_a_host_that_cannot_be_a_name() -> None:
@@ -1049,7 +1062,7 @@ def test_a_free_port_is_found(home: Path) -> None:
     config = Config(daemon=Daemon(port=0))
     with pytest.raises(DaemonUnreachableError, match="only a running one knows its port"):
         JobManagerClient.from_config(config)
-    (home / "daemon.json").write_text(json.dumps({"host": "127.0.0.1", "port": 23456, "pid": os.getpid()}))
+    (home / "daemon.json").write_text(json.dumps({"host": "127.0.0.1", "port": 23456, **this_process()}))
     with JobManagerClient.from_config(config) as client:
         assert client.port == 23456
 

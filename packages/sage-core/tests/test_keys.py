@@ -20,8 +20,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage.core.engine.keys import MAX_PARALLELISM, KeyRouter, admit_key, key_group, subtask_of_group
+from sage.core.engine.keys import KeyRouter, admit_key, key_group, subtask_of_group
 from sage.core.errors import UnsupportedKeyError
+from sage.core.graph.model import MAX_PARALLELISM
 from sage.core.plan.model import TaskId
 
 

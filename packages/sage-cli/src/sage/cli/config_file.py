@@ -112,7 +112,7 @@ def write_private(path: Path, text: str, *, exclusive: bool = False) -> None:
 def _private_folder(folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists() and not folder.is_dir():
-        refuse("unsafe_file", f"{folder} is no folder", "move it away or set SAGE_HOME")
+        refuse("unsafe_file", f"{folder} is no folder", "move it away or set SAGE_HOME", exit_code=5)
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.stat()
     if found.st_uid != os.geteuid():
@@ -120,6 +120,7 @@ def _private_folder(folder: Path) -> None:
             "unsafe_file",
             f"{folder} belongs to user {found.st_uid}, not to user {os.geteuid()} who runs this command",
             "set SAGE_HOME to a folder of your own",
+            exit_code=5,
         )
     if found.st_mode & 0o077:
         folder.chmod(0o700)

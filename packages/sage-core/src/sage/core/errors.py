@@ -5,8 +5,8 @@
     SageError
     ├── PipelineError              your program describes something that cannot run        (exit 9)
     │   ├── GraphError             one or more problems in the graph, all listed
+    │   │   └── CapabilityError    the backend does not offer what the graph needs
     │   ├── PackagingError         something in the graph cannot travel to a job's process
-    │   ├── CapabilityError        the backend does not offer what the graph needs
     │   ├── UnsupportedKeyError    a value that cannot be a key
     │   ├── StateError             state that cannot be declared, saved or restored
     │   ├── UnknownServiceError    a function calls a service that was not registered
@@ -155,11 +155,18 @@ class GraphError(PipelineError):
     code = "graph"
     problems: Sequence[Problem]
 
-    def __init__(self, problems: Sequence[Problem], *, hint: str | None = None) -> None:
+    def __init__(self, problems: Sequence[Problem], *, hint: str | None = None, **details: Any) -> None:
         count = len(problems)
         head = "the pipeline has a problem" if count == 1 else f"the pipeline has {count} problems"
         lines = [f"  {number}. {problem}" for number, problem in enumerate(problems, 1)]
-        super().__init__("\n".join([f"{head}:", *lines]), hint=hint, problems=tuple(problems))
+        super().__init__("\n".join([f"{head}:", *lines]), hint=hint, problems=tuple(problems), **details)
+
+
+class CapabilityError(GraphError):
+    """The backend does not offer what the graph needs; ``missing`` names it, sorted."""
+
+    code = "capability"
+    missing: Sequence[str] = ()
 
 
 class PackagingError(PipelineError):
@@ -167,12 +174,6 @@ class PackagingError(PipelineError):
 
     code = "packaging"
     path: str | None = None
-
-
-class CapabilityError(PipelineError):
-    """The backend does not offer what the graph needs."""
-
-    code = "capability"
 
 
 class UnsupportedKeyError(PipelineError):

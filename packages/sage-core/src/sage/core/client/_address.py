@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sage.core.errors import ConfigError, DaemonUnreachableError
@@ -59,11 +59,14 @@ def _running() -> tuple[str, int] | None:
 
     try:
         found = json.loads((sage_home() / "daemon.json").read_bytes())
-        host, port, pid = str(found["host"]), int(found["port"]), int(found["pid"])
-        os.kill(pid, 0)
-    except (OSError, ValueError, TypeError, KeyError, ConfigError):
-        return None  # also where the file or the process is somebody else's
-    return host, port
+        host, port = str(found["host"]), int(found["port"])
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        # Behind the name, which may itself hold spaces and parentheses: the state is field 3, the start time field 22.
+        state, *fields = Path(f"/proc/{int(found['pid'])}/stat").read_bytes().rpartition(b")")[2].split()
+        same = (int(fields[18]), boot) == (int(found["start_time"]), found["boot_id"])
+    except (OSError, ValueError, TypeError, KeyError, IndexError, ConfigError):
+        return None  # also where the file is somebody else's
+    return (host, port) if same and state not in (b"Z", b"X") else None
 
 
 def running_port() -> int:

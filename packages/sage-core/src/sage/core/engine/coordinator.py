@@ -14,7 +14,7 @@ from sage.core.engine.events import Attempt, Command, HostInfo, TaskCounts, Task
 from sage.core.engine.failures import describe_backend_failure
 from sage.core.engine.metrics import JobMeter
 from sage.core.engine.partitions import list_partitions
-from sage.core.errors import GraphError
+from sage.core.errors import CapabilityError, GraphError
 from sage.core.graph.model import LogicalGraph
 from sage.core.models import FailureInfo, JobMetrics
 from sage.core.plan.model import TaskId
@@ -83,12 +83,14 @@ class Coordinator:
         """Check the plan and deploy it. If the backend fails at that, so does the job.
 
         Raises:
-            GraphError: the backend cannot run this plan, or a source cannot say what there is to read; nothing was
+            CapabilityError: the backend does not offer all that this plan needs.
+            GraphError: the backend cannot run this plan, or a source cannot say what there is to read. Nothing was
                 started.
         """
         problems = [item for item in self._backend.check(self.plan) if item.level == "error"]
         if problems:
-            raise GraphError(problems)
+            missing = sorted(self.plan.needs - self._backend.capabilities)
+            raise CapabilityError(problems, missing=missing) if missing else GraphError(problems)
         partitions = list_partitions(self.plan)
         with self._lock:
             if self.state != "created":  # cancelled before it began

@@ -18,11 +18,9 @@ from collections.abc import Callable
 from typing import Any
 
 from sage.core.errors import UnsupportedKeyError
+from sage.core.graph.model import MAX_PARALLELISM
 
-__all__ = ["MAX_PARALLELISM", "PLAIN_KEY_TYPES", "KeyRouter", "admit_key", "key_group", "subtask_of_group"]
-
-MAX_PARALLELISM = 128
-"""Number of key groups; the highest parallelism of a keyed operator."""
+__all__ = ["PLAIN_KEY_TYPES", "KeyRouter", "admit_key", "key_group", "subtask_of_group"]
 
 PLAIN_KEY_TYPES = frozenset({int, str, bytes, bool, type(None)})
 """Types whose every value may be a key: no look inside is needed."""

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from itertools import compress
 from typing import Any
 
-from sage.core.engine.keys import MAX_PARALLELISM, KeyRouter
+from sage.core.engine.keys import KeyRouter
 from sage.core.engine.links import Link
 from sage.core.engine.messages import Batch, EndOfInput
-from sage.core.graph.model import Exchange
+from sage.core.graph.model import MAX_PARALLELISM, Exchange
 
 __all__ = ["BATCH_SIZE", "Output"]
 

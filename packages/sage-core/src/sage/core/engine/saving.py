@@ -6,9 +6,10 @@ import pickle
 from collections.abc import Sequence
 from typing import Any
 
-from sage.core.engine.keys import MAX_PARALLELISM, key_group, subtask_of_group
+from sage.core.engine.keys import key_group, subtask_of_group
 from sage.core.engine.snapshot import OperatorSnapshot
 from sage.core.errors import StateError
+from sage.core.graph.model import MAX_PARALLELISM
 
 __all__ = ["groups_of", "load", "save", "share_out_keyed", "share_out_records"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sage.core.engine.keys import MAX_PARALLELISM
+from sage.core.graph.model import MAX_PARALLELISM
 
 __all__ = ["OperatorSnapshot"]
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from sage.core.graph.policy import FAIL, ErrorPolicy
 
 __all__ = [
+    "MAX_PARALLELISM",
     "Declared",
     "Edge",
     "Exchange",
@@ -23,6 +24,9 @@ __all__ = [
 
 FunctionForm = Literal["class", "instance", "callable", "data"]
 """How a user gave a function: a class with constructor arguments, an instance, a plain callable, or records."""
+
+MAX_PARALLELISM = 128
+"""Number of key groups, fixed for a job's life; hence the highest parallelism of an operator."""
 
 Exchange = Literal["forward", "rebalance", "hash", "broadcast"]
 """How records of one operator find the subtasks of the next."""
@@ -143,9 +147,6 @@ class LogicalGraph:
 
     def inputs_of(self, operator: int) -> tuple[Edge, ...]:
         return tuple(edge for edge in self.edges if edge.target == operator)
-
-    def outputs_of(self, operator: int) -> tuple[Edge, ...]:
-        return tuple(edge for edge in self.edges if edge.source == operator)
 
     def to_json(self) -> dict[str, Any]:
         """The graph as the JobManager may see it: names and shape, no code and no records."""

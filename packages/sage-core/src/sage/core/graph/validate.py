@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sage.core.errors import Problem
-from sage.core.graph.model import LogicalGraph, Operator
+from sage.core.graph.model import MAX_PARALLELISM, LogicalGraph, Operator
 from sage.core.graph.policy import DEAD_LETTERS, FAIL, ErrorPolicy
 
 __all__ = ["SINK_KINDS", "SOURCE_KINDS", "validate"]
@@ -18,7 +18,6 @@ SOURCE_KINDS = frozenset({"batch", "collection", "read", "source"})
 SINK_KINDS = frozenset({"sink", "write"})
 """Kinds of operators without output."""
 
-_MAX_PARALLELISM = 128
 _MAX_NAME = 200  # what a package takes: what runs here shall run under a JobManager as well
 
 
@@ -143,8 +142,8 @@ def _sends_letters(operator: Operator) -> bool:
 
 def _check_parallelism(operator: Operator, *, keyed: bool) -> list[Problem]:
     number = operator.parallelism
-    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= _MAX_PARALLELISM:
-        return [_problem(operator, f"parallelism must be a whole number from 1 to {_MAX_PARALLELISM}, not {number!r}")]
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MAX_PARALLELISM:
+        return [_problem(operator, f"parallelism must be a whole number from 1 to {MAX_PARALLELISM}, not {number!r}")]
     if number == 1:
         return []
     if operator.kind in SOURCE_KINDS and not operator.is_partitioned:
