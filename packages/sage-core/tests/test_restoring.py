@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +52,7 @@ def run(
     env = LocalEnvironment("part", "inline")
     out = build(env).collect()
     plan = make_plan(env._builder.build())
-    attempt = replace(Attempt("job"), partitions=list_partitions(plan), restored=restored or {})
+    attempt = replace(Attempt("job"), partitions=list_partitions(plan, restored), restored=restored or {})
     tasks = wire(TaskSet(plan, plan.tasks), attempt, {}, batch_size=1, credits=None).tasks
     for task in tasks:
         task.open()
@@ -305,3 +306,66 @@ def test_reading_files_goes_on_where_it_was(tmp_path: Path) -> None:
     second = run(build(3), turns=1, restored=first.saved)
     third = run(build(1), restored=second.saved)
     assert sorted(first.out + second.out + third.out) == sorted(f"{n}{line}" for n in "ABC" for line in range(7))
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 6)), min_size=1, max_size=4))
+@settings(max_examples=30, deadline=None)
+def test_a_file_is_read_once_however_it_was_cut(parts: list[tuple[int, int]]) -> None:
+    """A job that goes on keeps the partitions that it had, at any parallelism, also when files were added or grew."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "in.txt"
+        path.write_text("".join(f"{line}\n" for line in range(40)))
+        saved: Saved | None = None
+        out: list[Any] = []
+        for parallelism, turns in [*parts, (2, None)]:
+
+            def build(env: LocalEnvironment, parallelism: int = parallelism) -> DataStream[Any]:
+                return env.from_text(Path(folder) / "*.txt", parallelism=parallelism).map(int)
+
+            part = run(build, turns=turns, restored=saved)
+            out += part.out
+            if part.ended:
+                break
+            saved = part.saved
+            (Path(folder) / "later.txt").write_text("nothing that is read\n")
+            with path.open("a") as file:
+                file.write("100\n")
+    assert sorted(number for number in out if number < 100) == list(range(40))
+
+
+class Endless:
+    """A source of the contract that may get more partitions."""
+
+    names = ("a", "b")
+    bounded = False
+
+    def partitions(self) -> Sequence[str]:
+        return self.names
+
+    def open(self, partition: str, position: Any) -> Any:
+        return EndlessReader(partition, position or 0)
+
+
+class EndlessReader:
+    def __init__(self, name: str, next: int) -> None:
+        self.name, self.next = name, next
+
+    def read(self, n: int) -> list[str]:
+        self.next += 1
+        return [f"{self.name}{self.next}"]
+
+    def position(self) -> int:
+        return self.next
+
+    def wait(self, timeout: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_a_source_without_end_may_have_got_more_partitions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that it had come first and go on where they were; new ones begin."""
+    first = run(lambda env: env.from_connector(Endless).map(str), turns=3)
+    assert first.out == ["a1", "b1", "a2"]
+    monkeypatch.setattr(Endless, "names", ("b", "c"))
+    second = run(lambda env: env.from_connector(Endless).map(str), turns=4, restored=first.saved)
+    assert second.out == ["a3", "b2", "c1", "a4"]

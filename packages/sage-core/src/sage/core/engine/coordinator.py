@@ -91,7 +91,7 @@ class Coordinator:
         if problems:
             missing = sorted(self.plan.needs - self._backend.capabilities)
             raise CapabilityError(problems, missing=missing) if missing else GraphError(problems)
-        partitions = list_partitions(self.plan)
+        partitions = list_partitions(self.plan, self.attempt.restored)
         with self._lock:
             if self.state != "created":  # cancelled before it began
                 return

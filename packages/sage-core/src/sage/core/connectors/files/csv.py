@@ -100,7 +100,7 @@ class _CsvReader:
         return records if records or rows.line_num > begin else STOP
 
     def position(self) -> object:
-        return self._lines.place(self._offset())
+        return tuple(self._lines.place(self._offset()))
 
     def wait(self, timeout: float) -> None:
         """A file has no news to wait for."""

@@ -49,8 +49,9 @@ class FileSource(ABC):
         return [str(part) for path in paths for part in cut(path, self.split_size, each)]
 
     def open(self, partition: str, position: object | None) -> Reader:
-        assert position is None or isinstance(position, Place)
-        return self.reader(Lines(ByteRange.parse(partition), position, self.max_line_size))
+        assert position is None or isinstance(position, tuple)
+        place = None if position is None else Place(*position)
+        return self.reader(Lines(ByteRange.parse(partition), place, self.max_line_size))
 
     @abstractmethod
     def reader(self, lines: Lines) -> Reader:
@@ -105,7 +106,7 @@ class LineReader(ABC):
         return self._one_by_one(texts)
 
     def position(self) -> object:
-        return self._lines.place(self._lines.offset(self._next))
+        return tuple(self._lines.place(self._lines.offset(self._next)))
 
     def wait(self, timeout: float) -> None:  # noqa: B027
         """A file has no news to wait for."""
