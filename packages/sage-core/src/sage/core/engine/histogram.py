@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from itertools import accumulate
-from math import log2
+from operator import add
 
 __all__ = ["BUCKETS", "ERROR", "Histogram", "upper_bound"]
 
@@ -20,8 +20,14 @@ BUCKETS = (_MOST - _LEAST) * _PER_OCTAVE
 ERROR = 2 ** (0.5 / _PER_OCTAVE) - 1
 """Relative error of a percentile, at most: it is told as the geometric middle of its bucket."""
 
-_OFFSET = -_LEAST * _PER_OCTAVE
-_FLOOR = 2.0**_LEAST
+
+def _border(index: float) -> float:
+    """Where a bucket begins, for whole numbers."""
+    return float(2.0 ** (index / _PER_OCTAVE + _LEAST))
+
+
+_BORDERS = [_border(index) for index in range(1, BUCKETS)]
+_TOLD = [float(f"{border:.6g}") for border in (*_BORDERS, _border(BUCKETS))]
 
 
 @dataclass(slots=True)
@@ -38,13 +44,12 @@ class Histogram:
 
     def add(self, seconds: float, weight: int = 1) -> None:
         """Count ``weight`` things that took ``seconds`` each."""
-        index = int(log2(seconds) * _PER_OCTAVE + _OFFSET) if seconds > _FLOOR else 0
-        self.counts[index if index < BUCKETS else -1] += weight
+        self.counts[bisect_right(_BORDERS, seconds)] += weight
         self.seconds += seconds * weight
 
     def merge(self, other: Histogram) -> None:
         """Take in what another one has counted."""
-        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.counts = list(map(add, self.counts, other.counts))
         self.seconds += other.seconds
 
     def copy(self) -> Histogram:
@@ -63,9 +68,9 @@ class Histogram:
         if not rank:
             return 0.0
         index = bisect_left(list(accumulate(self.counts)), rank)
-        return float(2.0 ** ((index + 0.5) / _PER_OCTAVE + _LEAST))
+        return _border(index + 0.5)
 
 
 def upper_bound(index: int) -> float:
-    """What durations in this bucket stay below."""
-    return float(2.0 ** ((index + 1) / _PER_OCTAVE + _LEAST))
+    """What durations in this bucket stay below, to six digits: it is told in every report."""
+    return _TOLD[index]

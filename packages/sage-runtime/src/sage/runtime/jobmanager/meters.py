@@ -169,7 +169,9 @@ class _JobCollector(Collector):
 
 def _add(family: HistogramMetricFamily, labels: Sequence[str], latency: Latency) -> None:
     counts = [
-        (str(bound), float(sum(count for upper, count in latency.buckets if upper <= bound))) for bound in _BOUNDS
+        # Told to six digits, and a fifth apart, bounds are the same where they are near.
+        (f"{bound:.6g}", float(sum(count for upper, count in latency.buckets if upper < 1.01 * bound)))
+        for bound in _BOUNDS
     ]
     every = float(sum(count for _, count in latency.buckets))
     family.add_metric(labels, [*counts, ("+Inf", every)], latency.seconds)
