@@ -242,8 +242,9 @@ def test_a_task_that_does_not_return_is_abandoned_and_named(where: str) -> None:
     assert job._abandoned
     reason = job._abandoned[0]
     assert "did not stop and was abandoned in wait (" in reason or "__call__" in reason
-    if where in ("map", "sink", "end"):
-        assert f", in {'map' if where == 'map' else 'sink'} 'Gate' (test_host.py:" in reason
+    operator = {"source": "source '<lambda>'", "map": "map 'Gate'", "open": "map 'Hooks'", "close": "map 'Hooks'"}
+    named = operator.get(where, "sink 'Gate'")
+    assert f", in {named} (test_host.py:" in reason
 
 
 def _stuck(where: str, gate: Gate) -> LocalEnvironment:
@@ -326,18 +327,18 @@ def test_what_an_abandoned_task_does_in_the_end_changes_nothing(caplog: pytest.L
     assert "too late" in caplog.text
 
 
-def test_a_blocking_call_is_named_while_it_lasts() -> None:
-    """The metrics say which task has not returned from which function for more than a second."""
+@pytest.mark.parametrize("where", ["sink", "open"])
+def test_a_blocking_call_is_named_while_it_lasts(where: str) -> None:
+    """The metrics say which task has not returned from which function for more than a second, and whose it is."""
     gate = Gate()
-    env = LocalEnvironment()
-    env.from_batch([1]).sink(gate)
-    job = started(env)
+    job = started(_stuck(where, gate))
     assert gate.reached.wait(LIMIT)
     pause, blocked = threading.Event(), job.metrics().blocked
     while not blocked:
         pause.wait(0.05)
         blocked = job.metrics().blocked
-    assert "task 0.0 has not returned from wait (" in blocked[0]
+    assert " has not returned from wait (" in blocked[0]
+    assert (", in sink 'Gate'" if where == "sink" else ", in map 'Hooks'") in blocked[0]
     gate.opened.set()
     assert job.join(LIMIT)
     assert job.metrics().blocked == ()

@@ -47,6 +47,7 @@ class Chain:
         turn: ``turn(limit)`` lets the source take a turn; set by `open` if it does.
         results: ``results(limit)`` puts out what coroutines have come to; set by `open` if the first operator awaits
             some.
+        entered: which operator is being opened or closed; any thread may ask.
         due: operators that may have something to emit without any input, and ``due()`` which does it.
         endings: ``ending(limit)``, to be called in order at the end of input, each until it answers ``ENDED``: they
             emit what was held back until then.
@@ -63,6 +64,7 @@ class Chain:
         inputs: Mapping[int, bool],
     ) -> None:
         self.operators = tuple(operators)
+        self.entered: RunningOperator | None = None
         self.code = Code(title)
         self.endings: list[Callable[[int], int]] = []
         self.due: list[tuple[RunningOperator, Callable[[], int]]] = []
@@ -93,6 +95,7 @@ class Chain:
     def open(self) -> None:
         """Open the operators, last one first, so that each is ready before anything can reach it."""
         for operator in reversed(self.operators):
+            self.entered = operator
             operator.side.update({hop.tag: [] for hop in self._hops[operator.spec.id] if hop.tag is not None})
             with OperatorError.boundary(operator, "__init__"):
                 operator.build()
@@ -101,6 +104,7 @@ class Chain:
                 if operator.saved:
                     operator.restore(operator.saved)
                 operator.check_state()
+        self.entered = None
         self._compile()
 
     def check_budgets(self, *, at_end: bool = False) -> None:
@@ -131,6 +135,7 @@ class Chain:
         """Close all operators that were opened. The first error is raised after all were tried."""
         first: OperatorError | None = None
         for operator in self.operators:
+            self.entered = operator
             try:
                 with OperatorError.boundary(operator, "close"):
                     operator.close()
@@ -139,6 +144,7 @@ class Chain:
                     first = error
                 else:
                     first.add_note(f"Then {error}\n{describe_failure(error).traceback}")
+        self.entered = None
         self.code.forget()
         if first is not None:
             raise first

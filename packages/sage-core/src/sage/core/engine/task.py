@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Literal
 
@@ -96,11 +97,22 @@ class Task:
 
     def open(self) -> None:
         """Open the chain's operators. Raises `OperatorError`."""
-        self.chain.open()
+        with self._at_work():
+            self.chain.open()
 
     def close(self) -> None:
         """Close the chain's operators. Raises `OperatorError`. Closing twice does nothing."""
-        self.chain.close()
+        with self._at_work():
+            self.chain.close()
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Code of the user's runs in here, of which it can be told how long it takes."""
+        self._since = self._now()
+        try:
+            yield
+        finally:
+            self._since = None
 
     def counts(self) -> TaskCounts:
         """What has been counted so far; any thread may ask."""
@@ -157,7 +169,7 @@ class Task:
 
     def running(self, frame: FrameType) -> RunningOperator | None:
         """The operator whose code runs in ``frame``, the innermost of the task's thread, if that is known."""
-        operator: RunningOperator | None = self.chain.code.running(frame)
+        operator: RunningOperator | None = self.chain.code.running(frame) or self.chain.entered
         return self._awaiting if operator is None and self.signal.since is not None else operator
 
     def waiting_at(self) -> str | None:
