@@ -50,6 +50,28 @@ def test_run_follows_what_a_program_submits(user: User) -> None:
     assert "ValueError: 4 is too much" in run["data"]["jobs"][1]["failure"]["message"]
 
 
+def test_run_shows_a_job_once(user: User) -> None:
+    """What a program has read itself is not shown again; what was quick, or only waited for, is."""
+    user.write(
+        "program.py",
+        """
+        from sage.core.api import RemoteEnvironment
+        from sage.core.client import JobManagerClient
+        for way in ("reads", "waits", "neither"):
+            with RemoteEnvironment(way) as env:
+                env.from_batch([way]).print()
+                job = env.submit(autostop=way == "waits")
+                if way == "reads":
+                    print("read:", *job.logs(), end="")
+                with JobManagerClient.from_config() as client:
+                    client.wait(job.uuid)
+        """,
+    )
+    read, *shown = user.sage("run", "program.py").out.splitlines()
+    assert read == "read: reads"
+    assert [line.split(" | ")[1] for line in shown] == ["waits", "neither"]
+
+
 def test_run_tells_of_a_stopped_job(user: User) -> None:
     """Somebody else stops it: the command that follows it ends with 7."""
     user.write("held.py", user.held)

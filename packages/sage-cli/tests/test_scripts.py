@@ -17,7 +17,7 @@ import json, os, sys
 print("script", sys.argv[1:], __name__, flush=True)
 with open(os.environ["SAGE_RUN_REPORT"], "a") as report:
     for uuid in {uuids!r}:
-        report.write(json.dumps({{"uuid": uuid, "host": "127.0.0.1", "port": {port}}}) + "\\n")
+        report.write(json.dumps({{"uuid": uuid, "host": "127.0.0.1", "port": {port}, "seen": {seen}}}) + "\\n")
 sys.exit({status})
 """
 SUBMIT = """
@@ -41,7 +41,7 @@ INFO = {
 
 
 def script(sage: Any, text: str, name: str = "pipeline.py", **facts: Any) -> str:
-    (sage.folder / name).write_text(text.format(**{"status": 0, "uuids": [], "port": 0, **facts}))
+    (sage.folder / name).write_text(text.format(**{"status": 0, "uuids": [], "port": 0, "seen": False, **facts}))
     return name
 
 
@@ -98,10 +98,17 @@ def test_run_follows_what_goes_on(sage: Any, jobmanager: Any, states: list[str],
     assert result.code == code
 
 
-def test_run_does_not_follow_what_has_ended_but_counts_it(sage: Any, jobmanager: Any) -> None:
-    """A script that waited itself has shown its job; that it failed is still told by the exit code."""
+def test_run_shows_what_has_ended_before_the_script(sage: Any, jobmanager: Any) -> None:
+    """How quick a job is does not decide whether its output is seen."""
+    info = known(jobmanager, 1, "completed", "from 1\n", started="completed")
+    result = sage("run", script(sage, RUN, uuids=[info["uuid"]], port=jobmanager.port))
+    assert (result.out, result.code) == ("script [] __main__\nfrom 1\n", 0)
+
+
+def test_run_does_not_follow_what_the_script_has_read_but_counts_it(sage: Any, jobmanager: Any) -> None:
+    """A script that has read its job's log has shown it; that the job failed is still told by the exit code."""
     info = jobmanager.job(state="failed", uuid=UUIDS[0])
-    result = sage("run", script(sage, RUN, uuids=[info["uuid"], UUIDS[1]], port=jobmanager.port))
+    result = sage("run", script(sage, RUN, uuids=[info["uuid"], UUIDS[1]], port=jobmanager.port, seen=True))
     assert (result.out, result.code) == ("script [] __main__\n", 1)
     assert not [path for path in jobmanager.asked("GET") if "logs" in path]
 

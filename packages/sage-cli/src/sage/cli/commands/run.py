@@ -37,7 +37,9 @@ class Run:
 def run(
     script: Annotated[str, typer.Argument(metavar="SCRIPT", help="A Python program.")], args: ScriptArgs = None
 ) -> None:
-    """Run a script as `python SCRIPT` would, then follow the jobs it submitted that have not ended.
+    """Run a script as `python SCRIPT` would, then show what the jobs it submitted print, until they have ended.
+
+    What the script has read itself (`job.logs()`) is not shown again.
 
     The exit code is the script's own if that is not 0; else 1 if a job failed, 7 if one was stopped or cancelled.
     With --json or --output yaml the script's own output goes to stderr, and stdout carries results only.
@@ -56,8 +58,10 @@ def run(
             context, Run(status, [job for _, job in _jobs(context, submitted)] if context.for_machines else []), status
         )
     jobs = _jobs(context, submitted)
-    going_on = [(client, job) for client, job in jobs if not job.is_ended]
-    ends = {job.uuid: job for job in follow_all(context, going_on)} if going_on else {}
+    # Whether a job has ended by now is chance: shown is each whose output the script itself has not read.
+    seen = {entry["uuid"] for entry in submitted if entry.get("seen")}
+    unseen = [(client, job) for client, job in jobs if not (job.is_ended and job.uuid in seen)]
+    ends = {job.uuid: job for job in follow_all(context, unseen)} if unseen else {}
     ended = [ends.get(job.uuid, job) for _, job in jobs]
     _finish(context, Run(status, ended), exit_code_of_all(ended))
 

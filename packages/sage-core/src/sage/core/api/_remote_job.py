@@ -59,7 +59,8 @@ class RemoteJob(Job):
         return _as_status(info)
 
     def logs(self) -> Iterator[str]:
-        return self._environment.client.follow_logs(self.uuid)
+        yield from self._environment.client.follow_logs(self.uuid)
+        _report(self.uuid, self._environment, seen=True)
 
     def stop(self) -> None:
         self._environment.client.stop(self.uuid)
@@ -75,10 +76,10 @@ def _as_status(info: JobInfo) -> dict[str, Any]:
     return {"status": info.state, **info.to_json()}
 
 
-def _report(uuid: str, environment: RemoteEnvironment) -> None:
-    """Tell ``sage run``, if it runs this script, which job to follow."""
+def _report(uuid: str, environment: RemoteEnvironment, *, seen: bool = False) -> None:
+    """Tell ``sage run``, if it runs this script, which job to follow, and whether the script has read all its output."""
     report = os.environ.get("SAGE_RUN_REPORT")
     if report:
         client = environment.client
         with Path(report).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"uuid": uuid, "host": client.host, "port": client.port}) + "\n")
+            file.write(json.dumps({"uuid": uuid, "host": client.host, "port": client.port, "seen": seen}) + "\n")
