@@ -77,7 +77,7 @@ def _as_status(info: JobInfo) -> dict[str, Any]:
 
 
 def _report(uuid: str, environment: RemoteEnvironment, *, seen: bool = False) -> None:
-    """Tell ``sage run``, if it runs this script, which job to follow, and whether the script has read all its output."""
+    """Tell ``sage run``, if it runs this script, which job to follow, and whether the script has read its output."""
     report = os.environ.get("SAGE_RUN_REPORT")
     if report:
         client = environment.client
