@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -35,3 +36,13 @@ def test_every_public_name_of_the_api_is_in_the_reference() -> None:
     assert missing == []
     methods = [name for name in vars(api.DataStream) if not name.startswith("_")]
     assert [name for name in methods if not re.search(rf"`{name}[(`]", text)] == []
+
+
+def test_every_metric_is_in_the_reference() -> None:
+    """Each field of what a job reports of itself is explained."""
+    from sage.core.models import EdgeMetrics, JobMetrics, Latency, OperatorMetrics
+
+    text = (REFERENCE / "metrics.md").read_text()
+    told = set(re.findall(r"`(\w+)`", text)) | {"uid", "name", "kind", "parallelism", "operators", "edges"}
+    models = (JobMetrics, OperatorMetrics, EdgeMetrics, Latency)
+    assert {field.name for model in models for field in dataclasses.fields(model)} - told == set()

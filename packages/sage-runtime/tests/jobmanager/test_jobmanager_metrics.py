@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from prometheus_client.samples import Sample
 
 from sage.core.models import JobMetrics
 
+PAGE = Path(__file__).parents[4] / "docs" / "reference" / "metrics.md"
 LIMIT = 60.0
 
 
@@ -72,6 +75,11 @@ def test_metrics_tell_operators_and_edges(make_daemon: Callable[..., Any], packa
         "sage_job_edge_fill_ratio": "gauge",
         "sage_job_latency_seconds": "histogram",
         "sage_job_edge_wait_seconds": "histogram",
+    }
+    assert set(re.findall(r"`(sage_\w+)`", PAGE.read_text())) == {
+        f"{name}_total" if family.type == "counter" else name
+        for name, family in families.items()
+        if not name.startswith("process_")
     }
     of_job = {"job": "1", "name": "split"}
     for item in told.operators:
