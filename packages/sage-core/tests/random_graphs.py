@@ -10,7 +10,9 @@ run note in a `Ledger` what they live through, so that a call before `open` or a
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -228,6 +230,54 @@ class Unsteady(Watched):
             raise Broken(value)
         self.failed = 0
         return result
+
+
+class Awaiting(Watched):
+    """A coroutine function that takes its time, and fails as `Refusing` or `Unsteady` do."""
+
+    def __init__(self, ledger: int, uid: str, choice: str, fails: str) -> None:
+        super().__init__(ledger, uid, "map", choice)
+        self.fails = fails
+        self.failed: Counter[Any] = Counter()
+
+    async def execute(self, value: Any) -> Any:
+        call = asyncio.current_task()  # the same for all tries of one record
+        self._expect("opened", "execute", "opened")
+        Ledger.of(self.ledger).meanwhile()
+        await asyncio.sleep(number(value) % 4 * 0.0005)
+        self._expect("opened", "execute", "opened")
+        if self.fails == "skip" and refuses(value):
+            raise Broken(value)
+        if self.fails == "retry" and self.failed[call] < failures_before(value):
+            self.failed[call] += 1
+            raise Broken(value)
+        return FUNCTIONS[self.kind][self.choice](value)
+
+
+class Remembering(Watched):
+    """Counts the records of each key in keyed state. What it did to that for a record that failed is undone."""
+
+    def __init__(self, ledger: int, uid: str, fails: bool) -> None:
+        super().__init__(ledger, uid, "map", "same")
+        self.fails = fails
+
+    def open(self, context: Any) -> None:
+        super().open(context)
+        self.count = context.value_state("count", 0)
+        self.seen = context.map_state("seen")
+        self.total = context.reducing_state("total", operator.add)
+
+    def execute(self, pair: tuple[Any, Any]) -> Any:
+        key, value = super().execute(pair)
+        count = self.count.get() + 1
+        self.count.set(count)
+        self.seen[count] = key
+        self.total.add(1)
+        if self.fails and refuses(value):
+            raise Broken(value)
+        if not (count == len(self.seen) == self.total.get()):
+            Ledger.of(self.ledger).problems.append(f"states of key {key!r} of {self.uid} disagree")
+        return (key, count)
 
 
 class Splitting(Watched):
@@ -516,7 +566,7 @@ def _draw_union(draw: Draw, of: list[Stream]) -> Node:
 
 def _unite(_: Node, of: list[Stream], __: Program) -> Stream:
     if len(of) == 1:
-        return replace(of[0], aside=None, taken=None, given_up=0, retried=0)
+        return replace(of[0], aside=None, letters=False, taken=None, given_up=0, retried=0)
     most = max(stream.parallelism for stream in of)
     return Stream([record for stream in of for record in stream.records], "none", most)
 
@@ -648,6 +698,68 @@ def _declare_batches(node: Node, site: Site) -> DataStream[Any]:
     return site.inputs[0].map_batches(function, parallelism=node.parallelism, uid=site.uid, **node.options)
 
 
+# coroutines, and keyed state
+
+
+def _draw_async(draw: Draw, of: list[Stream]) -> Node:
+    options = {
+        "concurrency": draw.choose([1, 2, 5]),
+        "ordered": bool(draw.integer(0, 1)),
+        "fails": draw.choose(["no", "skip", "retry"]),
+    }
+    return Node("async", (), draw.integer(1, 3), draw.choose(sorted(FUNCTIONS["map"])), options)
+
+
+def _await(node: Node, of: list[Stream], _: Program) -> Stream:
+    taken, fails = of[0].records, node.options["fails"]
+    kept = [record for record in taken if not (fails == "skip" and refuses(record))]
+    return Stream(
+        _results("map", node.choice, kept),
+        _order(of[0], node.parallelism) if node.options["ordered"] else "none",
+        node.parallelism,
+        taken=len(taken),
+        given_up=len(taken) - len(kept),
+        retried=sum(map(failures_before, taken)) if fails == "retry" else 0,
+    )
+
+
+def _declare_async(node: Node, site: Site) -> DataStream[Any]:
+    fails = node.options["fails"]
+    return site.inputs[0].map_async(
+        Awaiting(site.ledger, site.uid, node.choice, fails),
+        concurrency=node.options["concurrency"],
+        ordered=node.options["ordered"],
+        parallelism=node.parallelism,
+        uid=site.uid,
+        on_error=POLICIES.get(fails),
+    )
+
+
+def _draw_state(draw: Draw, of: list[Stream]) -> Node:
+    options = {"before": draw.integer(1, 3), "fails": bool(draw.integer(0, 1))}
+    return Node("state", (), draw.integer(1, 4), draw.choose(sorted(FUNCTIONS["keyed"])), options)
+
+
+def _remember(node: Node, of: list[Stream], _: Program) -> Stream:
+    taken = of[0].records
+    kept = [record for record in taken if not (node.options["fails"] and refuses(record))]
+    counts: Counter[Any] = Counter()
+    records = []
+    for key in (FUNCTIONS["keyed"][node.choice](record) for record in kept):
+        counts[key] += 1
+        records.append((key, counts[key]))
+    return Stream(records, "none", node.parallelism, taken=len(taken), given_up=len(taken) - len(kept))
+
+
+def _declare_state(node: Node, site: Site) -> DataStream[Any]:
+    of_key, fails, before = FUNCTIONS["keyed"][node.choice], node.options["fails"], node.options["before"]
+    keyed: Any = site.inputs[0].map(lambda value: (of_key(value), value), parallelism=before)
+    keyed = keyed.keyby(first, parallelism=before)
+    function, policy = Remembering(site.ledger, site.uid, fails), skip() if fails else None
+    declared: DataStream[Any] = keyed.map(function, parallelism=node.parallelism, uid=site.uid, on_error=policy)
+    return declared
+
+
 # what fails, and what leaves by the side
 
 
@@ -753,6 +865,8 @@ KINDS: dict[str, Kind] = {
     ),
     "keyed": Kind(_draw_keyed, _reduce, _declare_keyed),
     "batches": Kind(_draw_batches, _evaluate_batches, _declare_batches),
+    "async": Kind(_draw_async, _await, _declare_async),
+    "state": Kind(_draw_state, _remember, _declare_state),
     "union": Kind(_draw_union, _unite, lambda node, site: site.inputs[0].union(*site.inputs[1:]), inputs=(1, 3)),
     "comap": Kind(_draw_comap, _comap, _declare_comap, inputs=(2, 3)),
     "broadcast": Kind(_draw_exchange("broadcast"), _exchange, _declare_exchange),

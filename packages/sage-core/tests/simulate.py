@@ -34,6 +34,10 @@ _TURNS = 100_000
 """More than any of these pipelines takes, if it ends."""
 
 
+_SHOWN = 2000
+"""Characters of an error."""
+
+
 class Seeded:
     """Randomness from one seed; another sequence than that of the schedule."""
 
@@ -79,7 +83,7 @@ def _attempt(seed: int) -> tuple[int, str, str]:
     try:
         return seed, simulate_seed(seed), ""
     except Exception as error:
-        return seed, "wrong", "".join(traceback.format_exception_only(error))
+        return seed, "wrong", "".join(traceback.format_exception_only(error))[:_SHOWN]
 
 
 def _sweep(seeds: range) -> Iterator[tuple[int, str, str]]:

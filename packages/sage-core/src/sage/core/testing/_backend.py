@@ -51,7 +51,7 @@ class SimulatedBackend:
         deployment: the running tasks, once there are some.
     """
 
-    capabilities = frozenset({"unbounded"})
+    capabilities = frozenset({"async", "unbounded"})
 
     def __init__(
         self,
@@ -101,6 +101,7 @@ class SimulatedDeployment:
         self._choices = choices = Choices(backend.seed)
         self.clock = _Clock(self.interfere)
         self.turns = 0
+        self._failed = False
         self.last: deque[str] = deque(maxlen=_SHOWN)
         self._info = HostInfo("simulated", os.getpid())
         self._slow = choices.one_of((0.0, 0.1, 0.5))  # share of slices that count as slow
@@ -108,6 +109,7 @@ class SimulatedDeployment:
         self._meanwhile = choices.one_of((0.0, 0.05, 0.3))  # share of calls of `interfere` in which others go on
         self._cancelling = choices.one_of((0.3, 0.05, 0.005)) if backend.cancel else 0.0
         batch_size = choices.one_of((1, 2, 3, 5, 16, 1024))
+        largest_slice = choices.one_of((1, 2, 5, 50))  # whatever the batches: one record may become many
         most_credits = choices.one_of((1, 2, 8))
         channels: list[Channel] = []
         sending: dict[TaskId, list[Channel]] = {task: [] for task in plan.tasks}
@@ -130,8 +132,8 @@ class SimulatedDeployment:
             flags.append(_Flag())
             return flags[-1]
 
-        def pace(most: int) -> Pace:
-            paces.append(_Pace(most, choices, self._slow))
+        def pace(_: int) -> Pace:
+            paces.append(_Pace(largest_slice, choices, self._slow))
             return paces[-1]
 
         wiring = wire(
@@ -205,7 +207,7 @@ class SimulatedDeployment:
     def _take_turn(self) -> None:
         self._may_cancel()
         possible = self._turn.possible()
-        if self.turns > self._backend.turns:
+        if self.turns > self._backend.turns and not self._failed:
             self._fail(f"it has not ended after {self._backend.turns:,} turns")
         elif not possible:
             self._fail("it stands still: nothing can happen any more")
@@ -222,10 +224,11 @@ class SimulatedDeployment:
         self._note(f"{actor.name}: {actor.act()}", turn)
 
     def _fail(self, what: str) -> None:
+        self._failed = True
         left = [task for task in self._tasks.values() if not task.life.ended]
         lines = [f"the simulated job cannot end: {what}."]
         lines += [f"  {task.name} waits for {task.life.task.waits_for}" for task in left]
-        lines += [f"  {channel}" for channel in self._channels]
+        lines += [f"  {channel}" for channel in self._channels if channel.is_in_use]
         lines += [f"The last of {self.turns:,} turns:", *(f"  {line}" for line in self.last)]
         left[0].life.give_up(SimulationError("\n".join(lines)))
 

@@ -77,6 +77,11 @@ class Channel:
             if self._callback is not None:
                 self._callback()
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether messages or credits are anywhere in it."""
+        return self._used > 0
+
     def _taken(self, count: int) -> None:
         self.returning += count
 
