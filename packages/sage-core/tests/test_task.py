@@ -15,7 +15,7 @@ from sage.core.engine.life import TaskLife
 from sage.core.engine.links import Inbox
 from sage.core.engine.messages import Batch, EndOfInput
 from sage.core.engine.output import BATCH_SIZE
-from sage.core.engine.pace import QUICK, SLOW, Pace
+from sage.core.engine.pace import IN_A_ROW, QUICK, SLOW, Pace
 from sage.core.engine.task import Task
 from sage.core.engine.wiring import TaskSet, Wiring, wire
 from sage.core.plan.model import TaskId
@@ -27,16 +27,48 @@ def test_the_pace_stays_within_bounds(times: list[float]) -> None:
     """Slices begin with one record, double while quick, shrink when slow, and never leave 1 … a full batch."""
     pace = Pace()
     assert pace.limit == 1
+    quick = 0
     for seconds in times:
         before = pace.limit
         assert pace.after(seconds) == (seconds > SLOW)
         assert 1 <= pace.limit <= BATCH_SIZE
-        if seconds < QUICK:
+        quick = quick + 1 if seconds < QUICK else 0
+        if quick and quick % IN_A_ROW == 0:
             assert pace.limit == min(2 * before, BATCH_SIZE)
         elif seconds <= SLOW:
             assert pace.limit == before
         else:
             assert pace.limit <= before
+
+
+def test_a_source_that_catches_up_gets_no_large_slice() -> None:
+    """A few quick slices after a stall are no sign of speed; many of them are."""
+    pace = Pace()
+    for _ in range(IN_A_ROW - 1):
+        pace.after(0.0)
+    pace.after(QUICK)
+    for _ in range(IN_A_ROW - 1):
+        pace.after(0.0)
+    assert pace.limit == 1
+    for _ in range(IN_A_ROW * 20):
+        pace.after(0.0)
+    assert pace.limit == BATCH_SIZE
+
+
+def test_what_was_put_out_leaves_with_the_last_record_at_hand() -> None:
+    """With nothing more at hand nothing is kept back, not even until the next step; with more, records gather."""
+    env = LocalEnvironment()
+    env.from_batch([]).rebalance().map(str).rebalance().sink(print)
+    wiring = wired(env)
+    task, (inbox, following) = wiring.tasks[1], wiring.inboxes.values()
+    task.open()
+    inbox.put(Batch([1]))
+    inbox.put(Batch([2]))
+    assert task.step() == "again"
+    assert len(following) == 0
+    assert task.step() == "again"
+    assert following.take() == Batch(["1", "2"])
+    task.close()
 
 
 def wired(env: LocalEnvironment, batch_size: int = BATCH_SIZE) -> Wiring:

@@ -216,6 +216,9 @@ class Task:
 
     def idle(self) -> None:
         """Wait for news, at most `patience` seconds: in the source's own way if it has one."""
+        if self.patience == math.inf and self._awaiting is None:  # the way of most, and the quickest
+            self.signal.wait()
+            return
         source, own = self.chain.source, self.own_wait
         if source is not None and own is not None:
             with OperatorError.boundary(source, "wait"):
@@ -223,8 +226,6 @@ class Task:
         elif self._awaiting is not None:
             with OperatorError.boundary(self._awaiting, "execute"):  # what is no coroutine of a record may raise, too
                 self.signal.wait(None if self.patience == math.inf else self.patience)
-        elif self.patience == math.inf:
-            self.signal.wait()
         else:
             self._interrupt.clock.wait(self.signal, self.patience)
 
@@ -306,7 +307,9 @@ class Task:
         else:
             self._call(self._run, records, keys)
             self._latency.add(self._call_ended - self._arrived, len(records))
-        self._free = self._flush(partial=self._slow)
+        # With nothing more at hand what there is may leave, and is not to wait until the next step finds that out.
+        last = self._batch is None and not any(len(inbox) for _, inbox in self._inputs)
+        self._free = self._flush(partial=self._slow or last)
         return "again"
 
     def _next_message(self) -> tuple[int, Batch | EndOfInput | None]:
