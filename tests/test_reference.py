@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 from pathlib import Path
 
@@ -46,3 +47,14 @@ def test_every_metric_is_in_the_reference() -> None:
     told = set(re.findall(r"`(\w+)`", text)) | {"uid", "name", "kind", "parallelism", "operators", "edges"}
     models = (JobMetrics, OperatorMetrics, EdgeMetrics, Latency)
     assert {field.name for model in models for field in dataclasses.fields(model)} - told == set()
+
+
+def test_every_option_of_files_is_in_the_reference() -> None:
+    """Each keyword of the methods that read and write files is explained."""
+    from sage.core.api import DataStream, LocalEnvironment
+
+    text = (REFERENCE / "files.md").read_text()
+    methods = [getattr(LocalEnvironment, f"from_{kind}") for kind in ("text", "jsonl", "csv")]
+    methods += [getattr(DataStream, f"to_{kind}") for kind in ("text", "jsonl", "csv")]
+    options = {name for method in methods for name in inspect.signature(method).parameters} - {"self", "path"}
+    assert sorted(name for name in options if f"`{name}`" not in text) == []

@@ -284,12 +284,9 @@ def test_a_malformed_line_may_go_to_a_file(backend: str, bad: Bad, tmp_path: Pat
     assert reason in letters[0].failure.message
 
 
-@pytest.mark.parametrize("policy", [skip(at_most=5), skip(ratio=0.01), dead_letter("letters", at_most=5)])
-def test_malformed_lines_have_a_budget(
-    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: ErrorPolicy
-) -> None:
+@pytest.mark.parametrize("policy", [skip(at_most=5), skip(ratio=0.01), dead_letter("/dev/null", at_most=5)])
+def test_malformed_lines_have_a_budget(backend: str, tmp_path: Path, policy: ErrorPolicy) -> None:
     """One too many fails the job."""
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "in").write_text("".join("oops\n" if number % 10 == 0 else f"{number}\n" for number in range(1000)))
     text = failure(backend, lambda env: env.from_jsonl(tmp_path / "in", on_error=policy))
     assert "were given up" in text

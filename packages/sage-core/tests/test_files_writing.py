@@ -548,7 +548,7 @@ def test_a_cancelled_job_leaves_nothing(tmp_path: Path) -> None:
     ],
     ids=["text", "jsonl", "csv"],
 )
-@pytest.mark.parametrize("policy", [skip(), dead_letter("letters")], ids=["skip", "dead_letter"])
+@pytest.mark.parametrize("kind", ["skip", "dead_letter"])
 def test_a_record_that_cannot_be_written_is_given_up_alone(
     backend: str,
     tmp_path: Path,
@@ -556,10 +556,11 @@ def test_a_record_that_cannot_be_written_is_given_up_alone(
     add: Callable[[DataStream[Any], Path, ErrorPolicy], Any],
     good: list[Any],
     expected: str,
-    policy: ErrorPolicy,
+    kind: str,
 ) -> None:
     """All others of its batch are in the file, in order."""
     monkeypatch.chdir(tmp_path)
+    policy = skip() if kind == "skip" else dead_letter("letters")  # relative to where the pipeline is written
     bad: list[Any] = [{1, 2}, object]
     env = LocalEnvironment("files", backend=backend)
     add(env.from_batch([bad[0], *good[:2], bad[1], good[2]]), tmp_path / "out", policy)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 from sage.core.engine.dead_letter import DeadLetter, read_dead_letters
 from sage.core.graph.policy import ErrorPolicy
@@ -36,10 +37,12 @@ def dead_letter(
     """The record goes to the stream's ``dead_letters``, or to a file, as a `DeadLetter`.
 
     Args:
-        file: append there, one JSON object a line; see `read_dead_letters`.
+        file: append there, one JSON object a line; see `read_dead_letters`. A relative path is relative to the folder
+            that this program runs in, wherever the job runs.
         at_most, ratio: as in `skip`.
     """
-    return ErrorPolicy("dead_letter", at_most=at_most, ratio=ratio, file=None if file is None else os.fspath(file))
+    path = None if file is None else str(Path(file).absolute())
+    return ErrorPolicy("dead_letter", at_most=at_most, ratio=ratio, file=path)
 
 
 def retry(times: int, *, backoff: float = 0.1, then: ErrorPolicy | None = None) -> ErrorPolicy:
