@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 PROGRAM = '''
 import argparse
+import asyncio
 import pathlib
 import sys
 
@@ -52,6 +53,11 @@ def of_this_file(x):
     return x + OFFSET
 
 
+async def later(x):
+    await asyncio.sleep(0.001 * (x % 2))
+    return x
+
+
 def add(a, b):
     return a[0], a[1] + b[1]
 
@@ -64,7 +70,7 @@ def main():
     remote = given.where == "remote"
     env = RemoteEnvironment("same") if remote else LocalEnvironment("same", backend=given.where)
     with env:
-        numbers = env.from_batch(Numbers, 500).map(of_this_file)
+        numbers = env.from_batch(Numbers, 500).map(of_this_file).map_async(later, concurrency=8, ordered=False)
         words = env.from_collection(["Ä", "b", "c"] * 20).map(lambda word: len(word.encode()))
         both = numbers.map(helper.scaled).filter(lambda x: x % 3 > 0).union(words)
         both.flatmap(lambda x: [(x % 11, x), (x % 7, 1)]).map(Rounded, SCALE, parallelism=2).keyby(

@@ -31,7 +31,10 @@ from sage.core.api import (
     retry,
     skip,
 )
+from sage.core.backends.inline import InlineBackend, InlineOptions
 from sage.core.backends.local import LocalBackend
+from sage.core.engine import coroutines
+from sage.core.engine.attributes import load_attributes
 from sage.core.engine.coordinator import Coordinator
 from sage.core.engine.events import Attempt
 from sage.core.engine.links import CREDITS
@@ -40,9 +43,10 @@ from sage.core.engine.operators.map_async import MapAsyncOperator
 from sage.core.engine.output import BATCH_SIZE
 from sage.core.engine.task import Task
 from sage.core.engine.wiring import TaskSet, wire
-from sage.core.errors import BudgetSpentError, GraphError, JobFailedError, PipelineError, RecordTimeoutError
+from sage.core.errors import BudgetSpentError, GraphError, JobFailedError, PipelineError, RecordTimeoutError, StateError
 from sage.core.models import FailureInfo
 from sage.core.plan.planner import make_plan
+from sage.core.plugins import backend as resolve_backend
 
 LIMIT = 60.0
 
@@ -414,6 +418,136 @@ def test_what_is_in_flight_can_be_listed(ordered: bool) -> None:
     assert operator.in_flight() == (rest if ordered else [item for item in rest if item[0] != 1])
     assert operator.waiting_at() is None or "execute" in str(operator.waiting_at())
     task.close()
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 8])
+def test_what_was_in_flight_is_done_again(concurrency: int) -> None:
+    """Before all that follows, in its order, with its keys; also where fewer may run at once than before."""
+
+    class Wait(AsyncMapFunction[int, tuple[str, int]]):
+        def open(self, context: Any) -> None:
+            self.calls = 0
+
+        async def execute(self, value: int) -> tuple[str, int]:
+            if not released:
+                await asyncio.sleep(LIMIT * 10)
+            return self.context.key, value
+
+    def build(count: int, at_once: int, start: int = 0) -> tuple[LocalEnvironment, list[Any]]:
+        env = LocalEnvironment("again")
+        keyed = env.from_batch(range(start, start + count)).keyby(lambda value: f"key{value}")
+        return env, keyed.map_async(Wait, concurrency=at_once, uid="wait").collect()
+
+    released = False
+    task, _, source = opened_task(build(5, 5)[0])
+    while source.step() != "done":
+        pass
+    while task.step() != "wait":
+        pass
+    task.idle()
+    saved = task.snapshot()
+    task.close()
+    released = True
+    env, results = build(3, concurrency, start=5)
+    attempt = Attempt(env.env_uuid, env.name, restored={uid: [snapshot] for uid, snapshot in saved.items()})
+    job = Coordinator(env._builder.build(), LocalBackend(), attempt)
+    job.start()
+    assert job.join(LIMIT) and job.state == "completed", job.failure
+    assert results == [(f"key{value}", value) for value in range(8)]
+    operator_metrics = next(item for item in job.metrics().operators if item.kind == "map_async")
+    assert (operator_metrics.records_in, operator_metrics.records_out) == (8, 8)
+
+
+def test_what_belongs_to_the_loop_is_no_state() -> None:
+    """A lock that was held when it was saved would be held for ever."""
+
+    class Locked(AsyncMapFunction[int, int]):
+        def __init__(self) -> None:
+            self.lock = asyncio.Lock()
+            self.count = 0
+
+        async def execute(self, value: int) -> int:
+            async with self.lock:
+                self.count += 1
+                await asyncio.sleep(LIMIT * 10)
+            return value
+
+    env = LocalEnvironment("lock")
+    env.from_batch(range(2)).map_async(Locked).collect()
+    task, operator, source = opened_task(env)
+    while source.step() != "done":
+        pass
+    while task.step() != "wait":
+        pass
+    while not operator.function.count:
+        task.idle()
+    saved = operator.snapshot().attributes
+    task.close()
+    assert saved is not None and load_attributes(saved, None) == {"count": 1}
+
+
+def test_keyed_state_is_refused(backend: str) -> None:
+    """Coroutines of one key would write into each other's."""
+
+    class Counts(AsyncMapFunction[int, int]):
+        def open(self, context: Any) -> None:
+            self.count = context.value_state("count", 0)
+
+        async def execute(self, value: int) -> int:
+            return value
+
+    env = LocalEnvironment("state", backend)
+    env.from_batch(range(2)).keyby(abs).map_async(Counts).collect()
+    with pytest.raises(JobFailedError, match="keyed state 'count' cannot be declared") as caught:
+        env.submit(autostop=True)
+    assert type(caught.value.__cause__) is StateError
+
+
+def test_metrics_count_the_time_until_the_result(backend: str) -> None:
+    """Latency holds the wait of a coroutine; a task whose coroutines only wait is not busy."""
+
+    async def wait(value: int) -> int:
+        await asyncio.sleep(0.05)
+        return value
+
+    env = LocalEnvironment("metrics", backend)
+    env.from_batch(range(4)).map_async(wait, concurrency=2).collect()
+    job = Coordinator(env._builder.build(), resolve_backend(backend), Attempt(env.env_uuid, env.name))
+    job.start()
+    assert job.join(LIMIT) and job.state == "completed"
+    operator = next(item for item in job.metrics().operators if item.kind == "map_async")
+    assert (operator.records_in, operator.records_out) == (4, 4)
+    assert operator.latency.p50 is not None and operator.latency.p50 > 0.04
+
+
+def test_virtual_time_is_not_waited_for() -> None:
+    """On `inline` with the virtual clock a coroutine sleeps for a day, and times out after an hour, at once."""
+
+    async def sleeps(value: int) -> float:
+        begun = asyncio.get_running_loop().time()
+        await asyncio.sleep(86_400 if value else 60)
+        return asyncio.get_running_loop().time() - begun
+
+    env = LocalEnvironment("virtual")
+    results = env.from_batch(range(2)).map_async(sleeps).collect()
+    late = env.from_batch(range(2)).map_async(sleeps, timeout=3600, on_error=skip()).collect()
+    backend = InlineBackend(InlineOptions(clock="virtual"))
+    job = Coordinator(env._builder.build(), backend, Attempt(env.env_uuid, env.name))
+    job.start()
+    assert job.join(LIMIT) and job.state == "completed", job.failure
+    assert [round(seconds) for seconds in results] == [60, 86_400]
+    assert [round(seconds) for seconds in late] == [60]
+
+
+def test_short_sleeps_need_no_selectable_file(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process with many open files the loop waits as asyncio does."""
+    monkeypatch.setattr(coroutines, "_SELECTABLE", 0)
+
+    async def sleeps(value: int) -> int:
+        await asyncio.sleep(0.002)
+        return value
+
+    assert mapped(backend, range(5), sleeps) == list(range(5))
 
 
 # Errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import selectors
 import time
 from collections.abc import Callable, Coroutine, Iterable
@@ -13,6 +14,15 @@ from sage.core.engine.clock import WALL, Clock
 from sage.core.engine.links import Signal
 
 __all__ = ["LoopSignal", "whereabouts"]
+
+
+_ROUNDS = selectors.DefaultSelector is getattr(selectors, "EpollSelector", None)
+"""Whether the selector waits for whole milliseconds, always more than it is asked for."""
+
+_FINE = 0.05
+"""Seconds: a wait below that is not rounded up, so that a short sleep of a coroutine is no longer than need be."""
+
+_SELECTABLE = 1024  # file descriptors below that
 
 
 class _Selector(selectors.DefaultSelector):
@@ -34,6 +44,9 @@ class _Selector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self.leave()
         if self._clock is WALL or not timeout:
+            if _ROUNDS and timeout is not None and 0 < timeout < _FINE and self.fileno() < _SELECTABLE:
+                select.select((self.fileno(),), (), (), timeout)
+                timeout = 0
             found = super().select(timeout)
         elif not (found := super().select(0)):
             self._clock.wait(_NEVER, timeout)
@@ -122,9 +135,8 @@ class LoopSignal(Signal):
         assert self._loop is not None
         self._loop.stop()
 
-    def start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        assert self._loop is not None
-        return self._loop.create_task(coroutine)
+    def start(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        return asyncio.Task(coroutine, loop=self._loop, name=name)
 
     def complete(self, coroutine: Coroutine[Any, Any, Any], interrupted: Callable[[], bool]) -> Any:
         """Run a coroutine to its end; it is cancelled if ``interrupted``. Returns, or raises, what it did."""
@@ -136,7 +148,7 @@ class LoopSignal(Signal):
             except BaseException as error:  # raised to the caller, not to the loop
                 ended.append((None, error))
 
-        task = self.start(attend())
+        task = self.start(attend(), "open, or close")
         task.add_done_callback(lambda _: self.stop())
         asked = False
         while not task.done():
@@ -166,7 +178,7 @@ class LoopSignal(Signal):
         left: list[asyncio.Task[Any]] = []
         try:
             left = self.end(asyncio.all_tasks(loop), grace)
-            left += self._await([self.start(loop.shutdown_asyncgens())], grace)
+            left += self._await([self.start(loop.shutdown_asyncgens(), "shutdown")], grace)
             for task in left:
                 task._log_destroy_pending = False  # type: ignore[attr-defined] # the caller tells of them
         finally:

@@ -7,7 +7,6 @@ import inspect
 from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
-from functools import partial
 from typing import Any
 
 from sage.core.engine.code import Code
@@ -17,7 +16,7 @@ from sage.core.engine.failures import trace_of, users_frames
 from sage.core.engine.histogram import Histogram
 from sage.core.engine.interrupt import Interrupt
 from sage.core.engine.operators.base import ENDED, IDLE, MORE, Emit, Flow, RunningOperator
-from sage.core.engine.recovery import GIVEN_UP, quits
+from sage.core.engine.recovery import GIVEN_UP, Recovery, quits
 from sage.core.errors import PipelineError, RecordTimeoutError
 from sage.core.graph.model import Operator
 
@@ -33,18 +32,18 @@ class _Call:
     """One record on its way.
 
     Attributes:
-        owner: the context of the operator it belongs to.
+        operator: whose it is.
         arrived: when its record did, by the clock.
         side: what its coroutine has put out on the side, each with its tag; None once that was released.
         done: whether its coroutine has ended: then there is a ``result``, or an ``error``.
     """
 
-    __slots__ = ("arrived", "done", "error", "key", "owner", "record", "result", "side", "task")
+    __slots__ = ("arrived", "done", "error", "key", "operator", "record", "result", "side", "task")
 
     task: asyncio.Task[None]
 
-    def __init__(self, owner: RuntimeContext, record: Any, key: Any, arrived: float) -> None:
-        self.owner = owner
+    def __init__(self, operator: MapAsyncOperator, record: Any, key: Any, arrived: float) -> None:
+        self.operator = operator
         self.arrived = arrived
         self.record = record
         self.key = key
@@ -52,6 +51,11 @@ class _Call:
         self.result: Any = None
         self.error: BaseException | None = None
         self.done = False
+
+    def never_began(self, task: asyncio.Task[None]) -> None:
+        """The user's code has cancelled the coroutine before its first step."""
+        self.error = asyncio.CancelledError()
+        self.operator.ended(self)
 
 
 _current: ContextVar[_Call | None] = ContextVar("sage_call", default=None)
@@ -87,7 +91,7 @@ class CoroutineContext(RuntimeContext):
 
     def _call(self) -> _Call | None:
         call = _current.get()
-        return call if call is not None and call.owner is self else None
+        return call if call is not None and call.operator.context is self else None
 
 
 class MapAsyncOperator(RunningOperator):
@@ -213,13 +217,13 @@ class MapAsyncOperator(RunningOperator):
 
     def _start(self, record: Any, key: Any) -> None:
         """Start the coroutine of a record."""
-        call = _Call(self.context, record, key, self.arrived)
+        call = _Call(self, record, key, self.arrived)
         self._held[call] = None
         if self._ordered:
             self._line.append(call)
         self._running += 1
-        call.task = task = self._loop.start(self._attend(call))
-        task.add_done_callback(partial(self._ended, call))
+        call.task = self._loop.start(self._attend(call), self.spec.name)
+        call.task.add_done_callback(call.never_began)
 
     def _run(self, record: Any, key: Any) -> None:
         """Run the coroutine of a record to its end, unless the task is to end before."""
@@ -230,22 +234,28 @@ class MapAsyncOperator(RunningOperator):
     async def _attend(self, call: _Call) -> None:
         """Call the function for a record, again if its policy says so. Never raises: what failed is in the call."""
         _current.set(call)
-        recovery, record = self.recovery, call.record
-        backoffs = None if recovery is None else recovery.backoffs()
-        while True:
-            try:
-                call.result = await self._once(record)
-                return
-            except BaseException as error:  # settled in the task's own turn
-                call.error = error
-                backoff = None if backoffs is None or self._is_final(error) else next(backoffs, None)
+        call.task.remove_done_callback(call.never_began)
+        try:
+            call.result = await self._once(call.record)
+        except BaseException as error:  # settled in the task's own turn
+            call.error = error
             call.side = []
-            if backoff is None:
+            if self.recovery is not None:
+                await self._try_again(call, self.recovery)
+        finally:
+            self.ended(call)
+
+    async def _try_again(self, call: _Call, recovery: Recovery) -> None:
+        for backoff in recovery.backoffs():
+            if call.error is None or self._is_final(call.error):
                 return
             await asyncio.sleep(backoff)
-            assert recovery is not None
             recovery.retried += 1
-            call.error = None
+            try:
+                call.error, call.result = None, await self._once(call.record)
+            except BaseException as error:  # as above
+                call.error = error
+                call.side = []
 
     async def _in_time(self, record: Any) -> Any:
         assert self._timeout is not None
@@ -269,12 +279,12 @@ class MapAsyncOperator(RunningOperator):
             seconds=self._timeout,
         )
 
-    def _ended(self, call: _Call, task: asyncio.Task[None]) -> None:
+    def ended(self, call: _Call) -> None:
         """The coroutine of a call has ended, however that came."""
+        if self._stopping:
+            return
         self._running -= 1
         call.done = True
-        if task.cancelled() and call.error is None:  # by the user's code, from outside and before its first step
-            call.error = asyncio.CancelledError()
         self._loop.stop()
         ready = self.ready
         if not self._ordered:
