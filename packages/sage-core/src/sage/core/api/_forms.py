@@ -62,9 +62,9 @@ class Awaits(Protocol[In, Out]):
 
 
 class Batch(Protocol[Out]):
-    """A source that ends with None."""
+    """A source that ends with None, or with `STOP`."""
 
-    def execute(self) -> Out | None: ...
+    def execute(self) -> Out | StopType | None: ...
 
 
 class Source(Protocol[Out]):

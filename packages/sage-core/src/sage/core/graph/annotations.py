@@ -138,6 +138,8 @@ def _made(spec: FunctionSpec, kind: str) -> Any:
         return _items(found)
     if kind in ("batch", "filter_map", "source"):
         return _without(found, kind)
+    if kind == "map_async" and get_origin(found) in (collections.abc.Awaitable, collections.abc.Coroutine):
+        return Any  # a function that is only marked as one that is awaited
     return found
 
 
@@ -196,7 +198,7 @@ def _items(returned: Any) -> Any:
 
 
 def _without(found: Any, kind: str) -> Any:
-    """A type without what is no record: None, and of a source `STOP`."""
+    """A type without what is no record: None, and of sources `STOP`."""
     if get_origin(found) not in (Union, types.UnionType):
         return Any if _is_no_record(found, kind) else found
     return _either(member for member in get_args(found) if not _is_no_record(member, kind))
@@ -207,7 +209,9 @@ def _is_no_record(found: Any, kind: str) -> bool:
         return True
     # By name, since the graph knows nothing of the engine.
     return (
-        kind == "source" and getattr(found, "__qualname__", "") == "StopType" and found.__module__.startswith("sage.")
+        kind in ("batch", "source")
+        and getattr(found, "__qualname__", "") == "StopType"
+        and found.__module__.startswith("sage.")
     )
 
 

@@ -20,6 +20,9 @@ __all__ = ["may_be", "show"]
 _DEEPEST = 20
 _MOST_CLASSES = 10_000
 _UNIONS = (Union, types.UnionType)
+_WIDENED = (float, complex)
+"""An int is one of these too, to annotations."""
+
 _BYTES = (bytes, bytearray, memoryview)
 _UNJUDGED = (object, collections.abc.Callable, typing.TextIO, typing.BinaryIO, typing.IO, typing.Generic)
 """Classes of which an annotation says nothing, or which values are said to be of that are not."""
@@ -121,6 +124,8 @@ def _classes_meet(one: type, other: type) -> bool:
     """Whether some object may be an instance of both, as far as the classes that there are tell."""
     if one in other.__mro__ or other in one.__mro__ or _name(one) == _name(other):
         return True  # two of one name are one to the program: a cell that was run again, a module that was reloaded
+    if (one in _WIDENED and _classes_meet(int, other)) or (other in _WIDENED and _classes_meet(one, int)):
+        return True
     if typing.is_typeddict(one) and typing.is_typeddict(other):  # what has the keys of both is both
         mine, others = _keys(one), _keys(other)
         return mine <= others or others <= mine
@@ -136,7 +141,8 @@ def _classes_meet(one: type, other: type) -> bool:
         return (
             issubclass(one, other)
             or issubclass(other, one)
-            or (_is_open(one) and _is_open(other))
+            or (_is_open(one) and inspect.isabstract(other))
+            or (_is_open(other) and inspect.isabstract(one))
             or _quacks(one, other)
             or _quacks(other, one)
             or (issubclass(one, _BYTES) and issubclass(other, _BYTES))

@@ -7,6 +7,7 @@ from typing import ClassVar, Generic
 
 from sage.core.api._typevars import Out
 from sage.core.api.function.base_function import BaseFunction
+from sage.core.engine.stop import StopType
 
 __all__ = ["BatchFunction"]
 
@@ -17,5 +18,5 @@ class BatchFunction(BaseFunction, Generic[Out]):
     __sage_function__: ClassVar[str] = "batch"
 
     @abstractmethod
-    def execute(self) -> Out | None:
-        """The next record, or None at the end."""
+    def execute(self) -> Out | StopType | None:
+        """The next record; None, or `STOP`, at the end."""
