@@ -20,6 +20,7 @@ from typing_extensions import TypeIs
 from sage.core.api import (
     STOP,
     AggregateFunction,
+    AsyncMapFunction,
     BaseFunction,
     BatchFunction,
     CoMapFunction,
@@ -659,6 +660,11 @@ class BracketedBatch(BatchFunction[int]):
         return None
 
 
+class Stopping(BatchFunction):
+    def execute(self) -> int | StopType:
+        return STOP
+
+
 class Ticks(SourceFunction):
     def execute(self) -> float | StopType | None:
         return STOP
@@ -688,6 +694,7 @@ def tick() -> float | StopType | None:
         (lambda env: env.from_batch(Three), "int"),
         (lambda env: env.from_batch(Three()), "int"),
         (lambda env: env.from_batch(BracketedBatch), "int"),
+        (lambda env: env.from_batch(Stopping), "int"),
         (lambda env: env.from_batch(numbers), "int"),
         (lambda env: env.from_batch(numbers, 5), "int"),
         (lambda env: env.from_batch(generated), "int"),
@@ -782,6 +789,28 @@ def test_map_batches_takes_lists_and_puts_out_items() -> None:
         return [1]
 
     assert run(of(to_int).map_batches(anything, as_array=True).map(INT)) == [1]
+
+
+class Later(AsyncMapFunction):
+    async def execute(self, value: int) -> str:
+        return str(value)
+
+
+class BracketedLater(AsyncMapFunction[int, str]):
+    async def execute(self, value):  # type: ignore[no-untyped-def]
+        return str(value)
+
+
+async def later(value: int) -> str:
+    return str(value)
+
+
+def test_map_async_puts_out_what_is_awaited() -> None:
+    """A coroutine function is annotated with what comes in the end."""
+    for function in (Later, Later(), BracketedLater, later, functools.partial(later)):
+        assert message(of(to_text).map_async(function)).endswith("ater': takes int, but gets str")
+        assert message(of(to_int).map_async(function).map(INT)) == "map 'want_int': takes int, but gets str"
+        assert run(of(to_int).map_async(function).map(TEXT)) == ["1"]
 
 
 class Cheap(FilterFunction):

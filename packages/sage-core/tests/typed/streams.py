@@ -25,13 +25,18 @@ from sage.core.api import (
     FilterFunction,
     FlatMapFunction,
     KeyByFunction,
+    ListState,
     LocalEnvironment,
     MapFunction,
+    MapState,
     ReduceFunction,
+    ReducingState,
     RemoteEnvironment,
+    RuntimeContext,
     SinkFunction,
     SourceFunction,
     StopType,
+    ValueState,
     skip,
 )
 
@@ -174,6 +179,11 @@ class Three(BatchFunction):
         return None
 
 
+class Stopping(BatchFunction):
+    def execute(self) -> int | StopType:
+        return STOP
+
+
 class Upto(BatchFunction[int]):
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -242,6 +252,7 @@ def sources(env: Environment) -> None:
     assert_type(env.from_batch(numbers, 5, uid="numbers"), DataStream[int])
     assert_type(env.from_batch(Three), DataStream[int])
     assert_type(env.from_batch(Three()), DataStream[int])
+    assert_type(env.from_batch(Stopping), DataStream[int])
     assert_type(env.from_batch(Upto, 3, name="upto"), DataStream[int])
     assert_type(env.from_collection([b"a"]), DataStream[bytes])
     assert_type(env.from_collection(numbers), DataStream[int])
@@ -308,6 +319,40 @@ def operators(texts: DataStream[str], orders: DataStream[Order], counts: DataStr
     assert_type(orders.side_output("late"), DataStream[Any])
 
 
+def keyed(orders: DataStream[Order]) -> None:
+    assert_type(orders.keyby(ByItem).map(Spent), DataStream[tuple[str, int]])
+    assert_type(orders.keyby(ByItem).aggregate(Count).keyby(len), DataStream[str])
+
+
+class Spent(MapFunction[Order, tuple[str, int]]):
+    """With state for each key."""
+
+    def open(self, context: RuntimeContext) -> None:
+        self.cents = context.value_state("cents", 0)
+        self.items: ListState[str] = context.list_state("items")
+        self.counts: MapState[str, int] = context.map_state("counts")
+        self.most = context.reducing_state("most", max2)
+
+    def execute(self, order: Order) -> tuple[str, int]:
+        assert_type(self.cents, ValueState[int])
+        assert_type(self.cents.get(), int)
+        assert_type(self.most, ReducingState[int])
+        assert_type(self.counts["a"], int)
+        assert_type(list(self.items), list[str])
+        self.cents.set("1")  # type: ignore[arg-type]
+        return order.item, self.most.add(order.cents)
+
+
+def max2(one: int, other: int) -> int:
+    return max(one, other)
+
+
+def explained(env: Environment) -> None:
+    assert_type(env.explain(), str)
+    assert_type(env.explain("mermaid"), str)
+    assert_type(env.explain(format="json"), str)
+
+
 def several(texts: DataStream[str], orders: DataStream[Order], counts: DataStream[int]) -> None:
     assert_type(counts.union(counts), DataStream[int])
     assert_type(counts.union(texts), DataStream[int | str])
@@ -367,6 +412,14 @@ def mistakes(env: Environment, texts: DataStream[str], orders: DataStream[Order]
     texts.connect(orders).comap(Pair)  # type: ignore[arg-type]
     texts.connect(orders).comap(price, len)  # type: ignore[arg-type]
     env.from_batch(3)  # type: ignore[call-overload]
+    env.explain("dot")  # type: ignore[arg-type]
+    texts.union(3)  # type: ignore[call-overload]
+    texts.filter_map(price)  # type: ignore[arg-type]
+    texts.union(orders).map(len)  # type: ignore[arg-type]
+    texts.keyby(len).map(price)  # type: ignore[arg-type]
+    orders.filter(is_text).map(price)  # type: ignore[arg-type]
+    orders.map(price).print(prefix=1)  # type: ignore[arg-type]
+    orders.map_batches(lengths, as_array=False)  # type: ignore[call-overload]
     env.from_source(3)  # type: ignore[call-overload]
     narrower: DataStream[bool] = env.from_batch([1])  # type: ignore[list-item]
     narrower.print()
