@@ -133,7 +133,7 @@ def test_a_job_outlives_a_stopped_jobmanager(stranger: User) -> None:
     follower.close()
     job = ProcessIdentity.from_json(shim_of(user, uuid))
     stopped = user.sage("jobmanager", "stop")
-    assert stopped.err.endswith("has ended; its jobs go on\n")
+    assert stopped.err.endswith("has ended; its job goes on\n")
     assert is_alive(job)
     user.sage("jobmanager", "start")
     assert user.sage("job", "stop", uuid).out.endswith("(orphan): cancelling\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -169,6 +171,32 @@ def test_local_pipelines_are_sent_by_job_submit(user: User) -> None:
     local = user.sage("job", "submit", "--wait", "--json", "src/program.py", "--where", "local", "out.tsv").documents
     assert local[-1]["data"]["state"] == "completed"
     assert (user.folder / "out.tsv").read_bytes() == expected().encode()
+
+
+def test_a_status_has_the_same_keys_everywhere(user: User) -> None:
+    """Counts and times are told in the same words; what a policy left out is counted under a JobManager, too."""
+    user.write(
+        "program.py",
+        """
+        import json
+        from sage.core.api import *
+        for env in (LocalEnvironment("here"), LocalEnvironment("here", "inline"), RemoteEnvironment("there")):
+            with env:
+                env.from_batch(["1", "x", "3"]).map(int, on_error=skip()).print()
+                last = env.submit().wait()
+                assert env.get_job_status() == last
+                print(json.dumps(last))
+        """,
+    )
+    statuses = [json.loads(line) for line in user.python("program.py").out.splitlines() if line.startswith("{")]
+    assert [set(status) for status in statuses] == [set(statuses[0])] * 3
+    same = ("status", "state", "running", "tasks", "records_in", "records_out", "skipped", "dead_lettered", "blocked")
+    assert [[status[name] for name in same] for status in statuses] == [
+        ["completed", "completed", False, 1, 3, 2, 1, 0, []]
+    ] * 3
+    for status in statuses:
+        for name in ("created_at", "started_at", "ended_at"):
+            assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", status[name])
 
 
 @pytest.mark.parametrize("where", ["local", "remote"])

@@ -160,7 +160,7 @@ def test_a_life(stranger: User) -> None:
     assert any("job 1 | 21" in path.read_text() for path in sessions)
     second = stranger.daemon
     stopped = stranger.sage("deploy", "stop")
-    assert stopped.err == f"the JobManager (pid {second.pid}) has ended; its jobs go on\n"
+    assert stopped.err == f"the JobManager (pid {second.pid}) has ended; no job was under way\n"
     assert not is_alive(second)
     assert stranger.sage("jobmanager", "stop").err == "no JobManager runs here\n"
     assert stranger.sage("jobmanager", "status", "--json", code=4).data["status"] == "down"

@@ -55,7 +55,7 @@ def test_from_start_to_stop(daemon: Any) -> None:
 
     stopped = sage("jobmanager", "stop")
     assert (stopped.out, stopped.code) == ("", 0)
-    assert stopped.err == f"the JobManager (pid {facts['pid']}) has ended; its jobs go on\n"
+    assert stopped.err == f"the JobManager (pid {facts['pid']}) has ended; no job was under way\n"
     down = sage("jobmanager", "status")
     assert down.code == 4
     assert down.out.startswith("status:   down\n")

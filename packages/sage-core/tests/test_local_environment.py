@@ -26,8 +26,10 @@ from sage.core.errors import (
     WaitTimeoutError,
     WrongStateError,
 )
+from sage.core.models import ENDED_STATES, JobInfo
 
 LIMIT = 60.0
+GOING_ON = ("starting", "running")
 
 
 def same(value: Any) -> Any:
@@ -100,6 +102,8 @@ def test_the_life_of_a_job(backend: str) -> None:
     assert (status["name"], status["uuid"], status["backend"]) == ("shop", env.env_uuid, backend)
     assert status["running"] is False
     assert status["failure"] is None
+    assert set(status) == {"status", "blocked", "skipped", "dead_lettered", *JobInfo.__dataclass_fields__}
+    assert (status["number"], status["attempt"], status["blocked"]) == (None, 1, [])
     assert status["created_at"] <= status["started_at"] <= status["ended_at"]
     assert job.wait() == job.status()
     assert out == [1, 2]
@@ -187,7 +191,7 @@ def test_autostop_that_takes_too_long_raises_and_the_job_goes_on() -> None:
     with pytest.raises(WaitTimeoutError, match=r"'slow' .* has not ended within 0\.01 s; it goes on") as caught:
         env.submit(autostop=True, timeout=0.01)
     assert caught.value.job == env.env_uuid
-    assert env.get_job_status()["running"] is True
+    assert env.get_job_status()["status"] in GOING_ON
     gate.opened.set()
     env.close()
     assert out == [1]
@@ -202,7 +206,7 @@ def test_a_time_out_that_leaves_with_leaves_the_job_running() -> None:
             env.from_batch([1, 2]).map(gate).sink(out.append)
             job = env.submit(autostop=not wait_apart, timeout=0.01)
             job.wait(0.01)
-        assert env.get_job_status()["status"] == "running"
+        assert env.get_job_status()["status"] in GOING_ON
         gate.opened.set()
         env.close()
         assert (env.get_job_status()["status"], out) == ("completed", [1, 2])
@@ -218,7 +222,7 @@ def test_the_time_out_of_another_job_cancels_like_any_exception() -> None:
         outer.submit()
         inner.submit(autostop=True, timeout=0.01)
     assert outer.get_job_status()["status"] == "cancelled"
-    assert inner.get_job_status()["status"] == "running"
+    assert inner.get_job_status()["status"] in GOING_ON
     gate.opened.set()
     inner.close()
 
@@ -394,7 +398,7 @@ def test_close_raises_the_failure_of_an_unbounded_job() -> None:
     env.from_source(source).sink(same)
     job = env.submit()
     assert failed.wait(LIMIT)
-    while job.status()["running"]:
+    while job.status()["status"] not in ENDED_STATES:
         threading.Event().wait(0.01)
     with pytest.raises(JobFailedError, match="no luck"):
         env.close()
@@ -415,7 +419,7 @@ def test_an_exception_that_leaves_with_cancels_the_job() -> None:
     sad = failing()
     with pytest.raises(LookupError), sad:
         job = sad.submit()
-        while job.status()["running"]:
+        while job.status()["status"] not in ENDED_STATES:
             threading.Event().wait(0.01)
         raise LookupError
 
@@ -449,7 +453,7 @@ def test_a_failure_that_nobody_waits_for_is_logged_and_one_that_is_waited_for_is
     with pytest.raises(WaitTimeoutError):
         job.wait(0.01)
     gate.opened.set()
-    while job.status()["running"]:
+    while job.status()["status"] not in ENDED_STATES:
         threading.Event().wait(0.01)
     assert [item.levelno for item in caplog.records] == [logging.ERROR]
     message = caplog.records[0].getMessage()
@@ -491,7 +495,9 @@ def test_capture_mode_writes_a_package_instead_of_running(
         env.from_batch([1]).print()
         job = env.submit(autostop=True)
         uuids.append(env.env_uuid)
-        assert job.wait()["status"] == "not_submitted"
+        assert job.wait()["status"] == env.get_job_status()["status"] == "submitted"
+        assert "sends it once the program has ended" in job.status()["reason"]
+        assert job.status()["backend"] == "inline"
         assert list(job.logs()) == []
         for act in (job.stop, job.continue_, job.delete):
             with pytest.raises(WrongStateError, match="submitted when the script has ended"):

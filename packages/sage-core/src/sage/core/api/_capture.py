@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sage.core.api._status import status_of
 from sage.core.api.job import Job
 from sage.core.errors import WrongStateError
 from sage.core.graph.model import LogicalGraph
-from sage.core.models import JobMetrics
+from sage.core.models import JobInfo, JobMetrics
 
 __all__ = ["CapturedJob", "capture", "capture_folder"]
 
@@ -31,14 +32,19 @@ def capture(folder: Path, graph: LogicalGraph, uuid: str, backend: str | None) -
 
     number = len(list(folder.glob("*.sagepkg"))) + 1
     pack(folder / f"{number:03d}-{uuid}.sagepkg", graph, uuid, backend)
-    return CapturedJob(uuid, graph.name)
+    return CapturedJob(uuid, graph.name, backend)
 
 
 class CapturedJob(Job):
     """Stands for a job that the command line submits once the script has ended. Waiting for it returns at once."""
 
+    def __init__(self, uuid: str, name: str, backend: str | None) -> None:
+        super().__init__(uuid, name)
+        self._backend = backend or JobInfo.backend
+
     def status(self) -> dict[str, Any]:
-        return {"status": "not_submitted", "uuid": self.uuid, "name": self.name}
+        reason = "it was handed over: what runs this program sends it once the program has ended"
+        return status_of(JobInfo(0, self.uuid, self.name, "submitted", reason=reason, backend=self._backend), None)
 
     def metrics(self) -> JobMetrics:
         return JobMetrics()

@@ -14,6 +14,7 @@ from typing import Any
 
 from sage.core import timestamps
 from sage.core.api._failed import job_failed
+from sage.core.api._status import status_of
 from sage.core.api.job import Job
 from sage.core.backends.api import Backend
 from sage.core.engine.coordinator import Coordinator
@@ -21,7 +22,7 @@ from sage.core.engine.events import Attempt
 from sage.core.errors import GraphError, WaitTimeoutError, WrongStateError
 from sage.core.graph.model import FunctionSpec, LogicalGraph
 from sage.core.graph.validate import SINK_KINDS, SOURCE_KINDS
-from sage.core.models import ENDED_STATES, FailureInfo, JobMetrics
+from sage.core.models import ENDED_STATES, FailureInfo, JobInfo, JobMetrics
 
 __all__ = ["LocalJob"]
 
@@ -74,22 +75,23 @@ class LocalJob(Job):
         run, metrics = self._coordinator, self.metrics()
         sources = [item for item in metrics.operators if item.kind in SOURCE_KINDS]
         sinks = [item for item in metrics.operators if item.kind in SINK_KINDS]
-        return {
-            "status": run.state,
-            "uuid": self.uuid,
-            "name": self.name,
-            "backend": self._backend_name,
-            "reason": self._reason,
-            "running": run.state not in ENDED_STATES,
-            "tasks": metrics.tasks,
-            "records_in": sum(item.records_out for item in sources),
-            "records_out": sum(item.records_in for item in sinks),
-            "blocked": list(metrics.blocked),
-            "skipped": sum(item.skipped for item in metrics.operators),
-            "dead_lettered": sum(item.dead_lettered for item in metrics.operators),
-            "failure": run.failure.to_json() if run.failure else None,
+        state = run.state
+        info = JobInfo(
+            number=0,
+            uuid=self.uuid,
+            name=self.name,
+            state=state,
+            reason=self._reason,
+            backend=self._backend_name,
+            running=state == "running",
+            tasks=metrics.tasks,
+            services=metrics.services,
+            records_in=sum(item.records_out for item in sources),
+            records_out=sum(item.records_in for item in sinks),
+            failure=run.failure,
             **self._times,
-        }
+        )
+        return status_of(info, metrics)
 
     def metrics(self) -> JobMetrics:
         return self._coordinator.metrics()

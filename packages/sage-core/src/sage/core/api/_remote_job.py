@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from sage.core.api._failed import job_failed
 from sage.core.api._packing import pack
+from sage.core.api._status import status_of
 from sage.core.api.job import Job
-from sage.core.errors import NotFoundError
+from sage.core.errors import JobManagerError, NotFoundError
 from sage.core.graph.model import LogicalGraph
 from sage.core.models import JobInfo, JobMetrics
 
@@ -41,7 +42,7 @@ class RemoteJob(Job):
 
     def status(self) -> dict[str, Any]:
         try:
-            return _as_status(self._environment.client.job(self.uuid))
+            return self._status(self._environment.client.job(self.uuid))
         except NotFoundError:
             return {"status": "deleted", "uuid": self.uuid, "name": self.name}
 
@@ -56,7 +57,7 @@ class RemoteJob(Job):
             raise
         if info.state == "failed":
             raise job_failed(self.uuid, self.name, info.failure)
-        return _as_status(info)
+        return self._status(info)
 
     def logs(self) -> Iterator[str]:
         yield from self._environment.client.follow_logs(self.uuid)
@@ -71,9 +72,12 @@ class RemoteJob(Job):
     def delete(self, *, force: bool = False) -> None:
         self._environment.client.delete(self.uuid, force=force)
 
-
-def _as_status(info: JobInfo) -> dict[str, Any]:
-    return {"status": info.state, **info.to_json()}
+    def _status(self, info: JobInfo) -> dict[str, Any]:
+        try:
+            metrics = self.metrics()
+        except JobManagerError:  # it went, or the job did, right after the answer: that stands all the same
+            metrics = None
+        return status_of(info, metrics)
 
 
 def _report(uuid: str, environment: RemoteEnvironment, *, seen: bool = False) -> None:

@@ -36,7 +36,13 @@ def stop_daemon(timeout: float) -> None:
     if stopped is None:
         context.note("no JobManager runs here")
     else:
-        context.note(f"the JobManager (pid {stopped.pid}) has ended; its jobs go on")
+        context.note(f"the JobManager (pid {stopped.pid}) has ended; {_what_goes_on(daemon.jobs_under_way())}")
+
+
+def _what_goes_on(jobs: int) -> str:
+    if not jobs:
+        return "no job was under way"
+    return "its job goes on" if jobs == 1 else f"its {jobs} jobs go on"
 
 
 def restart_daemon(host: str | None, port: int | None, timeout: float) -> None:

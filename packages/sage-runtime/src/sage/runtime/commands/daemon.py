@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from sage.core.client import JobManagerClient
@@ -21,6 +22,7 @@ __all__ = [
     "JobManagerStatus",
     "Running",
     "check_start",
+    "jobs_under_way",
     "require_this_host",
     "run_foreground",
     "running",
@@ -218,6 +220,18 @@ def status(config: Config) -> JobManagerStatus:
         return JobManagerStatus(state, **facts, problem=error.message, hint=error.hint)
     facts |= {"pid": info.pid, "started_at": info.started_at, "session_log": info.session_log}
     return JobManagerStatus("up", **facts, sage=info.sage, python=info.python, backends=tuple(info.backends))
+
+
+def jobs_under_way() -> int:
+    """How many jobs of this ``SAGE_HOME`` have a shim that runs, whether or not there is a JobManager."""
+    return sum(map(_has_shim, Home(sage_home()).jobs.glob("*/shim.json")))
+
+
+def _has_shim(file: Path) -> bool:
+    try:
+        return is_alive(ProcessIdentity.from_json(json.loads(file.read_bytes())))
+    except (OSError, ValueError, KeyError, TypeError):  # a job of that moment, or a damaged file
+        return False
 
 
 def require_this_host(config: Config, else_: str) -> None:
