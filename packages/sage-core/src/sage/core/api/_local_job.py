@@ -89,7 +89,9 @@ class LocalJob(Job):
             records_in=sum(item.records_out for item in sources),
             records_out=sum(item.records_in for item in sinks),
             failure=run.failure,
-            **self._times,
+            created_at=self._times["created_at"],
+            started_at=self._times.get("started_at"),
+            ended_at=self._times.get("ended_at"),
         )
         return status_of(info, metrics)
 
