@@ -157,6 +157,7 @@ def test_the_code_of_a_page_runs(page: Path, run: Run, tmp_path: Path) -> None:
     finally:
         if starts_daemon:
             run(["sage", "jobmanager", "stop"])
+    assert "StateWarning" not in printed
     for before, block in itertools.pairwise(blocks(page)):
         if block.directive == "output" and is_code(before):
             assert printed_by(before, printed) == block.text, f"line {block.line}"

@@ -466,6 +466,13 @@ def makes_once(value: Any) -> Any:
     return model
 
 
+def makes_once_if_false(value: Any) -> Any:
+    global model
+    if not model:
+        model = object()
+    return model
+
+
 def per_thread(value: Any) -> Any:
     local.connection = value
     return local
@@ -491,6 +498,7 @@ def unknown(value: Any) -> Any:
         reads_globals,
         works_on_copies,
         makes_once,
+        makes_once_if_false,
         per_thread,
         of_libraries,
         shadows,
@@ -587,11 +595,21 @@ def test_a_job_of_this_process_does_not_warn() -> None:
         assert records == [1, 2]
 
 
-PROGRAMS = sorted(
-    [
-        *(path for path in (ROOT / "examples").rglob("*.py") if "submit" in path.read_text()),
-    ]
-)
+def test_a_local_job_in_other_processes_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a backend says of itself decides, not the environment."""
+
+    class Elsewhere:
+        capabilities = frozenset({"processes"})
+
+    monkeypatch.setattr("sage.core.plugins.backend", lambda name, options=None: Elsewhere())
+    env = LocalEnvironment()
+    env.from_batch([1]).sink(list[int]().append)
+    with pytest.raises(StateWarning, match="calls append of a list"):
+        env.submit()
+    assert env.get_job_status()["status"] == "not_submitted"
+
+
+PROGRAMS = sorted(path for path in (ROOT / "examples").rglob("*.py") if "submit" in path.read_text())
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)

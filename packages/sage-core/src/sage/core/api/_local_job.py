@@ -16,6 +16,7 @@ from sage.core import timestamps
 from sage.core.api._failed import job_failed
 from sage.core.api._status import status_of
 from sage.core.api.job import Job
+from sage.core.api.state_warning import warn_of_unsaved
 from sage.core.backends.api import Backend
 from sage.core.engine.coordinator import Coordinator
 from sage.core.engine.events import Attempt
@@ -43,6 +44,8 @@ class LocalJob(Job):
     def start(cls, graph: LogicalGraph, uuid: str, backend: Backend, backend_name: str, *, waited: bool) -> LocalJob:
         """Check and deploy; ``waited`` says that the caller calls `wait` next."""
         _check_templates(graph)
+        if backend.capabilities & {"processes", "hosts"}:
+            warn_of_unsaved(graph)
         job = cls(graph, uuid, backend, backend_name)
         job._is_awaited = waited or job.in_callers_thread
         _at_exit(job)  # before it starts: Ctrl-C may come at any moment

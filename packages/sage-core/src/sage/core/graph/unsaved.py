@@ -322,12 +322,13 @@ def _start(each: dis.Instruction) -> tuple[int, int] | None:
 
 @functools.lru_cache(maxsize=1024)
 def _made_lazily(code: types.CodeType) -> frozenset[str]:
-    """Variables that are compared with None: as long as they are, what a function sets them to is made once."""
+    """Variables that are compared with None, or asked for their truth: what they are set to then is made once."""
     instructions = list(dis.get_instructions(code))
     return frozenset(
         str(each.argval)
         for each, after in itertools.pairwise(instructions)
-        if each.opname.startswith(("LOAD_GLOBAL", "LOAD_DEREF")) and after.opname.endswith("NONE")
+        if each.opname.startswith(("LOAD_GLOBAL", "LOAD_DEREF"))
+        and ("JUMP" in after.opname or after.opname == "TO_BOOL")
     )
 
 
