@@ -121,6 +121,21 @@ def test_reduce_in_parallel_needs_keys() -> None:
     assert "reduce without keyby runs as one subtask" in problem(env).message
 
 
+def test_keys_that_are_lost_before_anything_uses_them_are_refused() -> None:
+    """A reduce behind them would fold across all keys, without a word."""
+    env = LocalEnvironment()
+    keyed = env.from_batch([1]).keyby(same, name="k")
+    keyed.rebalance().map(same, name="dealt", parallelism=2).sink(same)
+    keyed.broadcast().reduce(max, name="all").sink(same)
+    keyed.union(env.from_batch([2])).reduce(max, name="mixed").sink(same)
+    keyed.union(keyed).reduce(max, name="kept", parallelism=2).sink(same)
+    keyed.dead_letters.sink(same)
+    found = [item.message for item in problems(env)]
+    assert len(found) == 3
+    for message, target in zip(found, ("map 'dealt'", "reduce 'all'", "reduce 'mixed'"), strict=True):
+        assert message.startswith(f"keyby 'k': its keys are lost on the way to {target}")
+
+
 def test_uids_are_unique_and_text() -> None:
     """A uid given twice names the other's line; one that is no text is refused."""
     env = LocalEnvironment()

@@ -51,6 +51,7 @@ def validate(graph: LogicalGraph) -> list[Problem]:
                     "use them, or give dead_letter(FILE); skip() leaves such records out",
                 )
             )
+        problems += _check_keys_are_used(operator, graph)
         if not isinstance(operator.uid, str):
             continue
         if operator.uid in uids:
@@ -130,6 +131,23 @@ def _check_policy(operator: Operator) -> list[Problem]:
             _problem(operator, "a source that raises has no record to send as a dead letter", "skip(…) or retry(…)")
         ]
     return []
+
+
+def _check_keys_are_used(operator: Operator, graph: LogicalGraph) -> list[Problem]:
+    """Records that lose their keys before anything can use them would be folded across all keys, without a word."""
+    if operator.kind != "keyby":
+        return []
+    operators = {other.id: other for other in graph.operators}
+    return [
+        _problem(
+            operator,
+            f"its keys are lost on the way to {operators[edge.target].kind} '{operators[edge.target].name}':"
+            " rebalance(), broadcast() and a union with a stream without keys drop them",
+            "call keyby(…) last",
+        )
+        for edge in graph.edges
+        if edge.source == operator.id and edge.tag is None and edge.exchange != "hash"
+    ]
 
 
 def _sends_letters(operator: Operator) -> bool:
