@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
 import tempfile
 from collections.abc import Callable, Iterator
@@ -67,7 +69,7 @@ def events(reader: Reader, n: int, most: int | None = None) -> list[Any]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
-@settings(max_examples=250)
+@settings(max_examples=120, deadline=None)
 def test_reading_goes_on_exactly_where_it_was_left(kind: str, data: st.DataObject) -> None:
     """After any number of reads of any size, with any size of pieces, the rest is the rest."""
     make, contents = KINDS[kind]
@@ -95,7 +97,7 @@ def test_reading_goes_on_exactly_where_it_was_left(kind: str, data: st.DataObjec
 
 @pytest.mark.parametrize("kind", ["text", "utf-8-sig", "latin-1", "jsonl"])
 @given(data=st.data())
-@settings(max_examples=250)
+@settings(max_examples=120, deadline=None)
 def test_every_line_is_in_just_one_range(kind: str, data: st.DataObject) -> None:
     """However a file is cut, and in whatever pieces it is read, its ranges hold what the whole file does, in order."""
     make, contents = KINDS[kind]
@@ -110,7 +112,50 @@ def test_every_line_is_in_just_one_range(kind: str, data: st.DataObject) -> None
         assert found == whole
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_read_that_fails_may_be_tried_again(kind: str, data: st.DataObject) -> None:
+    """Whenever the disk fails, and however often: nothing is lost, nothing comes twice."""
+    make, contents = KINDS[kind]
+    failing = data.draw(st.sets(st.integers(0, 30), max_size=8))
+    calls = iter(range(1_000_000))
+    read = os.read
+
+    def flaky(file: int, size: int) -> bytes:
+        if next(calls) in failing:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(file, size)
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "in"
+        path.write_bytes(data.draw(contents))
+        source = make(path)
+        (partition,) = source.partitions()
+        whole = events(source.open(partition, None), 1000)
+        with reading_ahead(data.draw(st.integers(1, 12))), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "read", flaky)
+            found: list[Any] = []
+            reader: Reader | None = None
+            ended = False
+            while not ended:
+                try:
+                    reader = reader or source.open(partition, None)
+                    got = reader.read(3)
+                except RecordError as error:
+                    found.append(("error", error.line, error.record, error.message))
+                except ConnectorError as error:
+                    assert "cannot be read: Input/output error" in error.message
+                else:
+                    ended = got is STOP
+                    found += [("record", record) for record in got] if isinstance(got, list) else []
+            assert reader is not None
+            reader.close()
+    assert found == whole
+
+
+@given(data=st.data())
+@settings(deadline=None)
 def test_what_the_csv_module_reads_is_read(data: st.DataObject) -> None:
     """Rows of any text, written by Python's csv module, come back with any size of pieces."""
     import csv

@@ -92,7 +92,7 @@ class _CsvReader:
         block, start, first = self._lines.block, self._lines.start, self._first
         try:
             records = [dict(zip(columns, row, strict=True)) for row in islice(rows, n) if row]
-        except (csv.Error, ValueError, RecordError):
+        except (csv.Error, ValueError, ConnectorError):
             self._careful_until = self._lines.start + max(len(self._lines.block), 1)
             offset = start + size_of_lines(block, begin - first)
             self._careful = LineByLine(self._lines, offset)
@@ -146,9 +146,10 @@ class _CsvReader:
                     del feed.taken[1:]
                 record = excerpt(b"".join(feed.taken), self._encoding)
                 raise self._lines.unusable(record, begin, _reason(error)) from error
-            except RecordError:  # a line that is too long
-                if records:
+            except ConnectorError as error:
+                if records or not isinstance(error, RecordError):  # which is a line that is too long, and behind us
                     lines.go_back(begin)
+                if records:
                     return records
                 raise
         return records

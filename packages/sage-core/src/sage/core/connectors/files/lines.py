@@ -83,29 +83,20 @@ class Lines:
 
         Raises:
             RecordError: a line is too long. It is passed over: the next block begins behind it.
-            ConnectorError: the file cannot be read, or has become shorter, so that what follows is lost.
+            ConnectorError: the file cannot be read, or has become shorter, so that what follows is lost. What was to
+                be returned is not passed over.
         """
         self.start += len(self.block)
         self.block = b""
         if self._until is not None and self.start >= self._until:
             return b""
-        pieces, size, cut = [self._rest], len(self._rest), 0
-        while not cut:
-            piece = self._read(min(_AHEAD, self._longest))  # so that only the first line may be too long
-            if not piece:
-                break
-            first = piece.find(b"\n")
-            pieces.append(piece)
-            if size + (len(piece) if first < 0 else first) > self._longest:
-                raise self._too_long()
-            size += len(piece)
-            cut = piece.rfind(b"\n") + 1
-        data = b"".join(pieces)
-        end = size - len(pieces[-1]) + cut if cut else size
-        if self._until is not None and (last := data.find(b"\n", self._until - 1 - self.start)) >= 0:
-            end = min(end, last + 1)  # what follows begins in the next range
-        self.block, self._rest = data[:end], data[end:]
-        return self.block
+        try:
+            return self._read_block()
+        except RecordError:
+            raise
+        except ConnectorError:
+            self.go_back(self.start)
+            raise
 
     def offset(self, count: int) -> int:
         """Where, in bytes from the beginning of the file, the line ``count`` of the block begins, from 0."""
@@ -149,6 +140,25 @@ class Lines:
         if self._file >= 0:
             file, self._file = self._file, -1
             os.close(file)
+
+    def _read_block(self) -> bytes:
+        pieces, size, cut = [self._rest], len(self._rest), 0
+        while not cut:
+            piece = self._read(min(_AHEAD, self._longest))  # so that only the first line may be too long
+            if not piece:
+                break
+            first = piece.find(b"\n")
+            pieces.append(piece)
+            if size + (len(piece) if first < 0 else first) > self._longest:
+                raise self._too_long()
+            size += len(piece)
+            cut = piece.rfind(b"\n") + 1
+        data = b"".join(pieces)
+        end = size - len(pieces[-1]) + cut if cut else size
+        if self._until is not None and (last := data.find(b"\n", self._until - 1 - self.start)) >= 0:
+            end = min(end, last + 1)  # what follows begins in the next range
+        self.block, self._rest = data[:end], data[end:]
+        return self.block
 
     def _read(self, size: int) -> bytes:
         try:
