@@ -211,6 +211,10 @@ def odd(value: int) -> int:
     return value
 
 
+async def odd_later(value: int) -> int:
+    return odd(value)
+
+
 class Unopened(MapFunction):
     def open(self, context: Any) -> None:
         raise OSError("no")
@@ -227,6 +231,18 @@ ERRORS: dict[str, tuple[Callable[[Any], Any], int]] = {
     "fails": (lambda stream: stream.map(odd, name="it"), 1),
     "budget": (lambda stream: stream.map(odd, name="it", on_error=skip(at_most=2)), 3),
     "open": (lambda stream: stream.map(Unopened, name="it"), 1),
+    "awaited, skipped": (lambda stream: stream.map_async(odd_later, name="it", on_error=skip()), 5),
+    "awaited, tried again": (
+        lambda stream: stream.map_async(odd_later, name="it", on_error=retry(2, backoff=0, then=skip())),
+        15,
+    ),
+    "awaited, fails": (lambda stream: stream.map_async(odd_later, name="it", concurrency=1), 1),
+    "batches": (
+        lambda stream: stream.map_batches(
+            lambda batch: [odd(x) for x in batch], max_size=5, name="it", on_error=skip()
+        ),
+        2,
+    ),
     "none": (lambda stream: stream.map(str, name="it"), 0),
 }
 

@@ -244,12 +244,12 @@ def test_a_hook_that_raises_is_named(install: Install) -> None:
 def test_what_a_backend_says_on_purpose_passes(install: Install) -> None:
     """An error of SAGE, of wrong options for one, is not the plugin being broken."""
     code = """
-    from sage.core.errors import CapabilityError
+    from sage.core.errors import CapabilityError, Problem
     from sage.core.plugins import hookimpl
 
     @hookimpl
     def sage_backend(name, options):
-        raise CapabilityError("no workers", hint="give some")
+        raise CapabilityError([Problem("no workers", hint="give some")])
     """
     install("sage-t-says", "t_says", code)
     with pytest.raises(Exception, match="no workers") as caught:
