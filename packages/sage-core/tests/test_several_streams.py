@@ -158,6 +158,29 @@ def test_what_a_result_puts_out_on_the_side_is_not_lost(backend: str, final: boo
     assert sorted(results) == sorted(aside) == ([2, 4] if final else [1, 2, 4])
 
 
+class Keyed(AggregateFunction):
+    def create(self) -> int:
+        return 0
+
+    def add(self, accumulator: int, value: int) -> int:
+        return accumulator + value
+
+    def result(self, accumulator: int) -> Any:
+        return self.context.key, accumulator
+
+
+@pytest.mark.parametrize("parallelism", [1, 3])
+def test_a_result_knows_its_key_also_at_the_end(backend: str, parallelism: int) -> None:
+    """It is that of the accumulator, not the one of the last record."""
+    env = LocalEnvironment("keys", backend)
+    keyed = env.from_batch(range(20)).keyby(lambda x: f"rest {x % 4}")
+    last = keyed.aggregate(Keyed, final=True, parallelism=parallelism).collect()
+    whole = env.from_batch(range(20)).aggregate(Keyed, final=True).collect()
+    env.submit(autostop=True)
+    assert sorted(last) == [("rest 0", 40), ("rest 1", 45), ("rest 2", 50), ("rest 3", 55)]
+    assert whole == [(None, 190)]
+
+
 def test_a_broadcast_stream_reaches_every_subtask_and_a_rebalanced_one_is_dealt_out(backend: str) -> None:
     """Three subtasks see each record once all of them, or a third of the records each."""
 

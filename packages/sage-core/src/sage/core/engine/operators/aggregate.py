@@ -37,7 +37,8 @@ class AggregateOperator(RunningOperator):
         return self._last_results() if self._final else None
 
     def _last_results(self) -> Iterator[Any]:
-        for accumulator in self.accumulators.values():
+        for key, accumulator in self.accumulators.items():
+            self.context.key = key
             yield self.function.result(accumulator)
 
 
