@@ -152,7 +152,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_their_lines() -> None:
     texts = numbers.map(TEXT).map(lambda: None)  # type: ignore[misc, arg-type]
     env.register_service("", dict)
     texts.map(to_order).map(INT)
-    numbers.flatmap(TEXT).keyby(same)
+    numbers.filter_map(TEXT).keyby(same)
     with pytest.raises(GraphError) as caught:
         env.submit()
     assert [(problem.where, problem.message.partition(":")[0]) for problem in caught.value.problems] == [
@@ -162,7 +162,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_their_lines() -> None:
         (f"test_annotations.py:{first + 3}", "a service's name must be text that is not empty, not ''"),
         (f"test_annotations.py:{first + 4}", "map 'want_int'"),
         (f"test_annotations.py:{first + 4}", "map 'want_int'"),
-        (f"test_annotations.py:{first + 5}", "flatmap 'want_text'"),
+        (f"test_annotations.py:{first + 5}", "filter_map 'want_text'"),
         (f"test_annotations.py:{first + 5}", "keyby 'same'"),
         (None, "the pipeline has no sink"),
     ]
@@ -757,6 +757,30 @@ def test_flatmap_puts_out_items() -> None:
     assert run(of(to_text).flatmap(unpacked).filter(lambda each: each == "1").map(TEXT)) == ["1"]
     assert run(of(to_text).flatmap(str.split).map(TEXT)) == ["1"]
     assert run(of(to_text).flatmap(lambda value: [1]).map(INT)) == [1]
+
+
+def test_what_has_no_items_is_refused() -> None:
+    """A str is taken for one record by mistake, and a number has none: it would fail at the first record."""
+
+    def text(value: Any) -> str:
+        return "text"
+
+    def number(value: Any) -> int | bytes | None:
+        return 1
+
+    def perhaps(value: Any) -> int | list[int]:
+        return [1]
+
+    def nothing(value: Any) -> None: ...
+
+    (problem,) = problems(of(same).flatmap(text))
+    assert problem.message == "flatmap 'text': puts out the items of what it returns, but returns str"
+    assert problem.hint == "return a list of records, or call .map(…), which puts out what is returned"
+    (problem,) = problems(of(same).map_batches(number))  # type: ignore[arg-type]
+    assert problem.message == "map_batches 'number': puts out the items of what it returns, but returns int or bytes"
+    assert run(of(same).flatmap(perhaps).map(INT)) == [1]  # type: ignore[arg-type]
+    assert run(of(same).flatmap(nothing).map(INT)) == []
+    assert run(of(lambda value: [1]).flatmap(list).map(INT)) == [1]
 
 
 def half(value: int) -> str | None:

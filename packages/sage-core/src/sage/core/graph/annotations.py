@@ -15,7 +15,7 @@ from typing import Any, Union, Unpack, get_args, get_origin
 from sage.core.graph.hints import parameter_type, return_type
 from sage.core.graph.model import FunctionSpec, Operator
 
-__all__ = ["ITERABLES", "MAPPINGS", "narrows_to", "puts_out", "takes"]
+__all__ = ["ITERABLES", "MAPPINGS", "narrows_to", "puts_out", "returns", "takes"]
 
 ITERABLES = frozenset(
     {
@@ -116,6 +116,13 @@ def puts_out(operator: Operator, inputs: int) -> list[Any]:
         returned = [return_type(_called(operator.function, f"map{number}", number)[0]) for number in range(inputs)]
         return [Any if found is None else found for found in returned]
     return [_made(operator.function, operator.kind)]
+
+
+def returns(operator: Operator) -> list[Any]:
+    """The types, one of which the function of an operator returns; none if nothing is known. None is not among them."""
+    found = return_type(_called(operator.function, "execute", 0)[0])
+    members = get_args(found) if get_origin(found) in (Union, types.UnionType) else (found,)
+    return [member for member in members if member not in (None, types.NoneType)]
 
 
 def narrows_to(operator: Operator) -> Any:

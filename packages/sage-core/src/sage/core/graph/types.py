@@ -6,12 +6,12 @@ not looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
 from sage.core.errors import Problem
-from sage.core.graph.annotations import narrows_to, puts_out, takes
+from sage.core.graph.annotations import narrows_to, puts_out, returns, takes
 from sage.core.graph.matching import may_be, show
 from sage.core.graph.model import Edge, LogicalGraph, Operator
 
@@ -43,6 +43,8 @@ def check_types(graph: LogicalGraph) -> list[Problem]:
             incoming += stream or [[]]
         streams[operator.id] = []
         with suppress(Exception):
+            problems.update(dict.fromkeys(_without_items(operator)))
+        with suppress(Exception):
             streams[operator.id] = _outgoing(operator, incoming, len({edge.input for edge in inputs[operator.id]}))
     return list(problems)
 
@@ -54,6 +56,26 @@ def _mismatches(operator: Operator, input: int, stream: _Stream) -> Iterator[Pro
             if not any(may_be(given, kind) for given, _ in origins):
                 yield _mismatch(operator, how, kind, origins)
                 break
+
+
+def _without_items(operator: Operator) -> Iterator[Problem]:
+    """What is wrong with an operator that puts out items, if what its function returns never has any."""
+    returned = returns(operator) if operator.kind in ("flatmap", "map_batches") else []
+    if returned and not any(map(_has_items, returned)):
+        yield Problem(
+            f"{operator.kind} '{operator.name}': puts out the items of what it returns, but returns"
+            f" {' or '.join(map(show, returned))}",
+            str(operator.location),
+            operator.uid,
+            "return a list of records"
+            if operator.kind == "map_batches"
+            else "return a list of records, or call .map(…), which puts out what is returned",
+        )
+
+
+def _has_items(returned: Any) -> bool:
+    text = isinstance(returned, type) and issubclass(returned, str | bytes | bytearray)
+    return not text and may_be(returned, Iterable)
 
 
 def _outgoing(operator: Operator, incoming: _Stream, inputs: int) -> _Stream:
