@@ -401,3 +401,17 @@ def test_nothing_is_published_by_a_job_that_does_not_complete(stage: Stage, endi
         stage.say(stage.tasks[2], "prepared")
     assert stage.job.state == ending
     assert "commit" not in {kind for _, kind in stage.backend.sent}
+
+
+def test_it_is_too_late_to_cancel_what_is_being_published(stage: Stage) -> None:
+    """Some tasks may have published already: the others do, too, if they do not take too long."""
+    stage.job.start()
+    stage.all("running")
+    stage.all("prepared")
+    stage.job.cancel(grace=3.0)
+    assert (stage.job.state, stage.backend.cancelled) == ("running", [3.0])
+    stage.say(stage.tasks[0], "finished")
+    stage.say(stage.tasks[1], "finished")
+    stage.say(stage.tasks[2], "abandoned", where="commit (sink.py:3)")
+    assert stage.job.state == "cancelled"
+    assert "was abandoned in commit (sink.py:3)" in str(stage.moves[-1][1])

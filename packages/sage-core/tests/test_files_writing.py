@@ -11,7 +11,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ from sage.core.engine.context import RuntimeContext
 from sage.core.engine.events import Attempt
 from sage.core.engine.services import ServiceRegistry
 from sage.core.errors import GraphError, JobFailedError
+from sage.core.testing import simulate
 
 
 def context(subtask: int = 0, parallelism: int = 1) -> RuntimeContext:
@@ -537,6 +538,29 @@ def test_a_cancelled_job_leaves_nothing(tmp_path: Path) -> None:
     job.wait(60)
     assert job.status()["status"] == "cancelled"
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("what", ["completes", "fails", "is cancelled"])
+@pytest.mark.parametrize("seed", range(30))
+def test_all_files_of_a_job_appear_or_none(tmp_path: Path, seed: int, what: str) -> None:
+    """Under any schedule, wherever it fails or is cancelled: also between two files that are published."""
+
+    def fails(number: int) -> int:
+        if what == "fails" and number == seed:
+            raise ValueError(number)
+        return number
+
+    env = LocalEnvironment("files")
+    (tmp_path / "in").write_text("".join(f"{number}\n" for number in range(30)))
+    lines = env.from_text(tmp_path / "in", parallelism=2)
+    lines.to_text(tmp_path / "lines", parallelism=2)
+    lines.map(int).map(fails).rebalance().to_jsonl(tmp_path / "numbers", parallelism=3)
+    env.from_batch(["a"]).to_text(tmp_path / "early")
+    state = "failed"
+    with suppress(JobFailedError):
+        state = simulate(env, seed=seed, cancel=what == "is cancelled").state
+    assert state in {"completes": ["completed"], "fails": ["failed"]}.get(what, ["completed", "cancelled"])
+    assert len(names(tmp_path)) == (1 + 2 + 3 + 1 if state == "completed" else 1), names(tmp_path)
 
 
 @pytest.mark.parametrize(

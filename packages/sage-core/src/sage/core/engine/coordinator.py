@@ -114,6 +114,8 @@ class Coordinator:
             if self.state == "created":
                 self._move("cancelled")
                 self._ended.set()
+            elif self._committing:  # too late, unless that takes too long
+                self._grace = grace
             elif self.state in ("starting", "running"):
                 self._move("cancelling")
                 self._grace = grace
@@ -214,7 +216,8 @@ class Coordinator:
             self._committing = bool(left) or self._committing
             grace, self._grace = self._grace, None
             if not self._left:
-                self._move(_ENDS[self.state], "; ".join(self._abandoned) or None)
+                ending = "cancelled" if self._abandoned and self.state == "running" else _ENDS[self.state]
+                self._move(ending, "; ".join(self._abandoned) or None)
                 self._ended.set()
                 return
         if release:

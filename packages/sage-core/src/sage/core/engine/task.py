@@ -178,8 +178,8 @@ class Task:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the task is to end at its next step."""
-        return self._interrupt.cancelled
+        """Whether the task is to end at its next step. Once it may commit, it is too late for that."""
+        return self._interrupt.cancelled and not self._may_commit
 
     def step(self) -> Step:
         """Do a bounded amount of work.
