@@ -100,6 +100,8 @@ class Chain:
             with OperatorError.boundary(operator, "__init__"):
                 operator.build()
             with OperatorError.boundary(operator, "open"):
+                if operator.recovery is not None:
+                    operator.recovery.open()
                 operator.open()
                 if operator.saved:
                     operator.restore(operator.saved)

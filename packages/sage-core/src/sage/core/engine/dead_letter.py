@@ -48,10 +48,13 @@ class DeadLetterFile:
         self._path = Path(path)
         self._file: BinaryIO | None = None
 
+    def open(self) -> None:
+        """Open the file before the first record, so that a path that leads nowhere is told then. Raises `OSError`."""
+        # Unbuffered and for appending: each line is one write, and lands whole behind what others wrote.
+        self._file = self._path.open("ab", buffering=0)
+
     def write(self, letter: DeadLetter) -> None:
-        if self._file is None:
-            # Unbuffered and for appending: each line is one write, and lands whole behind what others wrote.
-            self._file = self._path.open("ab", buffering=0)
+        assert self._file is not None
         pickled: str | None = None
         reason: str | None = None
         try:

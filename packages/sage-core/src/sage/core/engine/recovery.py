@@ -144,6 +144,11 @@ class Recovery:
                 f"{self.given_up:,} of {seen:,} records were given up, more than the share of {ratio:g} that is allowed"
             )
 
+    def open(self) -> None:
+        """Open the file of dead letters, if there is to be one. Raises `OSError`."""
+        if self._file is not None:
+            self._file.open()
+
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
