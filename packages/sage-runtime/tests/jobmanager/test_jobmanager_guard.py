@@ -354,24 +354,41 @@ class TestCrowds:
     """Too many connections, too few descriptors."""
 
     def test_too_many_connections_are_told_to_come_back(self, make_daemon: Callable[..., Any]) -> None:
-        """Above the limit the answer is 503 with Retry-After, far above it the connection is closed."""
+        """Where all connections belong to somebody with a token, the next one is answered 503 with Retry-After."""
         daemon = make_daemon("limits: {max_connections: 5}").start()
-        idle = [daemon.connect() for _ in range(6)]
+        idle = []
         try:
+            for _ in range(5):
+                idle.append(daemon.connect())
+                idle[-1].sendall(head(daemon, path="/api/v1/info", Connection=""))
+                assert b" 200 " in idle[-1].recv(65536)
             answer = daemon.ask("GET", "/api/v1/info")
             assert (answer.status, answer.code) == (503, "limit")
             assert int(answer.headers["retry-after"]) > 0
-            idle += [daemon.connect() for _ in range(8)]
-            closed = idle.pop()
-            try:
-                assert read_all(closed) == b""
-            except ConnectionResetError:
-                assert closed.fileno() >= 0
-            closed.close()
         finally:
             for connection in idle:
                 connection.close()
         assert retried(daemon, 200)
+
+    def test_strangers_keep_nobody_out(self, make_daemon: Callable[..., Any]) -> None:
+        """Idle connections without a token, silent ones and such that were answered, make room for the owner."""
+        daemon = make_daemon("limits: {max_connections: 5}").start()
+        own = daemon.connect()
+        strangers = []
+        try:
+            own.sendall(head(daemon, path="/api/v1/info", Connection=""))
+            assert b" 200 " in own.recv(65536)
+            for number in range(12):
+                strangers.append(daemon.connect())
+                if number % 2:
+                    strangers[-1].sendall(head(daemon, path="/healthz", Connection="", Authorization=""))
+                    assert b" 200 " in strangers[-1].recv(65536)
+                assert daemon.ask("GET", "/api/v1/info").status == 200
+            own.sendall(head(daemon, path="/api/v1/info"))
+            assert b" 200 " in read_all(own)
+        finally:
+            for connection in [own, *strangers]:
+                connection.close()
 
     def test_running_out_of_descriptors_is_survived(self, make_daemon: Callable[..., Any]) -> None:
         """With no descriptor left to accept with, the daemon waits until there is one."""

@@ -20,7 +20,8 @@ class Limits:
         idle_timeout: between two requests of one connection.
         write_timeout: until a reader that stopped reading is cut off.
         linger: how long the rest of a refused body is read away, so that the answer is not lost.
-        connections: above it requests are answered 503; above twice as many, connections are closed unanswered.
+        connections: above it idle connections that have shown no token are closed, and if there are none, requests are
+            answered 503; above twice as many, connections are closed unanswered.
         readers: long polls and event streams at once.
         queue: jobs that wait for their start.
         long_poll: the longest wait of one request.

@@ -19,6 +19,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from sage.runtime.jobmanager.guard import OWNER
 from sage.runtime.jobmanager.limits import Limits
 from sage.runtime.jobmanager.problems import PROBLEM_MEDIA_TYPE, RequestError, problem_body
 
@@ -100,6 +101,8 @@ class _BoundedProtocol(H11Protocol):
         self._write_timer: asyncio.TimerHandle | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
         self._seen_request = False
+        self._begun = self.loop.time()
+        self._is_known = False  # one of its requests came with a token
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         _tune(transport.get_extra_info("socket"), self.limits)
@@ -108,7 +111,23 @@ class _BoundedProtocol(H11Protocol):
         if len(self.connections) > 2 * self.limits.connections:
             transport.abort()  # type: ignore[attr-defined]
             return
+        self._make_room()
         self._await_head()
+
+    def _make_room(self) -> None:
+        """Above the limit, close the connection that has gone longest without a token: it keeps nobody out who has one."""
+        if len(self.connections) <= self.limits.connections:
+            return
+        strangers = [item for item in cast(set[_BoundedProtocol], self.connections) if item.is_idle_stranger]
+        strangers.remove(self)
+        if strangers:
+            min(strangers, key=lambda item: item._begun).transport.abort()
+
+    @property
+    def is_idle_stranger(self) -> bool:
+        """True if it has shown no token so far, and no request of it is being answered."""
+        idle = self.cycle is None or self.cycle.response_complete
+        return idle and not self._is_known and not self.transport.is_closing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -153,6 +172,7 @@ class _BoundedProtocol(H11Protocol):
             self.transport.close()
 
     def on_response_complete(self) -> None:
+        self._is_known = self._is_known or OWNER in self.scope
         super().on_response_complete()
         if self.owes_body and self._drain_timer is None and not self.transport.is_closing():
             # Answered before the body was there: its rest is dropped for a moment, then the connection goes.
