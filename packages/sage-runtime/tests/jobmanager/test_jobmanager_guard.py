@@ -55,6 +55,17 @@ def problem_of(answer: bytes) -> tuple[int, dict[str, Any]]:
     return int(top.split()[1]), json.loads(body)
 
 
+class TestHealth:
+    """What probes ask for."""
+
+    @pytest.mark.parametrize("path", sorted({path for path, _ in OPEN}))
+    def test_a_head_is_answered_like_a_get(self, daemon: Any, path: str) -> None:
+        """Without a token, and without a body."""
+        answer = daemon.ask("HEAD", path, token=None)
+        assert (answer.status, answer.body) == (200, b"")
+        assert answer.headers["content-length"] == daemon.ask("GET", path, token=None).headers["content-length"]
+
+
 class TestToken:
     """Nothing but the health of the daemon is told without the token."""
 

@@ -18,6 +18,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from sage.core.errors import AmbiguousRefError, LimitExceededError, NotFoundError
 from sage.core.models import ENDED_STATES, JOB_STATES, FailureInfo
+from sage.runtime.jobmanager.database import connect
 from sage.runtime.jobmanager.locks import NamedLocks
 from sage.runtime.jobmanager.problems import BusyError
 from sage.runtime.jobmanager.store import NewJob, Query, Row, Store
@@ -242,6 +243,26 @@ class TestWriting:
                         await store.submit(job(name="n" * 200))
                 assert (await store.find("1")).number == 1
                 await store._write(lambda connection: connection.execute("PRAGMA max_page_count = 100000").fetchall())
+                assert (await store.submit(job()))[1]
+
+        run(check)
+
+    def test_a_lock_of_another_process_is_named(self, tmp_path: Path) -> None:
+        """While somebody else holds the database, writes are answered as busy; reads and later writes go well."""
+
+        async def check() -> None:
+            with opened(tmp_path) as store:
+                await store.submit(job())
+                store._writer._connection.execute("PRAGMA busy_timeout = 1")
+                other = connect(tmp_path / "jobs.db")
+                try:
+                    other.execute("BEGIN IMMEDIATE")
+                    with pytest.raises(BusyError, match="locked by another process"):
+                        await store.submit(job())
+                    assert (await store.find("1")).number == 1
+                    other.execute("COMMIT")
+                finally:
+                    other.close()
                 assert (await store.submit(job()))[1]
 
         run(check)

@@ -268,6 +268,16 @@ class TestRefusing:
             assert (answer.status, answer.code) == (507, "limit")
         assert_nothing_left(daemon, 0)
 
+    def test_a_job_that_cannot_be_started_yet_is_started_later(
+        self, make_daemon: Callable[..., Any], packages: Any
+    ) -> None:
+        """Where the system has no process left for a moment, the job waits, and its history has nothing of it."""
+        daemon = make_daemon(env={"SAGE_FAILPOINT": "launching:once"}).start()
+        daemon.submit(packages("quick"))
+        assert daemon.wait(1)["state"] == "completed"
+        assert "job 1 cannot be started yet" in daemon.session_log
+        assert daemon.history(1) == ["submitted", "queued", "starting", "running", "completed"]
+
 
 class TestNeverOpening:
     """The daemon stores what clients send and looks no further."""

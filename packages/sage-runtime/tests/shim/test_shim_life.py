@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -216,6 +217,28 @@ def test_the_thread_that_crashed_is_told_among_many(scripted: Make) -> None:
     assert lines[:2] == ["last words", "Fatal Python error: Segmentation fault"]
     assert any("in user_function" in line for line in lines)
     assert len(lines) <= 40
+
+
+def test_what_the_system_lacks_for_a_moment_fails_no_job(scripted: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start of a shim tells a lack that may pass from one that does not, so that it can be tried again."""
+    job = scripted("running(); ended('completed')")
+    for number in (errno.EAGAIN, errno.EMFILE, errno.ENOMEM):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "posix_spawn", raiser(OSError(number, os.strerror(number))))
+            with pytest.raises(OSError, match=os.strerror(number)):
+                job.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_spawn", raiser(FileNotFoundError(errno.ENOENT, "gone")))
+        with pytest.raises(ShimStartError, match="gone"):
+            job.start()
+    assert job.start().wait_ended()["state"] == "completed"
+
+
+def raiser(error: Exception) -> Callable[..., Any]:
+    def fail(*given: Any, **more: Any) -> Any:
+        raise error
+
+    return fail
 
 
 def test_children_do_not_outlive_the_job(scripted: Make) -> None:

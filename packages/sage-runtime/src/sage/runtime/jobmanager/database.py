@@ -59,7 +59,8 @@ class DatabaseThread:
         self._thread.start()
 
     def ask(self, work: Work[T]) -> Future[T]:
-        """Have ``work`` done; errors of SQLite come out as `StoreError` or `LimitExceededError`.
+        """Have ``work`` done; errors of SQLite come out as `StoreError`, `BusyError` (another process
+        has locked the database) or `LimitExceededError`.
 
         Raises:
             BusyError: too much was asked already, or the thread is stopping.
@@ -142,4 +143,6 @@ def _translated(error: Exception) -> Exception:
         return error
     if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
         return LimitExceededError("the disk of the JobManager is full", hint="free some room there", status=507)
+    if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return BusyError("the index of jobs is locked by another process", hint="try again in a moment")
     return StoreError(f"the index of jobs failed: {error}", hint="see the JobManager's session log")

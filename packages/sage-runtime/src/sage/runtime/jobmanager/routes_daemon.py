@@ -33,11 +33,13 @@ def make_open_router(parts: Parts) -> APIRouter:
     """What lies at the root; the guard lets only the two health resources through without a token."""
     router = APIRouter(tags=["daemon"])
 
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz")
     async def healthz() -> JsonResponse:
         """The process answers."""
         return JsonResponse({"status": "ok"})
 
+    @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz")
     async def readyz() -> JsonResponse:
         """The JobManager takes jobs: its index answers and it is not stopping."""

@@ -115,7 +115,7 @@ class _BoundedProtocol(H11Protocol):
         self._await_head()
 
     def _make_room(self) -> None:
-        """Above the limit, close the connection that has gone longest without a token: it keeps nobody out who has one."""
+        """Above the limit, close the connection that has gone longest without a token, so that it keeps nobody out."""
         if len(self.connections) <= self.limits.connections:
             return
         strangers = [item for item in cast(set[_BoundedProtocol], self.connections) if item.is_idle_stranger]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -16,6 +17,8 @@ __all__ = ["ShimStartError", "reap", "start_shim"]
 
 # The file rather than its folder: running a folder costs the import of runpy, a fifth of the start.
 _PROGRAM = Path(__file__).with_name("__main__.py")
+
+_PASSING = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC})
 
 
 class ShimStartError(SageError):
@@ -34,6 +37,7 @@ def start_shim(job_folder: str | Path, *, python: str = sys.executable, timeout:
 
     Raises:
         ShimStartError: it did not come up within ``timeout`` seconds; nothing of it is left running.
+        OSError: the system has no process, descriptor or memory left, or no room; that may pass.
     """
     folder = Path(job_folder)
     logs = folder / "logs"
@@ -47,6 +51,8 @@ def start_shim(job_folder: str | Path, *, python: str = sys.executable, timeout:
             timeout=timeout,
         )
     except OSError as error:
+        if error.errno in _PASSING:
+            raise
         raise ShimStartError(
             f"cannot start a shim with {python}: {error.strerror}",
             hint="is that Python still installed, and may this user start more processes?",
