@@ -224,9 +224,10 @@ def _given(
     given.update(keywords)
     if not given:
         return {}
-    stored = {
-        each.argval for each in dis.get_instructions(code) if each.opname.startswith(("STORE_FAST", "STORE_DEREF"))
-    }
+    stored: set[str] = set()
+    for each in dis.get_instructions(code):
+        if each.opname.startswith(("STORE_FAST", "STORE_DEREF")):  # newer Pythons store two at once
+            stored.update(each.argval if isinstance(each.argval, tuple) else (each.argval,))
     return {name: value for name, value in given.items() if name not in stored}
 
 
