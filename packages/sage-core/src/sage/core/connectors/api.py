@@ -153,7 +153,7 @@ class Sink(Protocol):
         return None
 
     def commit(self, handle: object) -> None:
-        """Publish what `prepare` has made ready.
+        """Publish what `prepare` has made ready. It comes once all sinks of the job are prepared.
 
         Idempotent: the same handle may come again, and to another instance.
         """
