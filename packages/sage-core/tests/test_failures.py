@@ -432,6 +432,18 @@ def test_flatmap_refuses_what_is_no_collection_of_records(backend: str, answer: 
     assert "File" not in failure.traceback
 
 
+@pytest.mark.parametrize("answer", [None, "text", b"bytes", 5], ids=repr)
+def test_a_callable_that_makes_no_collection_of_records_is_told(backend: str, answer: Any) -> None:
+    """It forgot to return, or returned one value, which would fall apart into letters."""
+    env = LocalEnvironment(backend=backend)
+    env.from_batch(lambda: answer, name="it").sink(drop)
+    failure = failure_of(env)
+    assert (failure.uid, failure.error_type) == ("collection:it", "TypeError")
+    assert failure.message.startswith("collection 'it' failed in open(): TypeError: ")
+    if answer != 5:
+        assert "return a list, or yield the records" in failure.message
+
+
 class MuteError(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no words")

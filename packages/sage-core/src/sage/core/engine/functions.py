@@ -76,7 +76,13 @@ def close_function(function: Any, spec: FunctionSpec) -> Any:
 
 def iterate(spec: FunctionSpec) -> Iterator[Any]:
     """An iterator over the records given to ``from_batch``: an iterable, or a callable that makes one."""
-    data = spec.target() if callable(spec.target) else spec.target
+    if not callable(spec.target):
+        return iter(spec.target)
+    data = spec.target()
+    if isinstance(data, str | bytes | bytearray):
+        raise TypeError(f"it returned a {type(data).__name__}, which is one value: return a list, or yield the records")
+    if data is None:
+        raise TypeError("it returned None, not an iterable of records: return a list, or yield the records")
     return iter(data)
 
 

@@ -36,12 +36,13 @@ class ErrorPolicy:
         """What is wrong with these values, or None."""
         if isinstance(self.retries, bool) or not isinstance(self.retries, int) or self.retries < 0:
             return f"times must be a whole number from 0, not {self.retries!r}"
-        if not isinstance(self.backoff, int | float) or not 0 <= self.backoff <= 3600:
+        if isinstance(self.backoff, bool) or not isinstance(self.backoff, int | float) or not 0 <= self.backoff <= 3600:
             return f"backoff must be 0 to 3600 seconds, not {self.backoff!r}"
-        if self.at_most is not None and (not isinstance(self.at_most, int) or self.at_most < 0):
-            return f"at_most must be a whole number from 0, not {self.at_most!r}"
-        if self.ratio is not None and (not isinstance(self.ratio, int | float) or not 0 <= self.ratio <= 1):
-            return f"ratio must be a number from 0 to 1, not {self.ratio!r}"
+        at_most, ratio = self.at_most, self.ratio
+        if at_most is not None and (isinstance(at_most, bool) or not isinstance(at_most, int) or at_most < 0):
+            return f"at_most must be a whole number from 0, not {at_most!r}"
+        if ratio is not None and (isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 <= ratio <= 1):
+            return f"ratio must be a number from 0 to 1, not {ratio!r}"
         return None
 
     def to_json(self) -> dict[str, Any]:
