@@ -7,6 +7,8 @@ import functools
 import gc
 import logging
 import math
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -1047,6 +1049,60 @@ def test_nothing_is_left_of_a_job(backend: str) -> None:
     for _ in range(10):
         mapped(backend, range(3), on_a_thread)
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+def test_a_call_on_a_thread_that_does_not_return_holds_nobody_up(tmp_path: Path) -> None:
+    """The job is cancelled without it, and the program ends all the same, as with any function that does not return."""
+    script = tmp_path / "stuck.py"
+    script.write_text(
+        """
+import asyncio, threading
+from sage.core.api import LocalEnvironment, STOP
+
+begun = threading.Event()
+
+def hang():
+    begun.set()
+    threading.Event().wait()
+
+async def stuck(value):
+    await asyncio.to_thread(hang)
+
+env = LocalEnvironment("stuck")
+env.from_batch([1]).map_async(stuck).collect()
+job = env.submit()
+assert begun.wait(60)
+job.stop()
+print(job.wait()["status"])
+"""
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=LIMIT)
+    assert (done.stdout, done.stderr, done.returncode) == ("cancelled\n", "", 0)
+
+
+def test_threads_are_no_more_than_coroutines() -> None:
+    """Calls beyond that wait for a thread; what one raises arrives in the coroutine that called it."""
+    running, most, guard = 0, 0, threading.Lock()
+
+    def call(value: int) -> int:
+        nonlocal running, most
+        with guard:
+            running += 1
+            most = max(most, running)
+        threading.Event().wait(0.001)
+        with guard:
+            running -= 1
+        if value == 9:
+            raise LookupError("nine")
+        return value
+
+    async def calls(value: int) -> list[int]:
+        return list(await asyncio.gather(*(asyncio.to_thread(call, value) for _ in range(5))))
+
+    assert mapped("local", range(9), calls, concurrency=3) == [[value] * 5 for value in range(9)]
+    assert 1 < most <= 3
+    failure, error = failing("local", [9], calls)
+    assert type(error) is LookupError and failure.record == "9"
 
 
 async def on_a_thread(value: int) -> int:
