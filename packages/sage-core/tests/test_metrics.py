@@ -101,7 +101,7 @@ def test_latency_is_from_arrival_to_the_end_of_the_slice() -> None:
     inbox.put(Batch([7]))
     assert task.counts().inputs == {inbox.edge: InputCounts(1 / CREDITS)}
     clock._now += 3.0
-    assert task.step() == "again"
+    assert task.step() == "wait"
     counts = task.counts()
     assert counts.latency.seconds == 5.0
     assert counts.inputs[inbox.edge].waits.seconds == 3.0

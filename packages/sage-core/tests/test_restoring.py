@@ -53,7 +53,8 @@ def run(
     out = build(env).collect()
     plan = make_plan(env._builder.build())
     attempt = replace(Attempt("job"), partitions=list_partitions(plan, restored), restored=restored or {})
-    tasks = wire(TaskSet(plan, plan.tasks), attempt, {}, batch_size=1, credits=None).tasks
+    wiring = wire(TaskSet(plan, plan.tasks), attempt, {}, batch_size=1, credits=None)
+    tasks = wiring.tasks
     for task in tasks:
         task.open()
     sources = [task for task in tasks if task.chain.source is not None]
@@ -69,6 +70,7 @@ def run(
                     moved = True
                     if step == "done":
                         done.add(task)
+            moved = moved or any(map(len, wiring.inboxes.values()))
 
     def ending() -> bool:
         return any(task._endings is not None for task in tasks)

@@ -122,13 +122,12 @@ class _InlineDeployment:
         while not self._ended():
             if time.monotonic() >= deadline:
                 return False
-            self._drain()
-            busy = False
+            busy = self._drain()
             for life in self._sources:
                 if not life.ended:
                     self._allowance.apply()
                     busy = life.step() != "wait" or busy
-                    self._drain()
+                    busy = self._drain() or busy
             if not busy and not self._ended():
                 self._wait(deadline)
         return True
@@ -149,15 +148,23 @@ class _InlineDeployment:
             else:
                 self._clock.wait(self._signal, patience)
 
-    def _drain(self) -> None:
-        """Step whatever has input, the task furthest downstream first, until nothing has."""
-        moved = True
+    def _drain(self) -> bool:
+        """Step whatever has input, the task furthest downstream first, until nothing has.
+
+        Returns:
+            whether there were news, which may be for a source as well.
+        """
+        news, moved = False, True
         while moved:
             moved = False
             for life in reversed(self._others):
                 if not life.ended and life.step() != "wait":
                     moved = True
+                if self._signal.wait(0.0):  # a task that waits now may have sent something before
+                    moved = news = True
+                if moved:
                     break
+        return news
 
     def _ended(self) -> bool:
         return all(life.ended for life in self._lives.values())

@@ -43,6 +43,7 @@ class Chain:
         inputs: the numbers of the first operator's inputs, and whether each carries keys; none for a source.
 
     Attributes:
+        has_budgets: whether there is anything for `check_budgets` to look at.
         runs: for each input, ``run(records, keys)`` processes one batch; set by `open`.
         turn: ``turn(limit)`` lets the source take a turn; set by `open` if it does.
         results: ``results(limit)`` puts out what coroutines have come to; set by `open` if the first operator awaits
@@ -77,6 +78,7 @@ class Chain:
             if isinstance(hop.target, RunningOperator) and hop.keyed:
                 hop.target.has_keyed_input = True
         self._budgeted = [operator for operator in operators if operator.spec.on_error.ratio is not None]
+        self.has_budgets = bool(self._budgeted)
         self._counts: list[tuple[RunningOperator, str, str]] = []
         self._sinks = [operator for operator in operators if isinstance(operator, ConnectorSinkOperator)]
 

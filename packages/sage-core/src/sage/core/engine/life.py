@@ -70,10 +70,10 @@ class TaskLife:
 
     def step(self) -> Step:
         """Step the task; what it raises, and its end, are reported."""
-        if self.task.cancelled:
-            self._end_cancelled()
-            return "done"
         if not self.started:
+            if self.task.cancelled:
+                self._end_cancelled()
+                return "done"
             return "wait"
         try:
             step = self.task.step()

@@ -136,10 +136,11 @@ class LocalLink:
         credits: how many messages the inbox may hold; None for no limit.
     """
 
-    __slots__ = ("_callback", "_credits", "_inbox", "_refused")
+    __slots__ = ("_callback", "_credits", "_inbox", "_queue", "_refused")
 
     def __init__(self, inbox: Inbox, credits: int | None = CREDITS) -> None:
         self._inbox = inbox
+        self._queue = inbox._queue
         self._credits = inbox.credits = credits
         self._refused = False
         self._callback: Callable[[], None] | None = None
@@ -149,10 +150,10 @@ class LocalLink:
         self._callback = callback
 
     def offer(self, message: Message) -> bool:
-        if self._credits is not None and len(self._inbox) >= self._credits:
+        if self._credits is not None and len(self._queue) >= self._credits:
             # Said before looking again, so that a credit granted in between is not missed.
             self._refused = True
-            if len(self._inbox) >= self._credits:
+            if len(self._queue) >= self._credits:
                 return False
             self._refused = False
         self._inbox.put(message)

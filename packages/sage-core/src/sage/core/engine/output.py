@@ -38,7 +38,7 @@ class Output:
         sent, sent_batches: what has been handed over so far.
     """
 
-    __slots__ = ("_channels", "_exchange", "_keyed", "_lock", "_next", "_router", "keys", "records")
+    __slots__ = ("_channels", "_exchange", "_keyed", "_left", "_lock", "_next", "_router", "keys", "records")
 
     def __init__(
         self, exchange: Exchange, links: Sequence[Link], *, keyed: bool = False, batch_size: int = BATCH_SIZE
@@ -49,6 +49,7 @@ class Output:
         self._keyed = keyed
         self._channels = [_Channel(link, batch_size) for link in links]
         self._next = 0
+        self._left = False  # something waits for a credit or for company
         self._lock = threading.Lock()
         self._router = KeyRouter(len(links)) if exchange == "hash" and len(links) > 1 else None
 
@@ -66,6 +67,9 @@ class Output:
         Returns:
             False if a full batch is still waiting for a credit: the task must not produce more.
         """
+        # Only this thread adds anything, and `rescue` moves records to a channel before it takes them from here.
+        if not self.records and not self._left:
+            return True
         with self._lock:
             if self.records:
                 records, self.records = self.records, []
@@ -83,6 +87,7 @@ class Output:
         with self._lock:
             count = len(self.keys) if self._keyed else len(self.records)
             if count:
+                self._left = True
                 self._share_out(self.records[:count], self.keys[:count] if self._keyed else None)
                 del self.records[:count]  # not before: nothing is lost if a key refuses to be compared
                 del self.keys[:count]
@@ -98,9 +103,11 @@ class Output:
             return done
 
     def _send(self, partial: bool) -> bool:
-        free = True
+        free, left = True, False
         for channel in self._channels:
             free = channel.send(partial) and free
+            left = left or not channel.is_empty
+        self._left = left
         return free
 
     def _share_out(self, records: list[Any], keys: list[Any] | None) -> None:
@@ -135,6 +142,11 @@ class _Channel:
         self._ended = False
         self.sent = 0
         self.sent_batches = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits here."""
+        return not self._waiting
 
     def add(self, records: list[Any], keys: list[Any] | None) -> None:
         size = self._size

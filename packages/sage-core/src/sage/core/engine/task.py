@@ -63,6 +63,8 @@ class Task:
     ) -> None:
         self.id = id
         self.chain = chain
+        self._source = chain.source
+        self._has_budgets = chain.has_budgets
         self._awaiting = chain.awaiting
         self._outputs = dict(outputs)
         self.signal = interrupt.signal
@@ -71,6 +73,7 @@ class Task:
         self._since: float | None = None
         self.patience = math.inf
         self._inputs = tuple(inputs)
+        self._inboxes = tuple(inbox for _, inbox in inputs)
         self._pace = pace
         self._open_inputs = len(self._inputs)
         self._next_input = 0
@@ -190,7 +193,7 @@ class Task:
         Raises:
             OperatorError: user code raised.
         """
-        if self.cancelled:
+        if self._interrupt.cancelled and not self._may_commit:
             return "done"
         if self._started is None:
             self._started = self._now()
@@ -212,14 +215,14 @@ class Task:
             self._call(self.chain.results, self._pace.limit)
             self._free = self._flush(partial=True)
             return "again"
-        return self._consume() if self.chain.source is None else self._produce()
+        return self._consume() if self._source is None else self._produce()
 
     def idle(self) -> None:
         """Wait for news, at most `patience` seconds: in the source's own way if it has one."""
         if self.patience == math.inf and self._awaiting is None:  # the way of most, and the quickest
             self.signal.wait()
             return
-        source, own = self.chain.source, self.own_wait
+        source, own = self._source, self.own_wait
         if source is not None and own is not None:
             with OperatorError.boundary(source, "wait"):
                 own(self.patience)
@@ -232,7 +235,7 @@ class Task:
     @property
     def own_wait(self) -> Callable[[float], None] | None:
         """How to wait, if it is for news of a source that has a way of its own."""
-        source = self.chain.source
+        source = self._source
         return source.wait if source is not None and self.patience < math.inf else None
 
     @property
@@ -257,7 +260,7 @@ class Task:
         return bool(late)
 
     def _produce(self) -> Step:
-        source = self.chain.source
+        source = self._source
         assert source is not None
         if self._drained:
             return self._end_input()
@@ -307,20 +310,24 @@ class Task:
         else:
             self._call(self._run, records, keys)
             self._latency.add(self._call_ended - self._arrived, len(records))
-        # With nothing more at hand what there is may leave, and is not to wait until the next step finds that out.
-        last = self._batch is None and not any(len(inbox) for _, inbox in self._inputs)
-        self._free = self._flush(partial=self._slow or last)
-        return "again"
+        more = self._has_more()
+        self._free = self._flush(partial=self._slow or not more)  # nothing more at hand: what there is may leave
+        return self._wait(math.inf) if self._free and not more and self._awaiting is None else "again"
+
+    def _has_more(self) -> bool:
+        """Whether there is input at hand."""
+        return self._batch is not None or any(map(len, self._inboxes))
 
     def _next_message(self) -> tuple[int, Batch | EndOfInput | None]:
         """The oldest message of the next channel that has one, and by which input it came: channels take turns."""
         count = len(self._inputs)
-        for offset in range(count):
-            index = (self._next_input + offset) % count
+        index = self._next_input
+        for _ in range(count):
             number, inbox = self._inputs[index]
+            index = index + 1 if index + 1 < count else 0
             message = inbox.take()
             if message is not None:
-                self._next_input = (index + 1) % count
+                self._next_input = index
                 self._arrived = inbox.arrived
                 return number, message
         return 0, None
@@ -393,5 +400,6 @@ class Task:
         elapsed = ended - started
         self._busy += elapsed
         self._slow = self._pace.after(elapsed)
-        self.chain.check_budgets()
+        if self._has_budgets:
+            self.chain.check_budgets()
         return answer
