@@ -58,3 +58,14 @@ def test_every_option_of_files_is_in_the_reference() -> None:
     methods += [getattr(DataStream, f"to_{kind}") for kind in ("text", "jsonl", "csv")]
     options = {name for method in methods for name in inspect.signature(method).parameters} - {"self", "path"}
     assert sorted(name for name in options if f"`{name}`" not in text) == []
+
+
+def test_every_operator_is_described_with_an_example() -> None:
+    """Each method of a stream has its place on the page of operators."""
+    from sage.core import api
+
+    text = (REFERENCE / "operators.md").read_text()
+    methods = [name for name in vars(api.DataStream) if not name.startswith("_") and name != "dead_letters"]
+    assert [name for name in methods if f"`{name}(" not in text and f".{name}(" not in text] == []
+    headings = " ".join(re.findall(r"^## (.*)$", text, re.M)).lower().replace("side outputs", "side_output")
+    assert [name for name in methods if name not in headings] == []
