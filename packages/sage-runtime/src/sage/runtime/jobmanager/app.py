@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from typing import Any
 
 from fastapi import FastAPI
@@ -11,14 +10,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sage.core.errors import InternalError, LimitExceededError, NotFoundError, SageError
+from sage.core.errors import InternalError, NotFoundError, SageError
 from sage.runtime.jobmanager import routes_daemon, routes_jobs, routes_streams
+from sage.runtime.jobmanager.exhaustion import is_exhaustion
 from sage.runtime.jobmanager.parts import API_PREFIX, Parts
-from sage.runtime.jobmanager.problems import PROBLEM_MEDIA_TYPE, RequestError, problem
+from sage.runtime.jobmanager.problems import PROBLEM_MEDIA_TYPE, BusyError, RequestError, problem
 
 __all__ = ["make_app"]
 
-_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 _PROBLEM_SCHEMA = {
     "type": "object",
     "required": ["type", "title", "status", "detail", "code", "exit_code"],
@@ -91,8 +90,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     # Starlette raises the error again behind this answer; the guard logs it with its traceback.
-    if isinstance(error, OSError) and error.errno in _NO_DESCRIPTORS:
-        return _problem(LimitExceededError("the JobManager has too many files open", hint="try again", status=503))
+    if is_exhaustion(error):
+        return _problem(BusyError("the JobManager has no descriptor or memory left", hint="try again in a moment"))
     return _problem(InternalError("the JobManager failed at this request", hint="its session log has the traceback"))
 
 

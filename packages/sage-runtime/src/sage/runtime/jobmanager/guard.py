@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect
 
 from sage.core.errors import InternalError, LimitExceededError, NotAllowedError, SageError
 from sage.runtime.jobmanager.allowance import Allowance
+from sage.runtime.jobmanager.exhaustion import is_exhaustion
 from sage.runtime.jobmanager.limits import Limits
 from sage.runtime.jobmanager.problems import BusyError, RequestError, problem
 
@@ -120,6 +121,7 @@ class Guard:
         self._connections = connections
         self._observe = observe
         self._refusals = RefusalLog()
+        self._lacks = Allowance(per_second=0.1, burst=3)
         self._json = ExpectedBody(("application/json",), limits.json_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,7 +138,14 @@ class Guard:
         except SageError as error:
             await answer.problem(error, head_only=scope["method"] == "HEAD")
         except Exception as error:
-            if not isinstance(error, ClientDisconnect):
+            if is_exhaustion(error):
+                if self._lacks.take():
+                    _log.warning("a request failed: %s %s: %s", scope["method"], _route(scope) or "(no route)", error)
+                await answer.problem(
+                    BusyError("the JobManager has no descriptor or memory left", hint="try again in a moment"),
+                    head_only=scope["method"] == "HEAD",
+                )
+            elif not isinstance(error, ClientDisconnect):
                 _log.exception("a request failed: %s %s", scope["method"], _route(scope) or "(no route)")
                 # The traceback is in the session log; the answer tells nothing of the inside.
                 await answer.problem(_internal(), head_only=scope["method"] == "HEAD")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sage.core.config import Config, load, read_token, sage_home, token_path
 from sage.core.errors import InternalError, SageError
+from sage.runtime.jobmanager.exhaustion import tells_exhaustion_briefly
 from sage.runtime.jobmanager.home import Home, UnsafeFileError, create_token, prepare_home
 from sage.runtime.jobmanager.network import client_host, listen, tls_context
 from sage.runtime.jobmanager.session_log import SessionLog
@@ -94,6 +95,7 @@ def _run(options: _Options, ready: _Ready) -> int:
 
 async def _serve(daemon: Daemon, listener: socket, announce: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(tells_exhaustion_briefly())
     asked = False
 
     def stop(name: str) -> None:
