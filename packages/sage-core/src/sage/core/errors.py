@@ -252,7 +252,10 @@ class BudgetSpentError(SageError):
 
 
 class ServiceTimeoutError(SageError):
-    """A service did not answer in time; the call goes on in the background, and its result is dropped."""
+    """A service did not answer in time; the call goes on in the background, and its result is dropped.
+
+    Or so many calls of it are still under way that no further one was made.
+    """
 
     code = "service_timeout"
     exit_code = 1

@@ -79,7 +79,7 @@ class RuntimeContext:
         Raises:
             UnknownServiceError: none was registered under that name.
         """
-        return ServiceHandle(name, self._services.get(name), timeout)
+        return ServiceHandle(name, self._services.get(name), timeout, self._services.callers(name))
 
     def call_service_async(self, name: str, *, timeout: float | None = None) -> Any:
         """Like `call_service`, for coroutines: the methods of the handle return awaitables."""

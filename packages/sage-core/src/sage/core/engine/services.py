@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import threading
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from sage.core.engine.callers import Callers
 from sage.core.engine.events import Attempt
 from sage.core.engine.failures import OperatorError
 from sage.core.engine.functions import build_function
@@ -47,6 +48,7 @@ class _RunningService:
     def __init__(self, spec: ServiceSpec) -> None:
         self.spec = spec
         self.function: Any = None
+        self.callers = Callers(spec.name)
         self.failed = 0
 
     def open(self, context: ServiceContext) -> None:
@@ -56,6 +58,7 @@ class _RunningService:
             hook(context)
 
     def close(self) -> None:
+        self.callers.close()
         hook = getattr(self.function, "close", None)
         if callable(hook):
             hook()
@@ -127,6 +130,13 @@ class ServiceRegistry:
         Raises:
             UnknownServiceError: there is none.
         """
+        return self._running(name).function
+
+    def callers(self, name: str) -> Callers:
+        """The threads that call it for those who give a time-out. Raises as `get` does."""
+        return self._running(name).callers
+
+    def _running(self, name: str) -> _RunningService:
         service = self._services.get(name)
         if service is None or service.function is None:
             registered = tuple(self._services)
@@ -135,7 +145,7 @@ class ServiceRegistry:
                 hint=f"call env.register_service('{name}', …) before submit",
                 registered=registered,
             )
-        return service.function
+        return service
 
     def _context(self, service: _RunningService) -> ServiceContext:
         attempt = self._attempt
@@ -145,13 +155,14 @@ class ServiceRegistry:
 class ServiceHandle:
     """What ``call_service`` gives: its methods are those of the service.
 
-    Without a time-out a method is called on the caller's own thread; with one, on a thread of its own.
+    Without a time-out a method is called on the caller's own thread; with one, on another, one of ``callers``.
     """
 
-    def __init__(self, name: str, service: Any, timeout: float | None) -> None:
+    def __init__(self, name: str, service: Any, timeout: float | None, callers: Callers) -> None:
         self._name = name
         self._service = service
         self._timeout = timeout
+        self._callers = callers
 
     def __reduce__(self) -> Any:
         raise TypeError("a handle on a service cannot be pickled: ask for it with call_service() where it is needed")
@@ -166,7 +177,17 @@ class ServiceHandle:
         if self._timeout is None:
             return bound
         timeout = self._timeout
-        return lambda *args, **kwargs: _call_in_time(self._name, method, timeout, bound, args, kwargs)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            answer = self._callers.call(functools.partial(bound, *args, **kwargs))
+            try:
+                return answer.result(timeout)
+            except TimeoutError as error:
+                if answer.done():
+                    raise  # the service's own
+                raise _too_late(self._name, method, timeout) from error
+
+        return call
 
 
 class AsyncServiceHandle:
@@ -208,27 +229,6 @@ def _method(name: str, service: Any, method: str) -> Callable[..., Any]:
         raise AttributeError(f"the service '{name}' has no method '{method}'; it has: {', '.join(public) or 'none'}")
     call: Callable[..., Any] = bound
     return call
-
-
-def _call_in_time(
-    name: str, method: str, timeout: float, bound: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    answer: Future[Any] = Future()
-
-    def work() -> None:
-        try:
-            answer.set_result(bound(*args, **kwargs))
-        except BaseException as error:  # raised in the caller
-            answer.set_exception(error)
-
-    # A thread of its own for each call: one that does not return blocks no other, nor the end of the program.
-    threading.Thread(target=work, name=f"sage-service-{name}", daemon=True).start()
-    try:
-        return answer.result(timeout)
-    except TimeoutError as error:
-        if answer.done():
-            raise  # the service's own
-        raise _too_late(name, method, timeout) from error
 
 
 def _too_late(name: str, method: str, timeout: float) -> ServiceTimeoutError:

@@ -1,4 +1,4 @@
-"""What is said when the process has no descriptor or no memory left: one line now and then, not a traceback each time."""
+"""What is said when no descriptor or memory is left: one line now and then, not a traceback each time."""
 
 from __future__ import annotations
 

@@ -1,0 +1,108 @@
+"""Threads that call a service: used again, bounded in number, gone when they are not needed."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from sage.core.api import LocalEnvironment, MapFunction
+from sage.core.engine.callers import Callers
+from sage.core.errors import ServiceTimeoutError
+
+LIMIT = 60.0
+
+
+def test_calls_one_after_another_share_a_thread() -> None:
+    """As many as there are, they need one thread, whether they return or raise."""
+    callers = Callers("prices")
+    threads = set()
+    for number in range(200):
+        answer = callers.call(threading.current_thread if number % 2 else lambda: 1 // 0)
+        if number % 2:
+            threads.add(answer.result(LIMIT))
+        else:
+            assert isinstance(answer.exception(LIMIT), ZeroDivisionError)
+    assert len(threads) == 1
+    callers.close()
+    [thread] = threads
+    thread.join(LIMIT)
+    assert not thread.is_alive()
+
+
+def test_calls_that_do_not_return_are_bounded() -> None:
+    """Beyond the bound a call is an error by name at once; when one has returned, the next one is made."""
+    callers = Callers("prices", most=3)
+    gate, first = threading.Event(), threading.Event()
+    hanging = [callers.call(lambda: first.wait(LIMIT)), *(callers.call(lambda: gate.wait(LIMIT)) for _ in range(2))]
+    with pytest.raises(ServiceTimeoutError, match="3 calls of the service 'prices' have not returned") as caught:
+        callers.call(int)
+    assert vars(caught.value)["service"] == "prices"
+    first.set()
+    assert hanging[0].result(LIMIT) is True
+    assert callers.call(int).result(LIMIT) == 0
+    gate.set()
+    assert [answer.result(LIMIT) for answer in hanging] == [True] * 3
+    callers.close()
+
+
+def test_a_thread_at_work_ends_with_its_call() -> None:
+    """Closing does not wait for it, and it does not wait for work afterwards."""
+    callers = Callers("prices")
+    gate, threads = threading.Event(), list[threading.Thread]()
+
+    def work() -> None:
+        threads.append(threading.current_thread())
+        gate.wait(LIMIT)
+
+    answer = callers.call(work)
+    callers.close()
+    gate.set()
+    answer.result(LIMIT)
+    threads[0].join(LIMIT)
+    assert not threads[0].is_alive()
+
+
+def test_idle_threads_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that has had nothing to do for long goes, and the next call makes another."""
+    monkeypatch.setattr("sage.core.engine.callers._IDLE", 0.01)
+    callers = Callers("prices")
+    thread = callers.call(threading.current_thread).result(LIMIT)
+    thread.join(LIMIT)
+    assert not thread.is_alive()
+    assert callers.call(threading.current_thread).result(LIMIT) is not thread
+    callers.close()
+
+
+class Slow:
+    """Does not answer before it is let."""
+
+    gate = threading.Event()
+    threads: set[str] = set()  # noqa: RUF012
+
+    def ask(self, value: int) -> int:
+        self.threads.add(threading.current_thread().name)
+        if value:
+            return value
+        self.gate.wait(LIMIT)
+        return value
+
+
+def test_a_job_that_calls_often_has_few_threads() -> None:
+    """A handle with a time-out uses the threads of its service, and leaves none behind."""
+    Slow.gate.clear()
+    seen: list[int] = []
+
+    class Ask(MapFunction):
+        def execute(self, value: int) -> int:
+            answer: int = self.call_service("slow", timeout=LIMIT).ask(value)
+            seen.append(sum(thread.name == "sage-service-slow" for thread in threading.enumerate()))
+            return answer
+
+    env = LocalEnvironment()
+    env.register_service("slow", Slow)
+    out = env.from_batch(range(1, 301)).map(Ask).collect()
+    env.submit(autostop=True)
+    assert out == list(range(1, 301))
+    assert max(seen) == 1
+    assert Slow.threads == {"sage-service-slow"}
