@@ -14,7 +14,7 @@ from itertools import accumulate
 
 from _measure import in_turn, report
 
-from sage.core.api import AggregateFunction, DataStream, LocalEnvironment, MapFunction
+from sage.core.api import AggregateFunction, DataStream, LocalEnvironment, MapFunction, RuntimeContext
 
 RECORDS = 1_000_000
 KEYS = 10_000
@@ -83,6 +83,18 @@ class CountInAttribute(MapFunction):
         return word, count
 
 
+class CountInState(MapFunction):
+    """Counts in keyed state, which goes with its key wherever that is looked after."""
+
+    def open(self, context: RuntimeContext) -> None:
+        self.count = context.value_state("count", 0)
+
+    def execute(self, word: str) -> Pair:
+        count = self.count.get() + 1
+        self.count.set(count)
+        return word, count
+
+
 def by_reduce(words: DataStream[str], tasks: int) -> DataStream[Pair]:
     return words.map(with_one).keyby(first).reduce(add, parallelism=tasks)
 
@@ -95,7 +107,16 @@ def by_attribute(words: DataStream[str], tasks: int) -> DataStream[Pair]:
     return words.keyby(word_of).map(CountInAttribute, parallelism=tasks)
 
 
-WAYS: dict[str, Way] = {"aggregate": by_aggregate, "reduce": by_reduce, "map, attribute": by_attribute}
+def by_state(words: DataStream[str], tasks: int) -> DataStream[Pair]:
+    return words.keyby(word_of).map(CountInState, parallelism=tasks)
+
+
+WAYS: dict[str, Way] = {
+    "keyed state": by_state,
+    "aggregate": by_aggregate,
+    "reduce": by_reduce,
+    "map, attribute": by_attribute,
+}
 
 
 def on_sage(way: Way, tasks: int, sink: Callable[[Pair], object] = nothing) -> None:
