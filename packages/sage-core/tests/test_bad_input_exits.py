@@ -228,6 +228,12 @@ def test_nothing_leaves_unnoticed(backend: str, place: str, kind: str) -> None:
     assert failure.error_type == expected
     assert expected in failure.message
     assert failure.traceback is not None and len(failure.traceback) < 70_000
+    ends = {"batch": "next(iterator, None)", "source": "next(iterator, STOP)"}.get(place)
+    if kind == "StopIteration" and ends is not None:
+        assert (
+            f"hint: a source ends by returning {'None' if place == 'batch' else 'STOP'}, as by {ends}"
+            in failure.message
+        )
 
 
 def test_stop_iteration_of_an_iterator_is_its_end(backend: str) -> None:

@@ -113,11 +113,10 @@ def _described(error: BaseException, subtask: int | None) -> FailureInfo:
     spec, cause = error.operator.spec, error.cause
     notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
     phase = "" if error.phase == "execute" else f" in {error.phase}()"
+    more = _whereabouts(cause) + _advice(spec.kind, cause)
     return FailureInfo(
         kind="user_code",
-        message=_bounded(
-            f"{spec.kind} '{spec.name}' failed{phase}: {headline(cause)}{_whereabouts(cause)}", _MAX_MESSAGE
-        ),
+        message=_bounded(f"{spec.kind} '{spec.name}' failed{phase}: {headline(cause)}{more}", _MAX_MESSAGE),
         operator=spec.name,
         uid=spec.uid,
         subtask=subtask,
@@ -211,6 +210,14 @@ def _whereabouts(error: BaseException) -> str:
         return f" (the current folder is {Path.cwd()})"
     except OSError:  # somebody removed it
         return " (the current folder is gone)"
+
+
+def _advice(kind: str, error: BaseException) -> str:
+    """How a source ends, to one that calls ``next``."""
+    ends = {"batch": "None", "source": "STOP"}.get(kind)
+    if ends is None or not issubclass(type(error), StopIteration):
+        return ""
+    return f"\n  hint: a source ends by returning {ends}, as by next(iterator, {ends})"
 
 
 def _type_name(error: BaseException) -> str:
