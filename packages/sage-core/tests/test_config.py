@@ -305,6 +305,18 @@ def test_files_that_are_none_are_errors(env: dict[str, str]) -> None:
     assert "is no valid YAML" in str(refused(env, "x: " + "[" * 5000))
 
 
+def test_a_file_that_everybody_may_write_is_refused(env: dict[str, str]) -> None:
+    """Whoever may write it decides to whom the token is sent; groups may share one."""
+    path = config_path(env)
+    path.write_text("daemon: {port: 4711}\n")
+    path.chmod(0o664)
+    assert load(env=env).daemon.port == 4711
+    path.chmod(0o666)
+    error = refused(env)
+    assert "may be written by everybody (mode 0666)" in str(error)
+    assert f"chmod o-w {path}" in str(error)
+
+
 def test_a_malformed_variable_is_told_beside_the_rest(env: dict[str, str]) -> None:
     """YAML in a variable may be broken, too."""
     error = refused({**env, "SAGE_PLUGINS__DISABLE": "[a", "SAGE_LOGS__KEEP": "-1"})

@@ -905,6 +905,18 @@ def test_a_broken_stream_of_events_goes_on_where_it_was(peer: Peer, client: JobM
     assert [seen.headers.get("Last-Event-ID") for seen in peer.seen] == [None, "2", "2", "3"]
 
 
+@pytest.mark.timeout(60)
+def test_a_stream_that_never_gets_further_ends(peer: Peer) -> None:
+    """A JobManager that tells the same changes and breaks off, time and again, is an error in the end."""
+    peer.on("GET jobs/1/events", Reply(stream=[change(1, "submitted"), change(2, "queued")]))
+    with JobManagerClient("127.0.0.1", peer.port, patience=1.0) as client:
+        changes = client.events(1)
+        assert [next(changes).seq, next(changes).seq] == [1, 2]
+        with pytest.raises(DaemonUnreachableError, match="broke off"):
+            next(changes)
+    assert len(peer.seen) > 2
+
+
 def test_a_log_is_followed_to_its_end(peer: Peer, client: JobManagerClient) -> None:
     """After a broken connection from the byte where it was."""
     first: list[str | threading.Event] = [

@@ -51,6 +51,7 @@ _ROOT = f"/api/v{API_VERSION}"
 _REF = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}", re.ASCII)
 _HOLD = 30.0  # seconds that one long poll is held open
 _STREAM_IDLE = 60.0  # a stream says something at least every 15 s
+_STEADY = 5.0  # seconds after which a stream counts as one that works, whatever it tells
 _SUBMIT = 60.0  # seconds for the JobManager to check and store a package that was sent
 _DELETE = 120.0  # seconds for a forced delete, which cancels and waits first
 _LOG_BYTES = 1 << 18
@@ -413,20 +414,27 @@ class JobManagerClient:
         while True:
             asked = {"Accept": "text/event-stream", "Cache-Control": "no-store", **headers}
             request = Request("GET", _target(path, query), asked, repeatable=True)
+            begun: float | None = None
             try:
                 with self._http.stream(request, idle=_STREAM_IDLE) as stream:
                     if isinstance(stream, Answer):
                         raise self._no_stream(stream, request)
                     retry = retry or _Retry(self, None)
+                    begun = time.monotonic()
                     for event in events_of(stream):
-                        retry.succeeded()
                         if event.name == "end":
                             return
+                        before = {**query, **headers}
                         yield event
+                        # What is only told again is no success: who never gets further does not try for ever.
+                        if {**query, **headers} != before:
+                            retry.succeeded()
                 raise self._http.unreachable(f"{self._http.address} broke off {request.target}", None, "closed")
             except (DaemonUnreachableError, LimitExceededError) as error:
                 if retry is None:
                     raise
+                if begun is not None and time.monotonic() - begun >= _STEADY:
+                    retry.succeeded()
                 retry.after(error)
 
     def _data(self, event: ServerEvent, make: Callable[[Any], T]) -> T:

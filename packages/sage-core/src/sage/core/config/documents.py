@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,10 +33,11 @@ def read_document(path: Path) -> Document:
     """Parse the file at `path`; one that is absent is empty.
 
     Raises:
-        ConfigError: it cannot be read, is no YAML (with line and column), or gives a key twice.
+        ConfigError: it cannot be read, may be written by everybody, is no YAML (with line and column), or gives a key twice.
     """
     try:
         with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
             raw = file.read(_MAX_BYTES + 1)
         text = raw.decode()
     except FileNotFoundError:
@@ -43,6 +46,10 @@ def read_document(path: Path) -> Document:
         raise config_error([ConfigProblem("", f"cannot be read: {error.strerror or error}", str(path))]) from error
     except UnicodeDecodeError as error:
         raise config_error([ConfigProblem("", f"is no UTF-8 text: {error}", str(path))]) from error
+    if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
+        # It says to whom the token is sent, and which programs run.
+        what = f"may be written by everybody (mode {stat.S_IMODE(mode):04o})"
+        raise config_error([ConfigProblem("", what, str(path), f"look what it says now, then: chmod o-w {path}")])
     if len(raw) > _MAX_BYTES:
         raise config_error([ConfigProblem("", f"is larger than {_MAX_BYTES} bytes; it is no configuration", str(path))])
     return _parse(text, str(path))

@@ -29,8 +29,8 @@ A value comes from the first of these that gives one:
 4. the default.
 
 The whole configuration is checked whenever it is read, and everything that is wrong is told at once, with the field
-(`ssh -> workers[2] -> port`) and the line of the file or the variable that set it. Unknown names are errors. The exit
-code is 9.
+(`ssh -> workers[2] -> port`) and the line of the file or the variable that set it. Unknown names are errors, and so
+is a file that everybody may write. The exit code is 9.
 
 Durations are written `500ms`, `10s`, `5m`, `2h`, `1d`, or as a number of seconds; sizes `64MiB`, `10GB`, or as a number
 of bytes. `null` stands for "not set". `SAGE_HOME` is no setting of this file: it says where the file is.
