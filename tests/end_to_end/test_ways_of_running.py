@@ -95,6 +95,38 @@ def test_run_tells_of_a_stopped_job(user: User) -> None:
     assert "(run-and-stopped): cancelled" in done.err
 
 
+def test_who_waits_at_a_terminal_is_told_for_what(user: User) -> None:
+    """Number, JobManager and where the output is go to a terminal once, else to the log; `sage run` shows the job."""
+    user.write(
+        "program.py",
+        """
+        import io
+        import logging
+        import sys
+        from sage.core.api import RemoteEnvironment
+
+        class Terminal(io.StringIO):
+            def isatty(self):
+                return True
+
+        if "logged" in sys.argv:
+            logging.basicConfig(level=logging.INFO, format="%(name)s %(message)s")
+        else:
+            sys.stderr = Terminal()
+        with RemoteEnvironment("seen") as env:
+            env.from_batch([1]).print()
+            env.submit(autostop=True).wait()
+            number = env.get_job_status()["number"]
+        told = "" if "logged" in sys.argv else sys.stderr.getvalue()
+        print(told.replace(f"job {number} ", "job N ").replace(f"-f {number}", "-f N"), end="")
+        """,
+    )
+    told = f"job N (seen) is with the JobManager at 127.0.0.1:{user.port}; its output: sage job logs -f N\n"
+    assert user.python("program.py").out == told
+    assert user.python("program.py", "logged").err.startswith("sage.job job ")
+    assert user.sage("run", "program.py").out == "1\n"
+
+
 def test_ctrl_c_leaves_the_job_alone(user: User) -> None:
     """A program that waits is interrupted at once, and says where to find its job, which goes on."""
     user.write("held.py", user.held)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RemoteJob"]
 
+_log = logging.getLogger("sage.job")
+
 
 class RemoteJob(Job):
     """Speaks of a job through the client of its environment."""
@@ -32,13 +36,15 @@ class RemoteJob(Job):
         with tempfile.TemporaryDirectory(prefix="sage-") as folder:
             package = Path(folder) / "job.sagepkg"
             pack(package, graph, uuid, backend)
-            environment.client.submit(package)
+            info = environment.client.submit(package)
         _report(uuid, environment)
-        return cls(uuid, graph.name, environment)
+        return cls(uuid, graph.name, info.number, environment)
 
-    def __init__(self, uuid: str, name: str, environment: RemoteEnvironment) -> None:
+    def __init__(self, uuid: str, name: str, number: int, environment: RemoteEnvironment) -> None:
         super().__init__(uuid, name)
+        self._number = number
         self._environment = environment
+        self._told = False
 
     def status(self) -> dict[str, Any]:
         try:
@@ -50,6 +56,7 @@ class RemoteJob(Job):
         return self._environment.client.metrics(self.uuid)
 
     def wait(self, timeout: float | None = None) -> dict[str, Any]:
+        self._tell_where()
         try:
             info = self._environment.client.wait(self.uuid, timeout)
         except KeyboardInterrupt as error:
@@ -71,6 +78,19 @@ class RemoteJob(Job):
 
     def delete(self, *, force: bool = False) -> None:
         self._environment.client.delete(self.uuid, force=force)
+
+    def _tell_where(self) -> None:
+        """Say, once, what is waited for: somebody who sits at a terminal sees nothing of the job else."""
+        if self._told or "SAGE_RUN_REPORT" in os.environ:  # `sage run` shows the job itself
+            return
+        self._told = True
+        client = self._environment.client
+        number, address = self._number, f"{client.host}:{client.port}"
+        text = f"job {number} ({self.name}) is with the JobManager at {address}; its output: sage job logs -f {number}"
+        if sys.stderr is not None and sys.stderr.isatty():
+            print(text, file=sys.stderr, flush=True)
+        else:
+            _log.info("%s", text)
 
     def _status(self, info: JobInfo) -> dict[str, Any]:
         try:

@@ -33,7 +33,8 @@ def read_document(path: Path) -> Document:
     """Parse the file at `path`; one that is absent is empty.
 
     Raises:
-        ConfigError: it cannot be read, may be written by everybody, is no YAML (with line and column), or gives a key twice.
+        ConfigError: it cannot be read, may be written by everybody, is no YAML (with line and
+            column), or gives a key twice.
     """
     try:
         with path.open("rb") as file:
