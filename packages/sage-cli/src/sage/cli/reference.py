@@ -42,7 +42,7 @@ Every command takes `--output table|json|yaml`, or `--json` for short, anywhere 
 
 | kind | printed by |
 |---|---|
-| `Job` | `job show` (`-v`: `metrics`, `history`), `status`, `wait`, `stop`, `continue`, `delete`; followers, last |
+| `Job` | `job show` (and what `-v`, `--graph` add), `status`, `wait`, `stop`, `continue`, `delete`; followers, last |
 | `JobList` | `job list`, `job submit`, `job cleanup` (what was removed) |
 | `Log` | `job logs`, `jobmanager logs`: `text` and its place; while a job is followed: `job`, `uuid`, `text` |
 | `Run` | `run`: `exit_status` of the script, and its `jobs` as they ended |

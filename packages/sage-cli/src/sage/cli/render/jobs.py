@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from sage.cli.render.parts import Block, Column, Fields, Part, Table
 from sage.core import timestamps
 from sage.core.models import FailureInfo, JobInfo, JobMetrics, Latency, StateChange
 
-__all__ = ["details", "duration", "history_table", "metrics_tables", "moment", "table"]
+__all__ = ["details", "duration", "graph_table", "history_table", "metrics_tables", "moment", "table"]
 
 
 _NEWEST = 10
@@ -61,6 +62,29 @@ def details(job: JobInfo) -> Sequence[Part]:
     if job.failure is not None:
         parts += _failure(job.failure)
     return parts
+
+
+def graph_table(graph: Mapping[str, Any]) -> Sequence[Part]:
+    """The operators as they were declared, and where their records come from, as far as the job's client told it."""
+    operators = [item for item in graph.get("operators", ()) if isinstance(item, Mapping)]
+    names = {str(item.get("id")): str(item.get("uid")) for item in operators}
+    sources: dict[str, list[str]] = {}
+    for edge in graph.get("edges", ()):
+        if isinstance(edge, Mapping):
+            exchange, tag, source = edge.get("exchange"), edge.get("tag"), str(edge.get("source"))
+            said = [] if exchange == "forward" else [str(exchange)]
+            said += [] if tag is None else [f"side output {tag}"]
+            way = f" ({', '.join(said)})" if said else ""
+            sources.setdefault(str(edge.get("target")), []).append(f"{names.get(source, source)}{way}")
+    columns = [Column("OPERATOR"), Column("TASKS", right=True, whole=True), Column("LINE"), Column("RECORDS FROM")]
+    rows = [
+        [
+            *(str(item.get(field)) for field in ("uid", "parallelism", "location")),
+            ", ".join(sources.get(str(item.get("id")), ())),
+        ]
+        for item in operators
+    ]
+    return [Table(columns, rows, title="graph")]
 
 
 def metrics_tables(metrics: JobMetrics) -> Sequence[Part]:
