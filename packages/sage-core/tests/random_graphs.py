@@ -312,6 +312,15 @@ class Stamping(Watched):
         return (self.context.subtask, self.stamped, super().execute(value))
 
 
+class Lingering(Watched):
+    """A coroutine function that gives back what it gets, some time later."""
+
+    async def execute(self, stamped: Any) -> Any:
+        self._expect("opened", "execute", "opened")
+        await asyncio.sleep(number(stamped) % 4 * 0.0005)
+        return stamped
+
+
 class Checking(Watched):
     """Takes the numbers off: those of one sender must rise, by one if there is nobody else to get records."""
 
@@ -611,6 +620,7 @@ def _declare_exchange(node: Node, site: Site) -> DataStream[Any]:
 def _draw_path(draw: Draw, of: list[Stream]) -> Node:
     options = {
         "senders": draw.integer(1, 3),
+        "lingers": draw.integer(0, 3) == 0,
         "by": draw.choose(["forward", "rebalance", "key"]),
         "key": draw.choose(sorted(FUNCTIONS["keyed"])),
     }
@@ -625,6 +635,9 @@ def _follow(node: Node, of: list[Stream], _: Program) -> Stream:
 def _declare_path(node: Node, site: Site) -> DataStream[Any]:
     options, stamp = node.options, Stamping(site.ledger, f"{site.uid}-stamp", "map", "same")
     stream: DataStream[Any] = site.inputs[0].map(stamp, parallelism=options["senders"])
+    if options["lingers"]:
+        lingering = Lingering(site.ledger, f"{site.uid}-lingers", "map", "same")
+        stream = stream.map_async(lingering, concurrency=3, parallelism=options["senders"])
     key: str | None = None
     if options["by"] == "rebalance":
         stream = stream.rebalance()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import select
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Protocol
 from sage.core.backends.api import Attempt, Command, Deployment, HostInfo, TaskEvent, missing_capabilities
 from sage.core.engine.allowance import Allowance
 from sage.core.engine.clock import VirtualClock
+from sage.core.engine.failures import OperatorError
 from sage.core.engine.life import TaskLife
 from sage.core.engine.links import Inbox, Link, Signal
 from sage.core.engine.pace import Pace
@@ -26,8 +28,12 @@ from sage.core.errors import Problem, SimulationError
 from sage.core.plan.model import ChannelId, ExecutionPlan, TaskId
 from sage.core.testing._channel import Channel
 from sage.core.testing._choices import Choices
+from sage.core.testing._coroutines import LoopFlag
 
 __all__ = ["SimulatedBackend"]
+
+_OUTSIDE = 10.0
+"""Seconds, real ones, that coroutines may wait for the world outside."""
 
 _DEEPEST = 3
 """How many tasks may be in user code at once."""
@@ -114,7 +120,8 @@ class SimulatedDeployment:
         channels: list[Channel] = []
         sending: dict[TaskId, list[Channel]] = {task: [] for task in plan.tasks}
         paces: list[_Pace] = []
-        flags: list[_Flag] = []
+        flags: list[_Flag | LoopFlag] = []
+        awaits = [plan.operators[plan.stages[task.stage].operators[0]].kind == "map_async" for task in plan.tasks]
 
         def connect(id: ChannelId, inbox: Inbox) -> Link:
             channel = Channel(
@@ -129,7 +136,7 @@ class SimulatedDeployment:
             return channel
 
         def signal() -> Signal:
-            flags.append(_Flag())
+            flags.append(LoopFlag() if awaits[len(flags)] else _Flag())
             return flags[-1]
 
         def pace(_: int) -> Pace:
@@ -156,6 +163,8 @@ class SimulatedDeployment:
         self._channels = channels
         actors: list[_Actor] = [*self._tasks.values()]
         actors += [actor for channel in channels for actor in (_Arrival(channel), _Credit(channel))]
+        self._loops = [_Coroutines(task, flag) for task, flag in zip(self._tasks.values(), flags, strict=True)]
+        actors += [item for item, it_awaits in zip(self._loops, awaits, strict=True) if it_awaits]
         actors.append(_Time(self))
         self._turn = (_ByPriority if choices.chance(0.5) else _ByWeight)(actors, choices)
         self._note(f"batches of {batch_size}, {', '.join(f'{item.name}: {item.credits}' for item in channels)}")
@@ -196,8 +205,9 @@ class SimulatedDeployment:
 
     @property
     def next_deadline(self) -> float:
-        """When some waiting task wants to look again, at the earliest."""
-        return min((task.until for task in self._tasks.values() if not task.life.ended), default=math.inf)
+        """When some waiting task, or coroutine, wants to go on, of those that do not yet."""
+        now, moments = self.clock.now(), [(loop.task.next_look, loop.next_event) for loop in self._loops]
+        return min((moment for both in moments for moment in both if moment > now), default=math.inf)
 
     def hold(self, pace: Pace) -> None:
         """Hold a source to what it may still give."""
@@ -210,13 +220,19 @@ class SimulatedDeployment:
         if self.turns > self._backend.turns and not self._failed:
             self._fail(f"it has not ended after {self._backend.turns:,} turns")
         elif not possible:
-            self._fail("it stands still: nothing can happen any more")
+            if not self._hears_from_outside():
+                self._fail("it stands still: nothing can happen any more")
         elif self._spurious and self._choices.chance(self._spurious):
             task = self._choices.one_of([task for task in self._tasks.values() if not task.life.ended])
             self._note(f"{task.name} is woken for no reason")
             self._act(task)
         else:
             self._act(self._turn.pick(possible))
+
+    def _hears_from_outside(self) -> bool:
+        """Wait for news of threads and the like that coroutines wait for: real time, and no part of the schedule."""
+        files = [file for loop in self._loops for file in loop.files]
+        return bool(files) and any(select.select(files, (), (), _OUTSIDE))
 
     def _act(self, actor: _Actor) -> None:
         self.turns += 1
@@ -256,6 +272,10 @@ class _Flag(Signal):
     __slots__ = ("is_set",)
 
     def __init__(self) -> None:
+        self.is_set = False
+
+    def take(self) -> None:
+        """Clear it."""
         self.is_set = False
 
     def set(self) -> None:
@@ -320,7 +340,7 @@ class _Task:
         self,
         life: TaskLife,
         name: str,
-        flag: _Flag,
+        flag: _Flag | LoopFlag,
         pace: Pace,
         sending: Sequence[Channel],
         deployment: SimulatedDeployment,
@@ -336,10 +356,14 @@ class _Task:
         self._opened = False
         self._waits = False
 
+    @property
+    def now(self) -> float:
+        return self._deployment.clock.now()
+
     def is_possible(self) -> bool:
         if self.life.ended or self.is_stepping:
             return False
-        return not self._waits or self._flag.is_set or self.until <= self._deployment.clock.now()
+        return not self._waits or self._flag.is_set or self.until <= self.now
 
     def act(self) -> str:
         self.is_stepping = True
@@ -355,7 +379,7 @@ class _Task:
     def _step(self) -> str:
         life, task = self.life, self.life.task
         if self._waits:
-            self._flag.is_set = False
+            self._flag.take()
         if task.chain.source is not None and life.started:
             self._deployment.hold(self._pace)
         stuck = [channel for channel in self._sending if channel.is_stuck]
@@ -367,8 +391,34 @@ class _Task:
         self._waits = step == "wait"
         self.until = math.inf
         if self._waits and life.started and task.patience < math.inf:
-            self.until = self._deployment.clock.now() + task.patience
+            self.until = self.now + task.patience
         return step
+
+    @property
+    def next_look(self) -> float:
+        """When it wants to be stepped although nothing wakes it."""
+        return math.inf if self.life.ended else self.until
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether its thread waits for the task's signal."""
+        return self._opened and self._waits and not self.is_stepping and not self.life.ended
+
+    def run_coroutines(self, flag: LoopFlag) -> str:
+        """Let coroutines go on, as they do while the task waits."""
+        awaiting = self.life.task.chain.awaiting
+        assert awaiting is not None
+        self.is_stepping = True
+        try:
+            with OperatorError.boundary(awaiting, "execute"):
+                woken = flag.turn()
+        except BaseException as error:  # reported as the job's failure
+            self.life.give_up(error)
+            return "fails"
+        finally:
+            self.is_stepping = False
+        self._waits = self._waits and not woken
+        return "one has ended" if woken else "go on"
 
     def _work_done(self) -> int:
         return sum(item.records_in + item.records_out for item in self.life.task.chain.operators)
@@ -386,6 +436,32 @@ class _Arrival:
 
     def act(self) -> str:
         return self._channel.arrive()
+
+
+class _Coroutines:
+    """Coroutines of a task that waits go on."""
+
+    def __init__(self, task: _Task, flag: _Flag | LoopFlag) -> None:
+        self.name = f"coroutines of {task.name}"
+        self.task = task
+        self._flag = flag
+
+    @property
+    def next_event(self) -> float:
+        """When some coroutine wants to go on; infinite if none does, or while none may."""
+        return self._flag.next_event if isinstance(self._flag, LoopFlag) and self.task.is_idle else math.inf
+
+    @property
+    def files(self) -> tuple[int, ...]:
+        """What becomes readable when news for coroutines come from outside."""
+        return self._flag.files if isinstance(self._flag, LoopFlag) and self.task.is_idle else ()
+
+    def is_possible(self) -> bool:
+        return self.next_event <= self.task.now
+
+    def act(self) -> str:
+        assert isinstance(self._flag, LoopFlag)
+        return self.task.run_coroutines(self._flag)
 
 
 class _Credit:
@@ -412,7 +488,7 @@ class _Time:
         self._deployment = deployment
 
     def is_possible(self) -> bool:
-        return self._deployment.clock.now() < self._deployment.next_deadline < math.inf
+        return self._deployment.next_deadline < math.inf
 
     def act(self) -> str:
         self._deployment.clock.jump(self._deployment.next_deadline)
