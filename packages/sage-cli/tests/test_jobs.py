@@ -198,6 +198,36 @@ def test_show_verbose_adds_operators_exchanges_and_history(sage: Any, jobmanager
     assert data == {**jobmanager.job(), "history": HISTORY}
 
 
+def test_show_graph_adds_what_was_declared(sage: Any, jobmanager: Any) -> None:
+    """Operators with their lines, and the way records take between them; as it is, for programs."""
+    jobmanager.job()
+    graph = {
+        "name": "words",
+        "operators": [
+            {"id": 0, "uid": "collection:lines", "parallelism": 1, "location": "words.py:3"},
+            {"id": 1, "uid": "reduce:count", "parallelism": 2, "location": "words.py:4"},
+            {"id": 2, "uid": "sink:print", "parallelism": 1, "location": "words.py:5"},
+        ],
+        "edges": [
+            {"source": 0, "target": 1, "input": 0, "exchange": "hash", "tag": None},
+            {"source": 1, "target": 2, "input": 0, "exchange": "forward", "tag": None},
+            {"source": 0, "target": 2, "input": 0, "exchange": "broadcast", "tag": "late"},
+        ],
+        "services": [],
+    }
+    jobmanager.on("GET", f"jobs/{UUID}/graph", graph)
+    result = sage("job", "show", "--graph", "3")
+    assert result.err == ""
+    assert result.out.partition("\n\n")[2] == (
+        "graph:\n"
+        "  OPERATOR          TASKS  LINE        RECORDS FROM\n"
+        "  collection:lines      1  words.py:3\n"
+        "  reduce:count          2  words.py:4  collection:lines (hash)\n"
+        "  sink:print            1  words.py:5  reduce:count, collection:lines (broadcast, side output late)\n"
+    )
+    assert sage("job", "show", "3", "--graph", "--json").json["data"] == {**jobmanager.job(), "graph": graph}
+
+
 def test_status_is_one_word(sage: Any, jobmanager: Any) -> None:
     """The state alone on stdout, why on stderr; a failed job does not fail the command."""
     jobmanager.job(state="restarting", reason="back-off until 03:05", mark="lost")
