@@ -125,7 +125,11 @@ def test_policies_speak_of_whole_batches(backend: str) -> None:
     letters = source.map_batches(picky, max_size=2, on_error=dead_letter()).dead_letters.collect()
     env.submit(autostop=True)
     assert (kept, [letter.record for letter in letters]) == ([0, 1, 4, 5], [[2, 3]])
-    for result, message in ((picky, r"three"), (lambda batch: 5, r"must return an iterable"), (str, "not str")):
+    for result, message in (
+        (picky, r"three"),
+        (lambda batch: 5, r"must return an iterable"),
+        (lambda batch: "5", "not str"),
+    ):
         env = LocalEnvironment("fail", backend)
         env.from_batch(range(3, 5)).map_batches(result, max_size=2).collect()  # type: ignore[arg-type]
         with pytest.raises(JobFailedError, match=message) as caught:
