@@ -85,7 +85,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def simulate(session: nox.Session) -> None:
     """Run random pipelines under random schedules: `-- COUNT FIRST` seeds (2000 from 0), or replay `-- --seed N`."""
-    prepare(session, "tests")
+    prepare(session)
     session.run("python", "packages/sage-core/tests/simulate.py", *(session.posargs or ["2000"]))
 
 

@@ -184,6 +184,15 @@ def test_random_pipelines_under_random_schedules(chunk: int) -> None:
             raise
 
 
+def test_a_seed_is_replayed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """The program shows the pipeline of a seed, every turn of its schedule, and how it ended."""
+    assert sweep.main(["--seed", "21"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].startswith("0: Node(kind='source'")
+    assert any("arrival" in line for line in shown)
+    assert shown[-1] == sweep.simulate_seed(21)
+
+
 def loses_what_is_left(output: Output) -> bool:
     """An `Output.end` that forgets the batch that is not full."""
     for channel in output._channels:
