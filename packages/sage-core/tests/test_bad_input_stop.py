@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sage.core.api import LocalEnvironment, retry
+from sage.core.api import LocalEnvironment, SourceFunction, retry
 from sage.core.api._local_job import LocalJob
 
 LIMIT = 60.0
@@ -32,6 +32,18 @@ def endless(reached: threading.Event) -> Iterator[int]:
         if number == 20_000:
             reached.set()
         yield number
+
+
+class Quiet(SourceFunction):
+    """Waits in its own way, without an end."""
+
+    gate: Gate
+
+    def execute(self) -> Any:
+        return None
+
+    def wait(self, timeout: float) -> None:
+        self.gate()
 
 
 def failing(reached: threading.Event) -> Callable[[Any], Any]:
@@ -84,6 +96,7 @@ STUCK: dict[str, tuple[Callable[[LocalEnvironment, Gate], Any], str]] = {
     ),
     "batch": (lambda env, gate: env.from_batch(lambda: (gate(value) for value in "a"), name="it"), "collection 'it'"),
     "source": (lambda env, gate: env.from_source(gate, name="it"), "source 'it'"),
+    "wait": (lambda env, gate: env.from_source(Quiet, name="it"), "source 'it'"),
 }
 
 
@@ -92,7 +105,7 @@ def test_a_call_that_does_not_return_is_given_up_and_named(what: str, monkeypatc
     """Stopping is bounded; the reason names the line it is at, the operator and the line that declared it."""
     monkeypatch.setattr("sage.core.api._local_job._GRACE", 0.05)
     build, named = STUCK[what]
-    gate = Gate()
+    gate = Quiet.gate = Gate()
     env = LocalEnvironment()
     build(env, gate).sink(lambda value: None)
     job = env.submit()

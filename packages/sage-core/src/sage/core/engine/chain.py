@@ -48,7 +48,7 @@ class Chain:
         turn: ``turn(limit)`` lets the source take a turn; set by `open` if it does.
         results: ``results(limit)`` puts out what coroutines have come to; set by `open` if the first operator awaits
             some.
-        entered: which operator is being opened or closed; any thread may ask.
+        entered: which operator is being opened or closed, or waits in its own way; any thread may ask.
         due: operators that may have something to emit without any input, and ``due()`` which does it.
         endings: ``ending(limit)``, to be called in order at the end of input, each until it answers ``ENDED``: they
             emit what was held back until then.

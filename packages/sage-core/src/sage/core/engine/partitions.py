@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
+from sage.core.engine.failures import headline
 from sage.core.engine.functions import build_function
 from sage.core.engine.snapshot import OperatorSnapshot
 from sage.core.errors import GraphError, Problem, SageError
@@ -83,7 +84,7 @@ def _checked(given: Any) -> tuple[str, ...]:
 
 
 def _unlisted(operator: Operator, error: Exception) -> Problem:
-    what, hint = f"its partitions cannot be listed: {type(error).__name__}: {error}", None
+    what, hint = f"its partitions cannot be listed: {headline(error)}", None
     if isinstance(error, SageError):
         what, hint = error.message, error.hint
     return Problem(f"{operator.kind} '{operator.name}': {what}", str(operator.location), operator.uid, hint)

@@ -224,8 +224,10 @@ class Task:
             return
         source, own = self._source, self.own_wait
         if source is not None and own is not None:
+            self.chain.entered = source
             with OperatorError.boundary(source, "wait"):
                 own(self.patience)
+            self.chain.entered = None
         elif self._awaiting is not None:
             with OperatorError.boundary(self._awaiting, "execute"):  # what is no coroutine of a record may raise, too
                 self.signal.wait(None if self.patience == math.inf else self.patience)
