@@ -42,7 +42,9 @@ def _text(plan: ExecutionPlan, unsaved: Sequence[Unsaved]) -> Iterable[str]:
     yield "operators"
     rows = []
     for operator in graph.operators:
-        inputs = ", ".join(f"{names[edge.source]}{_way(edge)}" for edge in graph.inputs_of(operator.id))
+        inputs = ", ".join(
+            f"{names[edge.source]}{f' ({way})' if (way := _way(edge)) else ''}" for edge in graph.inputs_of(operator.id)
+        )
         said = [f"← {inputs}" if inputs else "", _policy(operator.on_error)]
         rows.append(
             (
@@ -73,10 +75,11 @@ def _text(plan: ExecutionPlan, unsaved: Sequence[Unsaved]) -> Iterable[str]:
 
 
 def _way(edge: Edge | PlanEdge) -> str:
+    """How records take an edge, if not straight forward."""
     said: list[str] = [] if edge.exchange == "forward" else [edge.exchange]
     if edge.tag is not None:
         said.append("dead letters" if edge.tag == DEAD_LETTERS else f"side output {_line(edge.tag)}")
-    return f" ({', '.join(said)})" if said else ""
+    return ", ".join(said)
 
 
 def _policy(policy: ErrorPolicy) -> str:
@@ -108,7 +111,7 @@ def _mermaid(plan: ExecutionPlan) -> Iterable[str]:
         yield "  end"
     for edge in plan.graph.edges:
         crossing = cut.get((edge.source, edge.target, edge.input, edge.tag))
-        label = _way(crossing or edge).strip(" ()")
+        label = _way(crossing or edge)
         yield f"  op{edge.source} -->{f'|{_quoted(label)}|' if label else ''} op{edge.target}"
 
 
