@@ -53,6 +53,8 @@ OPERATORS: dict[str, tuple[Callable[[DataStream, ErrorPolicy], DataStream], list
     "keyby": (lambda s, policy: s.keyby(odd, on_error=policy).map(lambda x: x), [0, 2, 4]),
     "reduce": (lambda s, policy: s.reduce(lambda a, x: a + odd(x), on_error=policy), [0, 2, 6]),
     "aggregate": (lambda s, policy: s.aggregate(OddSum, on_error=policy), [0, 2, 6]),
+    "reduce at the end": (lambda s, policy: s.reduce(lambda a, x: a + odd(x), on_error=policy, final=True), [6]),
+    "aggregate at the end": (lambda s, policy: s.aggregate(OddSum, on_error=policy, final=True), [6]),
     "comap": (lambda s, policy: s.connect(s.filter(lambda x: False)).comap(odd, odd, on_error=policy), [0, 2, 4]),
 }
 
@@ -83,7 +85,7 @@ def test_a_dead_letter_holds_the_record_and_the_reason(kind: str, backend: str) 
     assert sorted(letter.record for letter in letters) == [1, 3, 5]
     failure = letters[0].failure
     assert failure.error_type == "ValueError"
-    assert failure.uid is not None and failure.uid.startswith(kind)
+    assert failure.uid is not None and failure.uid.startswith(kind.split()[0])
     assert failure.location is not None and failure.location.startswith(Path(__file__).name)
     assert "in odd" in (failure.traceback or "") and "sage/core/engine" not in (failure.traceback or "")
 

@@ -294,6 +294,7 @@ class RunningOperator:
         if journal is not None:
             code.line(f"{code.fast('forget_journal', journal.clear)}()")
         with code.block(f"if {result} is not {code.bind('GIVEN_UP', GIVEN_UP)}:"):
+            code.line("pass")  # where nothing happens to it yet
             yield result
 
     def passing(self, code: Code, flow: Flow) -> str:
