@@ -106,6 +106,39 @@ def wheel(data: bytes) -> bytes:
     return out.getvalue()
 
 
+def test_environment_variables_travel_and_are_not_told(user: User) -> None:
+    """Functions find them, sent by either way; their names are shown, what they hold is shown nowhere."""
+    program = """
+        import os
+        from sage.core.api import RemoteEnvironment
+
+        def look(x):
+            return len(os.environ["API_KEY"]), os.environ["MODE"]
+
+        with RemoteEnvironment("keys", env_vars={"API_KEY": "hush" * 5, "MODE": "dry"}) as env:
+            env.from_batch([1]).map(look).print()
+            job = env.submit()
+        print(job)
+    """
+    user.write("program.py", program)
+    jobs = [user.python("program.py").out.strip()]
+    jobs.append(user.sage("job", "submit", "--json", "program.py").data["items"][0]["uuid"])
+    for job in jobs:
+        user.wait(job, {"completed"})
+        assert user.sage("job", "logs", job).out == "(20, 'dry')\n"
+        shown = user.sage("job", "show", "-v", "--json", job)
+        assert shown.data["env_vars"] == ["API_KEY", "MODE"]
+        text = shown.out + user.sage("job", "show", "-v", job).out
+        assert "API_KEY, MODE" in text
+        text += user.sage("jobmanager", "logs", "-n", "100000").out
+        assert "hushhush" not in text
+        assert (user.home / "jobs" / job).stat().st_mode & 0o077 == 0
+    user.write("refused.py", program.replace('"MODE": "dry"', '"SAGE_HOME": "secret"'))
+    refused = user.python("refused.py", code=1)
+    assert "the environment variable SAGE_HOME is SAGE's own" in refused.last_error
+    assert "secret" not in refused.last_error
+
+
 @pytest.mark.parametrize(
     ("damage", "what"),
     [

@@ -253,8 +253,10 @@ def job(**facts: Any) -> dict[str, Any]:
         "records_out": 50,
         "last_checkpoint": None,
         "failure": None,
+        "env_vars": [],
     }
-    return JobInfo.from_json({**known, **facts}).to_json()
+    data: dict[str, Any] = json.loads(json.dumps(JobInfo.from_json({**known, **facts}).to_json()))
+    return data
 
 
 @pytest.fixture

@@ -197,6 +197,20 @@ def test_a_process_that_does_not_leave(scripted: Make) -> None:
     assert "terminated" in last["reason"]
 
 
+def test_environment_variables_of_the_job(scripted: Make) -> None:
+    """Those that it was given are there, also in place of the daemon's; what is no text is left out."""
+    job = scripted(
+        """
+        print(os.environ["DATABASE_URL"], os.environ["LANG"], os.environ.get("BROKEN"), flush=True)
+        running()
+        ended("completed")
+        """,
+        options={"env_vars": {"DATABASE_URL": "db:\u00fcser", "LANG": "tlh", "BROKEN": 1}},
+    ).start()
+    assert job.wait_ended()["state"] == "completed"
+    assert job.log() == "db:\u00fcser tlh None\n"
+
+
 def test_the_thread_that_crashed_is_told_among_many(scripted: Make) -> None:
     """Python lists the frames of all threads after its own; the failure begins with what led to the crash."""
     job = scripted(

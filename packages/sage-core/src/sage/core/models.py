@@ -113,10 +113,13 @@ class JobInfo(_Model):
     records_out: int = 0
     last_checkpoint: int | None = None
     failure: FailureInfo | None = None
+    env_vars: tuple[str, ...] = ()
+    """Names of the environment variables that were given to it."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         info = super().from_json(data)
+        info = dataclasses.replace(info, env_vars=tuple(info.env_vars))
         if isinstance(info.failure, Mapping):
             info = dataclasses.replace(info, failure=FailureInfo.from_json(info.failure))
         return info

@@ -54,6 +54,7 @@ def details(job: JobInfo) -> Sequence[Part]:
         ("running", "yes" if job.running else "no"),
         ("tasks", str(job.tasks)),
         ("services", str(job.services)),
+        ("variables", ", ".join(job.env_vars)),
         ("records in", str(job.records_in)),
         ("records out", str(job.records_out)),
         ("checkpoint", "" if job.last_checkpoint is None else str(job.last_checkpoint)),

@@ -7,7 +7,7 @@ what was asked for.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,12 @@ def capture_folder() -> Path | None:
     return Path(folder) if folder else None
 
 
-def capture(folder: Path, graph: LogicalGraph, uuid: str, backend: str | None) -> Job:
+def capture(folder: Path, graph: LogicalGraph, uuid: str, backend: str | None, options: Mapping[str, Any]) -> Job:
     """Write the package of a graph as ``<NNN>-<uuid>.sagepkg``, numbered in order of submission."""
     from sage.core.api._packing import pack
 
     number = len(list(folder.glob("*.sagepkg"))) + 1
-    pack(folder / f"{number:03d}-{uuid}.sagepkg", graph, uuid, backend)
+    pack(folder / f"{number:03d}-{uuid}.sagepkg", graph, uuid, backend, options)
     return CapturedJob(uuid, graph.name, backend)
 
 

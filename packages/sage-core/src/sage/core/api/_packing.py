@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sage.core.api.state_warning import warn_of_unsaved
 from sage.core.errors import GraphError, PackagingError, Problem
@@ -11,7 +13,9 @@ from sage.core.graph.model import LogicalGraph
 __all__ = ["pack"]
 
 
-def pack(path: Path, graph: LogicalGraph, uuid: str, backend: str | None) -> None:
+def pack(
+    path: Path, graph: LogicalGraph, uuid: str, backend: str | None, options: Mapping[str, Any] | None = None
+) -> None:
     """Write the package of a job.
 
     Raises:
@@ -35,7 +39,7 @@ def pack(path: Path, graph: LogicalGraph, uuid: str, backend: str | None) -> Non
         raise GraphError(stays)
     warn_of_unsaved(graph)
     try:
-        write_package(path, graph, PackageJob(uuid=uuid, name=graph.name, backend=backend))
+        write_package(path, graph, PackageJob(uuid=uuid, name=graph.name, backend=backend, options=options or {}))
     except PackagingError as error:
         # Packing ends at the first kind of trouble; looking for all of it is only worth the time now.
         problems = check_picklable(graph)

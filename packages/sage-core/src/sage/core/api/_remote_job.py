@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +31,18 @@ class RemoteJob(Job):
     """Speaks of a job through the client of its environment."""
 
     @classmethod
-    def start(cls, graph: LogicalGraph, uuid: str, backend: str | None, environment: RemoteEnvironment) -> RemoteJob:
+    def start(
+        cls,
+        graph: LogicalGraph,
+        uuid: str,
+        backend: str | None,
+        options: Mapping[str, Any],
+        environment: RemoteEnvironment,
+    ) -> RemoteJob:
         """Package the graph and submit it."""
         with tempfile.TemporaryDirectory(prefix="sage-") as folder:
             package = Path(folder) / "job.sagepkg"
-            pack(package, graph, uuid, backend)
+            pack(package, graph, uuid, backend, options)
             info = environment.client.submit(package)
         _report(uuid, environment)
         return cls(uuid, graph.name, info.number, environment)

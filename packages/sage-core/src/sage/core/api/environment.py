@@ -190,7 +190,7 @@ class Environment(Reading):
         graph = self._recorder().build()
         folder = capture_folder()
         if folder is not None:
-            self._job = capture(folder, graph, self.env_uuid, self._backend_name())
+            self._job = capture(folder, graph, self.env_uuid, self._backend_name(), self._job_options())
             return self._job
         self._job = self._start(graph, waited=autostop)
         if autostop or self._job.in_callers_thread:
@@ -234,6 +234,10 @@ class Environment(Reading):
     @abstractmethod
     def _backend_name(self) -> str | None:
         """The backend asked for, None for whatever the JobManager is configured to use."""
+
+    def _job_options(self) -> Mapping[str, Any]:
+        """What else the package of the job says of it."""
+        return {}
 
     def _recorder(self) -> GraphBuilder:
         """Where declarations go, as long as they count.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from sage.core.api.environment import Environment
 from sage.core.api.job import Job
@@ -25,6 +26,8 @@ class RemoteEnvironment(Environment):
         host, port: where the JobManager listens.
         backend: what runs the job there; by default what the JobManager is configured to use.
         token: the bearer token.
+        env_vars: environment variables of the job's processes, beside the general ones of the JobManager. They travel
+            and are kept with the job; commands show their names only. Names must not begin with ``SAGE_``.
     """
 
     def __init__(
@@ -34,12 +37,14 @@ class RemoteEnvironment(Environment):
         port: int | None = None,
         backend: str | None = None,
         token: str | None = None,
+        env_vars: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(name)
         self._host = host
         self._port = port
         self._backend = backend
         self._token = token
+        self._env_vars = dict(env_vars or {})
         self._client: JobManagerClient | None = None
 
     @property
@@ -60,7 +65,10 @@ class RemoteEnvironment(Environment):
     def _start(self, graph: LogicalGraph, *, waited: bool) -> Job:
         from sage.core.api._remote_job import RemoteJob
 
-        return RemoteJob.start(graph, self.env_uuid, self._backend, self)
+        return RemoteJob.start(graph, self.env_uuid, self._backend, self._job_options(), self)
+
+    def _job_options(self) -> Mapping[str, Any]:
+        return {"env_vars": self._env_vars} if self._env_vars else {}
 
     def _backend_name(self) -> str | None:
         return self._backend

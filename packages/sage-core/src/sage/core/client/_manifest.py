@@ -30,6 +30,9 @@ _BACKEND = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}\Z")
 _PYTHON = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}\Z")
 _VERSION = re.compile(r"[A-Za-z0-9_.!+-]{1,64}\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_ENV_VAR = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}\Z")
+_ENV_VARS = 100
+_ENV_VARS_SIZE = 1 << 16
 _NAME_LENGTH = 200
 _DEPTH = 64
 _VALUES = 300_000
@@ -43,7 +46,8 @@ class PackageJob:
         uuid: in its canonical form, lower case with dashes.
         name: what people read, 1 to 200 printable characters.
         backend: name of the backend, ``[a-z0-9][a-z0-9_.-]{0,63}``; None for the JobManager's own choice.
-        options: plain JSON values for the JobManager.
+        options: plain JSON values for the JobManager: ``env_vars``, the environment variables of the job's processes
+            by name; the rest is for the backend.
     """
 
     uuid: str
@@ -59,7 +63,33 @@ class PackageJob:
             return f"the job's name must be 1 to {_NAME_LENGTH} printable characters, not {self.name[:210]!r}"
         if self.backend is not None and not _BACKEND.match(self.backend):
             return f"the backend's name {self.backend[:80]!r} must look like [a-z0-9][a-z0-9_.-]*, at most 64 long"
-        return None
+        return _env_vars_problem(self.options.get("env_vars", {}))
+
+
+def _env_vars_problem(given: object) -> str | None:
+    """What is wrong with environment variables, or None; what they hold is never told."""
+    if not isinstance(given, Mapping):
+        return "env_vars must be a mapping from names to texts"
+    size = 0
+    for name, value in given.items():
+        if not isinstance(name, str) or not _ENV_VAR.match(name):
+            return f"{str(name)[:80]!r} is no name of an environment variable"
+        if name.startswith("SAGE_"):
+            return f"the environment variable {name} is SAGE's own: names must not begin with SAGE_"
+        if not isinstance(value, str) or "\0" in value or not _encodes(value):
+            return f"the environment variable {name} must be text without NUL"
+        size += len(name) + len(value)
+    if len(given) > _ENV_VARS or size > _ENV_VARS_SIZE:
+        return f"there may be {_ENV_VARS} environment variables, of {_ENV_VARS_SIZE} characters together"
+    return None
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -142,6 +142,7 @@ def _info(row: Row, tasks: int, services: int, totals: Totals) -> JobInfo:
         records_in=totals.records_in,
         records_out=totals.records_out,
         failure=row.failure,
+        env_vars=tuple(sorted(row.options.get("env_vars", ()))),
     )
 
 

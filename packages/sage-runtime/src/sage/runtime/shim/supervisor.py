@@ -95,6 +95,7 @@ class Supervisor:
         command = [self._job.python, "-P", "-m", "sage.runtime.jobprocess", self._job.folder]
         environment = {
             **allowed(os.environ),
+            **self._job.env_vars,
             JOB_FOLDER: self._job.folder,
             SHIM_FD: str(theirs.fileno()),
         }
