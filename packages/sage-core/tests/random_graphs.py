@@ -27,12 +27,14 @@ from sage.core.api import (
     ErrorPolicy,
     LocalEnvironment,
     SourceFunction,
+    StopType,
     dead_letter,
     retry,
     skip,
 )
 from sage.core.api.datastream import DataStream
 from sage.core.backends.api import Attempt, Backend
+from sage.core.connectors.api import Sink
 from sage.core.engine.coordinator import Coordinator
 from sage.core.errors import SimulationError
 from sage.core.graph.model import LogicalGraph
@@ -147,6 +149,8 @@ class Ledger:
         problems: what should not have happened.
         alive: by operator, how many functions are open.
         owners: by operator and key, the subtask that had it first.
+        unprepared: how many subtasks of sinks have not said that they are ready to publish.
+        published: by sink, what each subtask has published.
         may_end: whether sources that wait for what they gave to arrive may end.
     """
 
@@ -159,6 +163,8 @@ class Ledger:
         self.problems: list[str] = []
         self.alive: Counter[str] = Counter()
         self.owners: dict[tuple[str, Any], int] = {}
+        self.unprepared = 0
+        self.published: dict[str, list[Any]] = {}
         self.may_end: Callable[[], bool] = lambda: True
         self._all[self.number] = self
 
@@ -394,6 +400,86 @@ class Halting(SourceFunction[Any]):
         return STOP if Ledger.of(self.ledger).may_end() else None
 
 
+class Shelf:
+    """A partition: gives some of its records at a time; where there is None it has nothing yet."""
+
+    def __init__(self, records: Sequence[Any]) -> None:
+        self.records = list(records)
+        self.taken = 0
+
+    def read(self, n: int) -> list[Any] | StopType | None:
+        if self.taken == len(self.records):
+            return STOP
+        first = self.records[self.taken]
+        self.taken += 1
+        if first is None:
+            return None
+        if n > 1 and self.taken < len(self.records) and self.records[self.taken] is not None:
+            self.taken += 1
+            return self.records[self.taken - 2 : self.taken]
+        return [first]
+
+    def position(self) -> object:
+        return self.taken
+
+    def wait(self, timeout: float) -> None:
+        """Returns at once: there is always something more, or the end."""
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+class Shelves:
+    """A source of several partitions."""
+
+    def __init__(self, records: Sequence[Any], count: int) -> None:
+        self.parts = {f"shelf {place}": list(records[place::count]) for place in range(count)}
+
+    def partitions(self) -> Sequence[str]:
+        return tuple(self.parts)
+
+    def open(self, partition: str, position: object | None) -> Shelf:
+        return Shelf(self.parts[partition])
+
+
+class Publishing(Sink):
+    """Publishes what was written once all sinks of the job are prepared; notes it if that comes sooner, or twice."""
+
+    delivery = "transactional"
+
+    def __init__(self, ledger: int, uid: str) -> None:
+        self.ledger = ledger
+        self.uid = uid
+        self.records: list[Any] = []
+        self.is_prepared = False
+
+    def open(self, context: Any) -> None:
+        Ledger.of(self.ledger).alive[self.uid] += 1
+
+    def write(self, records: list[Any]) -> None:
+        if self.is_prepared:
+            Ledger.of(self.ledger).problems.append(f"{self.uid} was written to after it was prepared")
+        Ledger.of(self.ledger).meanwhile()
+        self.records += records
+
+    def prepare(self, n: int) -> object:
+        self.is_prepared = True
+        Ledger.of(self.ledger).unprepared -= 1
+        return tuple(self.records)
+
+    def commit(self, handle: object) -> None:
+        ledger = Ledger.of(self.ledger)
+        if ledger.unprepared:
+            ledger.problems.append(f"{self.uid} is committed while {ledger.unprepared} others are not prepared")
+        ledger.published.setdefault(self.uid, []).append(handle)
+
+    def abort(self, handle: object) -> None:
+        """Nothing was published."""
+
+    def close(self) -> None:
+        Ledger.of(self.ledger).alive[self.uid] -= 1
+
+
 def keyed_pair(value: Any, choice: str, reducing: str) -> tuple[Any, Any]:
     return (FUNCTIONS["keyed"][choice](value), value if reducing == "mix" else 1)
 
@@ -554,11 +640,16 @@ def _read(node: Node, _: list[Stream], program: Program) -> Stream:
         records = records[: records.index(None)]
     if node.choice == "source":
         records = [record for record in records if record is not None]
+    if node.choice == "read":
+        return Stream([record for record in records if record is not None], "none", node.parallelism)
     return Stream(records, "exact", 1)
 
 
 def _declare_source(node: Node, site: Site) -> DataStream[Any]:
     records = site.program.data[node.options["data"]]
+    if node.choice == "read":
+        shelves = Shelves(records, node.options["shelves"])
+        return site.env.from_connector(shelves, parallelism=node.parallelism, uid=site.uid)
     if node.choice == "batch":
         return site.env.from_batch(Batched(records), uid=site.uid)
     if node.choice == "source":
@@ -846,7 +937,7 @@ def _declare_aside(node: Node, site: Site) -> DataStream[Any]:
 
 
 def _draw_sink(draw: Draw, of: list[Stream]) -> Node:
-    return Node("sink", (), draw.integer(1, 2))
+    return Node(draw.choose(["sink", "sink", "sink", "publish"]), (), draw.integer(1, 2))
 
 
 def _sink(node: Node, of: list[Stream], _: Program) -> Stream:
@@ -855,6 +946,15 @@ def _sink(node: Node, of: list[Stream], _: Program) -> Stream:
 
 def _declare_sink(node: Node, site: Site) -> DataStream[Any]:
     return site.inputs[0].sink(site.found.append, parallelism=node.parallelism, uid=site.uid)
+
+
+def _publish(node: Node, of: list[Stream], _: Program) -> Stream:
+    return replace(_sink(node, of, _), order="none")
+
+
+def _declare_publish(node: Node, site: Site) -> DataStream[Any]:
+    Ledger.of(site.ledger).unprepared += node.parallelism
+    return site.inputs[0].to_connector(Publishing(site.ledger, site.uid), parallelism=node.parallelism, uid=site.uid)
 
 
 def _no_draw(draw: Draw, of: list[Stream]) -> Node:
@@ -894,10 +994,17 @@ KINDS: dict[str, Kind] = {
         lambda node, site: site.inputs[0].map(Exploding(site.ledger, site.uid, node.options["at"]), uid=site.uid),
     ),
     "sink": Kind(_draw_sink, _sink, _declare_sink),
+    "publish": Kind(_draw_sink, _publish, _declare_publish),
     # New operators go here: how to draw a node, what it makes of lists, how it is declared.
 }
-DRAWN = sorted(set(KINDS) - {"source", "bomb", "sink"})
+DRAWN = sorted(set(KINDS) - {"source", "bomb", "sink", "publish"})
 DRAWN += ["keyed", "map", "path", "aside"]  # more often than the others
+
+
+def _draw_source(draw: Draw, data: int) -> Node:
+    choice = draw.choose(["collection", "collection", "batch", "source", "read"])
+    shelves = draw.integer(1, 3) if choice == "read" else 1
+    return Node("source", (), draw.integer(1, shelves), choice, {"data": data, "shelves": shelves})
 
 
 def draw_program(draw: Draw, *, most: int = MOST, nodes: int = 9, bomb: bool = False) -> Program:
@@ -910,10 +1017,7 @@ def draw_program(draw: Draw, *, most: int = MOST, nodes: int = 9, bomb: bool = F
         bomb: whether a function may fail the job.
     """
     data = tuple(tuple(draw.value() for _ in range(draw.integer(0, 12))) for _ in range(draw.integer(1, 3)))
-    sources = [
-        Node("source", (), 1, draw.choose(["collection", "collection", "batch", "source"]), {"data": place})
-        for place in range(len(data))
-    ]
+    sources = [_draw_source(draw, place) for place in range(len(data))]
     program = Program(tuple(sources), data)
     streams = [_read(node, [], program) for node in sources]
     found = list(sources)
@@ -947,7 +1051,9 @@ def draw_program(draw: Draw, *, most: int = MOST, nodes: int = 9, bomb: bool = F
     if bomb or program.holds_back or not draw.integer(0, 2):
         return program
     # All of them, since what a source gives would otherwise end with it.
-    patient = [replace(node, choice="source") if node.kind == "source" else node for node in program.nodes]
+    patient = [
+        replace(node, choice="source", parallelism=1) if node.kind == "source" else node for node in program.nodes
+    ]
     return Program(tuple(patient), data, patient=True)
 
 
@@ -1028,6 +1134,7 @@ def check(made: Run, job: Coordinator) -> None:
     else:
         assert job.state == "cancelled" or (job.state == "completed" and not explodes), job.state
     assert made.ledger.problems == []
+    assert job.state != "failed" or not made.ledger.published, "a job that has failed has published something"
     assert +made.ledger.alive == Counter(), "functions that were opened are not closed"
     assert metrics.running_tasks == 0
     _check_streams(made, metrics, whole=job.state == "completed")
@@ -1041,8 +1148,13 @@ def _check_streams(made: Run, metrics: JobMetrics, *, whole: bool) -> None:
     for place, (node, stream) in enumerate(zip(program.nodes, streams, strict=True)):
         if node.kind == "sink":
             _check_sink(node, streams[node.inputs[0]], made.found[place], whole=whole)
+        if node.kind == "publish":
+            handles = made.ledger.published.get(f"n{place}", [])
+            records = Counter(exactly(record) for handle in handles for record in handle)
+            assert records == Counter(map(exactly, stream.records)) or not whole, f"what {node} has published"
+            assert len(handles) <= node.parallelism, f"{node} has published more than once"
         if stream.taken is not None and whole:
-            counted, out = counts[f"n{place}"], 0 if node.kind == "sink" else len(stream.records)
+            counted, out = counts[f"n{place}"], 0 if node.kind in ("sink", "publish") else len(stream.records)
             if place in aside:
                 out += len(stream.aside or ())
             what = f"the counts of n{place}, {node}"
