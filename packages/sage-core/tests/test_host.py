@@ -22,6 +22,9 @@ from sage.core.plan.model import TaskId
 from sage.core.plan.planner import make_plan
 
 LIMIT = 60.0
+AT_MOST = 2 * (CREDITS + 3) * BATCH_SIZE
+"""Records on their way to two subtasks that stand still. On each edge there are the batches of its credits, one in the
+hands of the subtask, and before it one that is full and what the slice that filled it had beyond: less than another."""
 
 
 def started(env: LocalEnvironment, backend: Any = None) -> Coordinator:
@@ -97,7 +100,7 @@ def test_a_slow_task_bounds_what_is_under_way() -> None:
     job = started(env)
     assert gate.reached.wait(LIMIT)
     quiet(read)
-    assert len(read) <= 2 * (CREDITS + 2) * BATCH_SIZE
+    assert len(read) <= AT_MOST
     gate.opened.set()
     assert job.join(LIMIT)
     assert job.state == "completed"
@@ -171,7 +174,7 @@ def test_what_is_held_back_to_the_end_is_bounded_on_its_way() -> None:
     job = started(env)
     assert gate.reached.wait(LIMIT)
     quiet(passed)
-    assert len(passed) <= 2 * (CREDITS + 2) * BATCH_SIZE
+    assert len(passed) <= AT_MOST
     gate.opened.set()
     assert job.join(LIMIT)
     assert len(passed) == 50_000
@@ -434,7 +437,7 @@ def test_a_slow_task_on_another_host_stops_its_producer(split_backend: Callable[
     job = started(env, split_backend(hosts=2, credits=2))
     assert gate.reached.wait(LIMIT)
     quiet(read)
-    assert len(read) <= 2 * (CREDITS + 2) * BATCH_SIZE
+    assert len(read) <= AT_MOST
     gate.opened.set()
     assert job.join(LIMIT)
     assert job.state == "completed"
