@@ -129,3 +129,51 @@ def test_no_option_changes_what_comes_out(operator: str, given: str, taken: str,
     expected = results(operator, given, fail(), taken)
     for name, policy in POLICIES.items():
         assert results(operator, given, policy(tmp_path), taken) == expected, name
+
+
+def _aside(stream: DataStream[Any]) -> DataStream[Any]:
+    return stream.map(Same).side_output("side")
+
+
+def _boom(record: Any) -> Any:
+    raise ValueError(record)
+
+
+def _give_up(stream: DataStream[Any]) -> DataStream[Any]:
+    return stream.map(_boom, on_error=dead_letter()).dead_letters.map(lambda letter: letter.record)
+
+
+def _batch(stream: DataStream[Any]) -> DataStream[Any]:
+    return stream.map_batches(list, max_size=1, max_wait=60, on_error=skip())
+
+
+def _sift(stream: DataStream[Any]) -> DataStream[Any]:
+    return stream.filter(lambda record: True, on_error=skip()).filter_map(lambda record: record, on_error=skip())
+
+
+def _spread(stream: DataStream[Any]) -> DataStream[Any]:
+    return stream.flatmap(lambda record: [record], on_error=retry(1))
+
+
+DEEP: dict[str, tuple[Callable[[DataStream[Any]], DataStream[Any]], ...]] = {
+    "side outputs": (_aside,),
+    "dead letters": (_give_up,),
+    "flatmap and dead letters": (_spread, _give_up),
+    "flatmap and side outputs": (_spread, _aside, _aside),
+    "filters": (_sift, _sift),
+    "batches and filters": (_batch, _sift, _sift),
+    "all of them": (_batch, _sift, _aside, _spread, _sift, _give_up, _sift),
+}
+
+
+@pytest.mark.parametrize("way", DEEP)
+def test_no_row_of_operators_is_too_deep(backend: str, way: str) -> None:
+    """Python bounds how deeply code may be nested and indented; tasks are cut so that theirs never is too deep."""
+    env = LocalEnvironment("deep", backend)
+    stream = env.from_batch([1, 2, 3])
+    for _ in range(24):
+        for step in DEEP[way]:
+            stream = step(stream)
+    arrived = stream.collect()
+    env.submit(autostop=True, timeout=60)
+    assert arrived == [1, 2, 3]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sage.core.graph.model import Edge, Exchange, LogicalGraph, Operator
+from sage.core.graph.policy import FAIL
 from sage.core.plan.model import ExecutionPlan, PlanEdge, Stage
 
-__all__ = ["ALONE", "MAX_CHAIN", "MAX_NESTED", "make_plan"]
+__all__ = ["ALONE", "MAX_CHAIN", "MAX_INDENTED", "MAX_NESTED", "make_plan"]
 
 ALONE = frozenset({"map_async"})
 """Kinds that are a stage of their own: coroutines make no progress, and their time-outs run, while their thread is in
@@ -15,7 +18,13 @@ MAX_CHAIN = 48
 """Operators in a row in one task."""
 
 MAX_NESTED = 12
-"""``flatmap`` in a row in one task: each is a loop inside the loop before it, and Python nests 20 at most."""
+"""Loops inside one another in the code of one task, as ``flatmap`` and side outputs make: Python nests 20 at most."""
+
+MAX_INDENTED = 80
+"""Levels by which operators indent the code of one task: Python reads 100 at most."""
+
+_LOOPS = {"flatmap": 1, "map_batches": 1}
+_LEVELS = {"filter": 1, "filter_map": 1, "flatmap": 1, "map_batches": 2}
 
 
 def make_plan(graph: LogicalGraph) -> ExecutionPlan:
@@ -28,17 +37,15 @@ def make_plan(graph: LogicalGraph) -> ExecutionPlan:
     operators = {operator.id: operator for operator in graph.operators}
     stage_of: dict[int, int] = {}
     members: list[list[int]] = []
-    depth: dict[int, int] = {}
-    nested: dict[int, int] = {}
+    sizes: dict[int, _Size] = {}
     for operator in graph.operators:
         inputs = graph.inputs_of(operator.id)
-        loops = 1 if operator.kind in ("flatmap", "map_batches") else 0
-        depth[operator.id], nested[operator.id] = 1, loops
+        sizes[operator.id] = own = _size(operator)
         if len(inputs) == 1 and _chains(inputs[0], operators[inputs[0].source], operator):
             upstream = inputs[0].source
-            if depth[upstream] < MAX_CHAIN and nested[upstream] + loops <= MAX_NESTED:
-                depth[operator.id] = depth[upstream] + 1
-                nested[operator.id] = nested[upstream] + loops
+            size = sizes[upstream].plus(own, aside=inputs[0].tag is not None)
+            if size.fits:
+                sizes[operator.id] = size
                 stage_of[operator.id] = stage_of[upstream]
                 members[stage_of[upstream]].append(operator.id)
                 continue
@@ -60,6 +67,32 @@ def make_plan(graph: LogicalGraph) -> ExecutionPlan:
         for number, edge in enumerate(crossing)
     )
     return ExecutionPlan(graph, stages, edges)
+
+
+@dataclass(frozen=True)
+class _Size:
+    """What the code of a task needs down to one of its operators."""
+
+    operators: int
+    loops: int
+    levels: int
+
+    def plus(self, other: _Size, *, aside: bool) -> _Size:
+        """With one more operator behind it; ``aside`` if that takes a side output, which is read in a loop."""
+        return _Size(
+            self.operators + other.operators,
+            self.loops + other.loops + aside,
+            self.levels + other.levels + 2 * aside,
+        )
+
+    @property
+    def fits(self) -> bool:
+        return self.operators <= MAX_CHAIN and self.loops <= MAX_NESTED and self.levels <= MAX_INDENTED
+
+
+def _size(operator: Operator) -> _Size:
+    levels = _LEVELS.get(operator.kind, 0) + (operator.on_error != FAIL)
+    return _Size(1, _LOOPS.get(operator.kind, 0), levels)
 
 
 def _chains(edge: Edge, source: Operator, target: Operator) -> bool:
