@@ -656,6 +656,19 @@ def test_the_wrong_port_is_told_by_the_one_that_runs(home: Path) -> None:
         assert "sage jobmanager start" in str(unreachable(port)), text
 
 
+def test_the_wrong_jobmanager_is_told_by_the_one_that_runs(peer: Peer, client: JobManagerClient, home: Path) -> None:
+    """Who speaks to a stranger, or to a JobManager that knows another token, learns where the own one is."""
+    running = {"host": "127.0.0.1", "port": 19555, **this_process()}
+    (home / "daemon.json").write_text(json.dumps(running))
+    peer.on("GET info", problem(401, "not_allowed"), Reply({"hello": "world"}, media="text/html"))
+    for kind in (NotAllowedError, DaemonUnreachableError):
+        with pytest.raises(kind, match="--port 19555"):
+            client.info()
+    (home / "daemon.json").write_text(json.dumps({**running, "port": peer.port}))
+    with pytest.raises(DaemonUnreachableError, match="another service listens on that port"):
+        client.info()
+
+
 def this_process() -> dict[str, Any]:
     """What a JobManager that is this process would say of itself."""
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()

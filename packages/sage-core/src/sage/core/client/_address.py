@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sage.core.config import Config
 
-__all__ = ["check_address", "refused_hint", "running_port", "tls_context"]
+__all__ = ["check_address", "other_port", "refused_hint", "running_port", "tls_context"]
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -91,7 +91,12 @@ def refused_hint(host: str, port: int) -> str:
     """What to do when nobody listens there."""
     if host not in _LOOPBACK:
         return "start it on that host, or check daemon.host and daemon.port (--host, --port)"
-    found = _running()
+    return other_port(host, port) or "start it: sage jobmanager start"
+
+
+def other_port(host: str, port: int) -> str | None:
+    """That the JobManager of this SAGE_HOME listens on another port, if it does: what is spoken to is not that one."""
+    found = _running() if host in _LOOPBACK else None
     if found is None or found[1] == port:
-        return "start it: sage jobmanager start"
+        return None
     return f"the JobManager of this SAGE_HOME listens on port {found[1]}: --port {found[1]}, or set daemon.port"

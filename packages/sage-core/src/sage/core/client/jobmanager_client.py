@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote, urlencode
 
-from sage.core.client._address import check_address, refused_hint, running_port, tls_context
+from sage.core.client._address import check_address, other_port, refused_hint, running_port, tls_context
 from sage.core.client._answers import ServerEvent, events_of, problem_of, read_answer
 from sage.core.errors import (
     DaemonUnreachableError,
@@ -359,7 +359,7 @@ class JobManagerClient:
             made = read_answer(answer, make, lambda described: self._stranger(request, described))
         except NotAllowedError as error:
             if answer.status == 401:
-                error.hint = self._token_hint
+                error.hint = other_port(self.host, self.port) or self._token_hint
             raise
         self._answered = True
         return made
@@ -368,7 +368,8 @@ class JobManagerClient:
         what = f"{request.method} {request.target.partition('?')[0]}: {described}"
         return self._http.unreachable(
             f"{self._http.address} answers, but not as a SAGE JobManager does ({what})",
-            "another service listens on that port: give the JobManager one of its own "
+            other_port(self.host, self.port)
+            or "another service listens on that port: give the JobManager one of its own "
             "(sage jobmanager start --port N, daemon.port)",
             "not_sage",
         )
