@@ -158,7 +158,7 @@ def values_with_two_names(draw: st.DrawFn) -> tuple[Any, Any, Any]:
     return value, draw(names(value)), draw(names(value))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(values_with_two_names())
 def test_two_names_of_one_value_go_together(case: tuple[Any, Any, Any]) -> None:
     """There is a value that is of both types, and so a function that makes one may stand before one that takes one."""
@@ -167,7 +167,7 @@ def test_two_names_of_one_value_go_together(case: tuple[Any, Any, Any]) -> None:
     assert may_be(other, one), f"{value!r} is both {show(one)} and {show(other)}"
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(values_with_two_names())
 def test_such_a_pipeline_runs(case: tuple[Any, Any, Any]) -> None:
     """From end to end."""

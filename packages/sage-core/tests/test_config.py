@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sage.core import config as config_module
@@ -497,7 +497,6 @@ def test_plain_data_loads_again(env: dict[str, str]) -> None:
     assert load(env={"SAGE_HOME": "/nowhere"}, overrides=to_plain(config)) == config
 
 
-@settings(deadline=None)
 @given(st.floats(0.001, 1e9, allow_nan=False) | st.integers(1, 10**7))
 def test_durations_are_written_so_that_they_read_back(seconds: float) -> None:
     """Plain text of a duration means that duration, to the microsecond it is written with."""
@@ -505,7 +504,6 @@ def test_durations_are_written_so_that_they_read_back(seconds: float) -> None:
     assert kind.check(kind.plain(kind.check(seconds))) == pytest.approx(float(seconds), abs=1e-6)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 1 << 60))
 def test_sizes_are_written_so_that_they_read_back(size: int) -> None:
     """Plain text of a size means exactly that size."""
@@ -513,7 +511,6 @@ def test_sizes_are_written_so_that_they_read_back(size: int) -> None:
     assert kind.check(kind.plain(size)) == size
 
 
-@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_any_text_is_a_duration_or_refused(text: str) -> None:
     """No text makes the check fail in another way than by refusing it."""

@@ -189,7 +189,7 @@ HOSTILE = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(HOSTILE, min_size=1, max_size=5, unique=True), HOSTILE.filter(lambda tag: tag != DEAD_LETTERS))
 def test_names_of_any_kind_are_told(names: list[str], tag: str) -> None:
     """No text of a user's is taken for syntax, in any format."""

@@ -69,7 +69,7 @@ def events(reader: Reader, n: int, most: int | None = None) -> list[Any]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_reading_goes_on_exactly_where_it_was_left(kind: str, data: st.DataObject) -> None:
     """After any number of reads of any size, with any size of pieces, the rest is the rest."""
     make, contents = KINDS[kind]
@@ -97,7 +97,7 @@ def test_reading_goes_on_exactly_where_it_was_left(kind: str, data: st.DataObjec
 
 @pytest.mark.parametrize("kind", ["text", "utf-8-sig", "latin-1", "jsonl"])
 @given(data=st.data())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_every_line_is_in_just_one_range(kind: str, data: st.DataObject) -> None:
     """However a file is cut, and in whatever pieces it is read, its ranges hold what the whole file does, in order."""
     make, contents = KINDS[kind]
@@ -114,7 +114,7 @@ def test_every_line_is_in_just_one_range(kind: str, data: st.DataObject) -> None
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_read_that_fails_may_be_tried_again(kind: str, data: st.DataObject) -> None:
     """Whenever the disk fails, and however often: nothing is lost, nothing comes twice."""
     make, contents = KINDS[kind]
@@ -155,7 +155,6 @@ def test_a_read_that_fails_may_be_tried_again(kind: str, data: st.DataObject) ->
 
 
 @given(data=st.data())
-@settings(deadline=None)
 def test_what_the_csv_module_reads_is_read(data: st.DataObject) -> None:
     """Rows of any text, written by Python's csv module, come back with any size of pieces."""
     import csv

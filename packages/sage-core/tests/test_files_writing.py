@@ -233,7 +233,7 @@ VALUES = st.recursive(
 
 
 @given(st.lists(VALUES, max_size=8))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_json_comes_back_as_it_was_written(records: list[Any]) -> None:
     """Any value that JSON can hold."""
     with tempfile.TemporaryDirectory() as folder:
@@ -242,7 +242,7 @@ def test_json_comes_back_as_it_was_written(records: list[Any]) -> None:
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"])), max_size=8))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_text_comes_back_as_it_was_written(records: list[str]) -> None:
     """Any text without line ends."""
     with tempfile.TemporaryDirectory() as folder:
@@ -259,7 +259,7 @@ CELLS = st.text(st.sampled_from('ab ,"\n\r;é☃\u2028\x85\x00\ufeff1'), max_siz
     st.sampled_from(["minimal", "all"]),
     st.booleans(),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_csv_comes_back_as_it_was_written(
     columns: list[str], rows: list[tuple[str, ...]], quoting: Any, given_columns: bool
 ) -> None:

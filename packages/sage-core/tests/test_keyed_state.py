@@ -76,7 +76,6 @@ def test_a_running_count(backend: str, parallelism: int) -> None:
     assert sorted(results) == sorted((word, WORDS[: place + 1].count(word)) for place, word in enumerate(WORDS))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["x", "y", 1, None, ("t", 2)]), st.integers(0, 3))), st.integers(1, 3))
 def test_all_kinds_against_plain_dictionaries(records: list[tuple[Any, int]], parallelism: int) -> None:
     """Lists, maps and reduced values are those of the key in hand; None is a key like any other."""
@@ -202,7 +201,7 @@ class Model:
         return self.value, self.list[:], sorted(self.map.items()), self.reduced
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(st.sampled_from("ab"), STEPS, st.sampled_from([0, 0, 1, 3])), max_size=12), st.booleans())
 def test_a_failing_call_leaves_no_trace_in_keyed_state(calls: list[Any], retried: bool) -> None:
     """What a call wrote before it failed is set back, before the next try and where its record is given up."""

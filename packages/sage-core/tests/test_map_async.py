@@ -139,7 +139,6 @@ def test_none_is_a_value(backend: str) -> None:
 records = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 6)), max_size=40)
 
 
-@settings(deadline=None)
 @given(records=records, concurrency=st.integers(1, 9), ordered=st.booleans(), parallelism=st.integers(1, 3))
 def test_results_are_those_of_map(
     records: list[tuple[int, int]], concurrency: int, ordered: bool, parallelism: int
@@ -163,7 +162,7 @@ def test_results_are_those_of_map(
     assert Counter(many) == Counter(expected)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(records=records, concurrency=st.integers(1, 9), parallelism=st.integers(1, 3))
 def test_the_order_of_each_key_is_kept_across_an_exchange(
     records: list[tuple[int, int]], concurrency: int, parallelism: int

@@ -324,7 +324,7 @@ def test_a_deflated_member_of_any_length_is_read(tmp_path: Path) -> None:
         assert verify(path).files[0].size == size
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.binary(max_size=300) | st.binary(max_size=300).map(lambda rest: b"PK\x03\x04" + rest))
 def test_random_bytes_are_no_package(data: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Whatever the bytes, the answer is InvalidPackageError."""
@@ -340,7 +340,7 @@ VALID = archive(head(GOOD, PROGRAM), GOOD, PROGRAM)
 EXPECTED = {GRAPH: GOOD.data, "modules/pkg/mod.py": PROGRAM.data}
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=600, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(edit=st.data())
 def test_a_damaged_package_is_refused_or_intact(edit: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     """After any edit, either InvalidPackageError is raised or every declared byte is what it was."""

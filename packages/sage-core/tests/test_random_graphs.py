@@ -44,7 +44,7 @@ def programs(draw: st.DrawFn) -> Program:
 
 
 unhurried = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
-many = settings(max_examples=60, deadline=None, suppress_health_check=unhurried)
+many = settings(max_examples=60, suppress_health_check=unhurried)
 
 
 @many

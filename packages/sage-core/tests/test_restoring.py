@@ -168,7 +168,6 @@ class Keyed(Tell):
         return value, len(self.distinct), self.total.add(value), self.latest.get()
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(sorted(PIPELINES)),
     st.lists(st.integers(0, 12), max_size=4),
@@ -311,7 +310,7 @@ def test_reading_files_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 6)), min_size=1, max_size=4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_file_is_read_once_however_it_was_cut(parts: list[tuple[int, int]]) -> None:
     """A job that goes on keeps the partitions that it had, at any parallelism, also when files were added or grew."""
     with tempfile.TemporaryDirectory() as folder:

@@ -154,7 +154,7 @@ def test_a_rotation_cut_short(path: Path, monkeypatch: pytest.MonkeyPatch, call:
     limit=st.integers(16, 5000),
     restarts=st.booleans(),
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_whatever_is_written(writes: list[tuple[bytes, int]], keep: int, limit: int, restarts: bool) -> None:
     """Read from any offset that is still there, the log is a suffix of what was written, without gap or repetition."""
     with tempfile.TemporaryDirectory() as folder:

@@ -264,6 +264,7 @@ class RunningOperator:
         *arguments: str,
         function: Callable[..., Any] | None = None,
         wrap: Callable[[Any], Any] | None = None,
+        otherwise: str = "",
     ) -> Iterator[str]:
         """Write a call of the user's function; what is written inside the block happens to its result.
 
@@ -274,12 +275,15 @@ class RunningOperator:
             arguments: variables to call it with.
             function: what to call, `execute` by default.
             wrap: applied to the result, under the same error policy.
+            otherwise: the beginning of a conditional expression, ``… if …``, for a result without the call.
         """
         function = function or self.execute
         result = code.name(f"{stem}_result")
         call = f"{code.fast(stem, function)}({', '.join(arguments)})"
         if wrap is not None:
             call = f"{code.fast('wrap', wrap)}({call})"
+        if otherwise:
+            call = f"{otherwise} else {call}"
         if self.recovery is None:
             code.call(f"{result} = {call}", self, record)
             yield result

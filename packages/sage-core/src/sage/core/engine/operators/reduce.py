@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 from sage.core.engine.code import Code
@@ -29,8 +29,11 @@ class ReduceOperator(RunningOperator):
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_key(code, flow)
-        step = _stepping(self.values, self.execute)
-        with self.calling(code, "reduce", flow.value, flow.key or "None", flow.value, function=step) as reduced:
+        key, before, missing = flow.key or "None", code.name("before"), code.fast("MISSING", _MISSING)
+        code.line(f"{before} = {code.fast('kept', self.values.get)}({key}, {missing})")
+        first = f"{flow.value} if {before} is {missing}"
+        with self.calling(code, "reduce", flow.value, before, flow.value, otherwise=first) as reduced:
+            code.line(f"{code.fast('values', self.values)}[{key}] = {reduced}")
             if not self._final:
                 emit(Flow(reduced, self.passing(code, flow)))
 
@@ -39,12 +42,3 @@ class ReduceOperator(RunningOperator):
 
     def _last_values(self) -> Iterator[Any]:
         yield from self.values.values()
-
-
-def _stepping(values: dict[Any, Any], reduce: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    def step(key: Any, record: Any) -> Any:
-        before = values.get(key, _MISSING)
-        after = values[key] = record if before is _MISSING else reduce(before, record)
-        return after
-
-    return step
