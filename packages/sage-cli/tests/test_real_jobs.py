@@ -137,12 +137,13 @@ def test_a_job_that_never_ends(place: Place) -> None:
 
 
 def test_run_follows_a_job_of_the_script(place: Place) -> None:
-    """Without autostop the script ends first, and the command follows; with it there is nothing to follow."""
+    """Without autostop the script ends first, and the command follows; with it what the job has printed is shown then."""
     result = place("run", place.script, "well")
     assert result.out == "sent well\ngot 2\ngot 4\ngot 6\n"
     assert result.code == 0
     waited = place("run", place.script, "well", "autostop")
-    assert (waited.out, waited.err, waited.code) == ("sent well\n", "", 0)
+    assert (waited.out, waited.code) == ("sent well\ngot 2\ngot 4\ngot 6\n", 0)
+    assert waited.err.endswith(": completed\n")
     failed = place("run", place.script, "fail")
     assert failed.code == 1
 
