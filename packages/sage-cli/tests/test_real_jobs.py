@@ -137,7 +137,7 @@ def test_a_job_that_never_ends(place: Place) -> None:
 
 
 def test_run_follows_a_job_of_the_script(place: Place) -> None:
-    """Without autostop the script ends first, and the command follows; with it what the job has printed is shown then."""
+    """Without autostop the script ends first, and the command follows; with it the job's output is shown afterwards."""
     result = place("run", place.script, "well")
     assert result.out == "sent well\ngot 2\ngot 4\ngot 6\n"
     assert result.code == 0
