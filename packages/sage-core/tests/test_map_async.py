@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sage.core.api import (
@@ -951,6 +951,59 @@ def test_cancelling_ends_what_is_under_way(ordered: bool, caplog: pytest.LogCapt
     assert (job.state, results) == ("cancelled", [])
     gc.collect()
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    count=st.integers(1, 300),
+    concurrency=st.sampled_from([1, 3, 32]),
+    parallelism=st.integers(1, 3),
+    ordered=st.booleans(),
+    timeout=st.sampled_from([None, 0.002]),
+    policy=st.sampled_from([fail(), skip(), retry(2, backoff=0.001, then=skip())]),
+)
+def test_a_job_can_be_cancelled_at_any_moment(
+    count: int,
+    concurrency: int,
+    parallelism: int,
+    ordered: bool,
+    timeout: float | None,
+    policy: ErrorPolicy,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whatever is under way then: it ends, nothing is abandoned, and asyncio has nothing to complain of."""
+    reached = threading.Event()
+
+    async def mixed(value: int) -> int:
+        if value == count // 2:
+            reached.set()
+        if value % 7 == 0:
+            await asyncio.to_thread(abs, value)
+        await asyncio.sleep(0.003 if value % 3 else 0)
+        if value % 50 == 49:
+            raise ValueError(value)
+        return value
+
+    env = LocalEnvironment("any moment")
+    env.from_batch(range(count)).keyby(lambda value: value % 5).map_async(
+        mixed, concurrency=concurrency, parallelism=parallelism, ordered=ordered, timeout=timeout, on_error=policy
+    ).collect()
+    reasons: list[str | None] = []
+    job = Coordinator(
+        env._builder.build(),
+        LocalBackend(),
+        Attempt(env.env_uuid, env.name),
+        on_state=lambda state, reason, failure: reasons.append(reason),
+    )
+    job.start()
+    while not (reached.wait(0.01) or job.is_ended):
+        pass
+    job.cancel()
+    assert job.join(LIMIT)
+    assert job.state in ("cancelled", "completed", "failed")
+    assert not any("abandoned" in str(reason) for reason in reasons)
+    gc.collect()
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_a_coroutine_that_swallows_its_cancellation_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
