@@ -35,6 +35,7 @@ class KeyedStates:
         kinds: by name, the kind of state, so that none is taken for another when it is restored.
         refusal: why functions cannot declare any here; None if they can.
         has_key: whether the record in hand has a key.
+        journal: how to set back what was written since it was cleared; None where nothing is ever set back.
     """
 
     def __init__(self, context: RuntimeContext) -> None:
@@ -42,8 +43,8 @@ class KeyedStates:
         self.kinds: dict[str, str] = {}
         self.refusal: str | None = "state is declared in open(context)"
         self.has_key = False
-        self._context = context
-        self._journal: list[Callable[[], object]] | None = None
+        self.context = context
+        self.journal: list[Callable[[], object]] | None = None
 
     def __bool__(self) -> bool:
         return bool(self.tables)
@@ -69,14 +70,14 @@ class KeyedStates:
 
     def keep_journal(self) -> list[Callable[[], object]]:
         """From now on remember how to set back what is written; cleared by whoever calls, after each good call."""
-        if self._journal is None:
-            self._journal = []
-        return self._journal
+        if self.journal is None:
+            self.journal = []
+        return self.journal
 
     def undo(self) -> None:
         """Set back what was written since the journal was cleared."""
-        while self._journal:
-            self._journal.pop()()
+        while self.journal:
+            self.journal.pop()()
 
     def current_key(self, name: str) -> Any:
         """The key of the record in hand; for where it seems to be None.
@@ -89,19 +90,19 @@ class KeyedStates:
                 f"keyed state '{name}' was used where there is no key: outside of execute(), or for a record of an"
                 " input without keyby"
             )
-        return self._context.key
+        return self.context.key
 
     def note(self, table: dict[Any, Any], key: Any) -> None:
         """Remember what ``table`` holds for ``key``, before that is replaced."""
-        if self._journal is not None:
+        if self.journal is not None:
             before = table.get(key, _MISSING)
             undo = partial(table.pop, key, None) if before is _MISSING else partial(table.__setitem__, key, before)
-            self._journal.append(undo)
+            self.journal.append(undo)
 
     def note_length(self, table: dict[Any, Any], key: Any, values: list[Any]) -> None:
         """Remember how long the list of ``key`` is, before something is appended to it."""
-        if self._journal is not None:
-            self._journal.append(partial(_shorten, table, key, values, len(values)))
+        if self.journal is not None:
+            self.journal.append(partial(_shorten, table, key, values, len(values)))
 
 
 def _shorten(table: dict[Any, Any], key: Any, values: list[Any], length: int) -> None:
@@ -122,7 +123,7 @@ class KeyedState:
     def __init__(self, name: str, states: KeyedStates) -> None:
         self._name = name
         self._states = states
-        self._context = states._context
+        self._context = states.context
         self._table = states.declare(name, self._kind)
 
     def clear(self) -> None:
@@ -174,7 +175,7 @@ class ValueState(KeyedState, Generic[Value]):
         key = self._context.key
         if key is None:
             key = self._states.current_key(self._name)
-        if self._states._journal is not None:
+        if self._states.journal is not None:
             self._states.note(self._table, key)
         self._table[key] = value
 

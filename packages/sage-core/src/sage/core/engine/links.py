@@ -35,16 +35,6 @@ class Signal:
         self._lock = allocate_lock()
         self._lock.acquire()
 
-    @property
-    def since(self) -> float | None:
-        """When the code was entered that the thread runs while it waits; None where it only waits."""
-        return None
-
-    @property
-    def busy(self) -> float:
-        """Seconds that such code has taken."""
-        return 0.0
-
     def set(self) -> None:
         try:
             self._lock.release()
@@ -136,11 +126,10 @@ class LocalLink:
         credits: how many messages the inbox may hold; None for no limit.
     """
 
-    __slots__ = ("_callback", "_credits", "_inbox", "_queue", "_refused")
+    __slots__ = ("_callback", "_credits", "_inbox", "_refused")
 
     def __init__(self, inbox: Inbox, credits: int | None = CREDITS) -> None:
         self._inbox = inbox
-        self._queue = inbox._queue
         self._credits = inbox.credits = credits
         self._refused = False
         self._callback: Callable[[], None] | None = None
@@ -150,10 +139,10 @@ class LocalLink:
         self._callback = callback
 
     def offer(self, message: Message) -> bool:
-        if self._credits is not None and len(self._queue) >= self._credits:
+        if self._credits is not None and len(self._inbox) >= self._credits:
             # Said before looking again, so that a credit granted in between is not missed.
             self._refused = True
-            if len(self._queue) >= self._credits:
+            if len(self._inbox) >= self._credits:
                 return False
             self._refused = False
         self._inbox.put(message)

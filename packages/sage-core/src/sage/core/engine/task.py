@@ -21,6 +21,7 @@ from sage.core.engine.histogram import Histogram
 from sage.core.engine.interrupt import Interrupt
 from sage.core.engine.links import Inbox
 from sage.core.engine.messages import Batch, EndOfInput
+from sage.core.engine.meter import TaskMeter
 from sage.core.engine.metrics import counts_of_inputs
 from sage.core.engine.operators.base import ENDED, IDLE, RunningOperator
 from sage.core.engine.output import Output
@@ -69,8 +70,7 @@ class Task:
         self._outputs = dict(outputs)
         self.signal = interrupt.signal
         self._interrupt = interrupt
-        self._now = interrupt.clock.now
-        self._since: float | None = None
+        self._meter = TaskMeter(interrupt.clock.now, self._awaiting.latency if self._awaiting else Histogram())
         self.patience = math.inf
         self._inputs = tuple(inputs)
         self._inboxes = tuple(inbox for _, inbox in inputs)
@@ -88,15 +88,7 @@ class Task:
         self.prepared = False
         self._may_commit = False
         self._idle_for = _FIRST_WAIT
-        self._started: float | None = None  # all times are of the clock, in seconds
-        self._busy = 0.0
-        self._backpressured = 0.0
-        self._blocked_since: float | None = None
-        self._latency = Histogram()
-        if self._awaiting is not None:
-            self._awaiting.latency = self._latency
         self._arrived = 0.0  # when the batch in hand was put into the inbox
-        self._call_began = self._call_ended = 0.0
 
     def open(self) -> None:
         """Open the chain's operators. Raises `OperatorError`."""
@@ -111,27 +103,23 @@ class Task:
     @contextmanager
     def _at_work(self) -> Iterator[None]:
         """Code of the user's runs in here, of which it can be told how long it takes."""
-        self._since = self._now()
+        self._meter.since = self._meter.now()
         try:
             yield
         finally:
-            self._since = None
+            self._meter.since = None
 
     def counts(self) -> TaskCounts:
         """What has been counted so far; any thread may ask."""
-        busy, since = self._busy + self.signal.busy, self.since
-        backpressured, blocked_since = self._backpressured, self._blocked_since
-        now = self._now()
-        elapsed = 0.0 if self._started is None else now - self._started
-        busy += 0.0 if since is None else now - since
-        backpressured += 0.0 if blocked_since is None else now - blocked_since
+        awaiting = self._awaiting
+        busy, backpressured = self._meter.shares(0.0 if awaiting is None else awaiting.busy, self.since)
         return TaskCounts(
             operators={item.spec.uid: item.counts() for item in self.chain.operators},
             edges={edge: (output.sent, output.sent_batches) for edge, output in self._outputs.items()},
-            busy=min(1.0, busy / elapsed) if elapsed else 0.0,
-            backpressured=min(1.0, backpressured / elapsed) if elapsed else 0.0,
+            busy=busy,
+            backpressured=backpressured,
             inputs=counts_of_inputs(inbox for _, inbox in self._inputs),
-            latency=self._latency.copy(),
+            latency=self._meter.latency.copy(),
         )
 
     def snapshot(self) -> dict[str, OperatorSnapshot]:
@@ -168,12 +156,14 @@ class Task:
     @property
     def since(self) -> float | None:
         """When the user's code was entered that is running now (by the host's clock), None in between."""
-        return self._since or self.signal.since
+        awaiting = self._awaiting
+        return self._meter.since or (None if awaiting is None else awaiting.since)
 
     def running(self, frame: FrameType) -> RunningOperator | None:
         """The operator whose code runs in ``frame``, the innermost of the task's thread, if that is known."""
         operator: RunningOperator | None = self.chain.code.running(frame) or self.chain.entered
-        return self._awaiting if operator is None and self.signal.since is not None else operator
+        awaiting = self._awaiting
+        return awaiting if operator is None and awaiting is not None and awaiting.since is not None else operator
 
     def waiting_at(self) -> str | None:
         """Where coroutines of the user's wait, for people; None if none does. Any thread may ask."""
@@ -195,16 +185,13 @@ class Task:
         """
         if self._interrupt.cancelled and not self._may_commit:
             return "done"
-        if self._started is None:
-            self._started = self._now()
+        if not self._meter.is_started:
+            self._meter.start()
         if self._ended:
             return self._deliver_end()
         if not self._free:
-            now = self._now()
-            if self._blocked_since is not None:
-                self._backpressured += now - self._blocked_since
             self._free = self._flush(partial=False)
-            self._blocked_since = None if self._free else now
+            self._meter.blocked(not self._free)
             if not self._free:
                 return self._wait(math.inf)
         if self._endings is not None:
@@ -247,13 +234,13 @@ class Task:
             return "all others to be done, to publish what it has written"
         if self._ended or not self._free:
             return "a credit to send its end" if self._ended else "a credit"
-        if self._started is None:
+        if not self._meter.is_started:
             return "being opened and started"
         return "its source" if self.chain.source is not None else f"input, of which {self._open_inputs} are open"
 
     def _do_what_is_due(self) -> bool:
         """Let operators emit what has waited long enough. Returns whether there was any."""
-        now = self._now()
+        now = self._meter.now()
         late = [emit for operator, emit in self.chain.due if operator.deadline <= now]
         for emit in late:
             self._call(emit)
@@ -271,7 +258,7 @@ class Task:
         self._free = self._flush(partial=True)
         if source.records_out > before:
             self._idle_for = _FIRST_WAIT
-            self._latency.add(self._call_ended - self._call_began, source.records_out - before)
+            self._meter.latency.add(self._meter.ended - self._meter.began, source.records_out - before)
         if answer == ENDED:
             return self._end_input()
         if answer != IDLE:
@@ -308,10 +295,9 @@ class Task:
         assert self._run is not None
         if self._awaiting is not None:  # which notes when its records are done
             self._awaiting.arrived = self._arrived
-            self._call(self._run, records, keys)
-        else:
-            self._call(self._run, records, keys)
-            self._latency.add(self._call_ended - self._arrived, len(records))
+        self._call(self._run, records, keys)
+        if self._awaiting is None:
+            self._meter.latency.add(self._meter.ended - self._arrived, len(records))
         more = self._has_more()
         self._free = self._flush(partial=self._slow or not more)  # nothing more at hand: what there is may leave
         return self._wait(math.inf) if self._free and not more and self._awaiting is None else "again"
@@ -376,7 +362,7 @@ class Task:
     def _wait(self, patience: float) -> Step:
         if self.chain.due and self._free:
             deadline = min(operator.deadline for operator, _ in self.chain.due)
-            patience = max(0.0, min(patience, deadline - self._now()))
+            patience = max(0.0, min(patience, deadline - self._meter.now()))
         self.patience = patience
         return "wait"
 
@@ -386,7 +372,8 @@ class Task:
         Raises:
             OperatorError: names operator and record; an error that no user code raised stays what it is.
         """
-        self._since = started = self._now()
+        meter = self._meter
+        meter.since = meter.began = meter.now()
         try:
             answer = function(*args)
         except BaseException as error:
@@ -397,10 +384,10 @@ class Task:
             trace, has_record = users_frames(trace), site.record is not None
             raise OperatorError(site.operator, "execute", error, trace, record=record, has_record=has_record) from error
         finally:
-            self._since = None
-        self._call_began, self._call_ended = started, ended = started, self._now()
-        elapsed = ended - started
-        self._busy += elapsed
+            meter.since = None
+        meter.ended = meter.now()
+        elapsed = meter.ended - meter.began
+        meter.busy += elapsed
         self._slow = self._pace.after(elapsed)
         if self._has_budgets:
             self.chain.check_budgets()

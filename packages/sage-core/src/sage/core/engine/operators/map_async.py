@@ -103,7 +103,7 @@ class MapAsyncOperator(RunningOperator):
     Attributes:
         ready: calls whose turn it is to be put out.
         arrived: when the records that are being taken in arrived.
-        latency: of the records put out, from their arrival; set by the task.
+        latency: of the records put out, from their arrival.
     """
 
     context_type = CoroutineContext
@@ -149,6 +149,16 @@ class MapAsyncOperator(RunningOperator):
 
     def take_back(self, items: list[tuple[Any, ...]]) -> None:
         self._taken_back.extend(items)
+
+    @property
+    def since(self) -> float | None:
+        """When the code was entered that the task runs while it waits; None where it only waits."""
+        return self._loop.since if self._side_by_side else None
+
+    @property
+    def busy(self) -> float:
+        """Seconds that such code has taken."""
+        return self._loop.busy if self._side_by_side else 0.0
 
     def waiting_at(self) -> str | None:
         """Where coroutines wait, for people; None if none does, or user code is running. Any thread may ask."""
