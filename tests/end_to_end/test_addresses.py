@@ -127,7 +127,11 @@ def test_a_wrong_port(user: User) -> None:
     [
         (
             "web",
-            ["answers, but not as a SAGE JobManager does", "404 text/html", "another service listens on that port"],
+            [
+                "answers, but not as a SAGE JobManager does",
+                "404 text/html",
+                "the JobManager of this SAGE_HOME listens on port",
+            ],
         ),
         ("garbage", ["something listens at", "does not speak HTTP, so it is no JobManager", "check daemon.host and"]),
         ("closing", ["closed the connection before its answer", "something else listens there"]),
