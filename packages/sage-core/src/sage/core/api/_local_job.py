@@ -21,8 +21,8 @@ from sage.core.backends.api import Backend
 from sage.core.engine.coordinator import Coordinator
 from sage.core.engine.events import Attempt
 from sage.core.errors import GraphError, WaitTimeoutError, WrongStateError
+from sage.core.graph.kinds import SINK_KINDS, SOURCE_KINDS
 from sage.core.graph.model import FunctionSpec, LogicalGraph
-from sage.core.graph.validate import SINK_KINDS, SOURCE_KINDS
 from sage.core.models import ENDED_STATES, FailureInfo, JobInfo, JobMetrics
 
 __all__ = ["LocalJob"]

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any, Union, Unpack, get_args, get_origin
 
 from sage.core.graph.hints import parameter_type, return_type
+from sage.core.graph.kinds import KINDS
 from sage.core.graph.model import FunctionSpec, Operator
 
 __all__ = ["ITERABLES", "MAPPINGS", "narrows_to", "puts_out", "returns", "takes"]
@@ -52,45 +53,14 @@ MAPPINGS = frozenset(
 )
 """Types whose first argument is their keys."""
 
-_TAKING = frozenset(
-    {
-        "aggregate",
-        "comap",
-        "filter",
-        "filter_map",
-        "flatmap",
-        "keyby",
-        "map",
-        "map_async",
-        "map_batches",
-        "reduce",
-        "sink",
-    }
-)
-_MAKING = frozenset(
-    {
-        "aggregate",
-        "batch",
-        "collection",
-        "comap",
-        "filter_map",
-        "flatmap",
-        "map",
-        "map_async",
-        "map_batches",
-        "reduce",
-        "source",
-    }
-)
-"""The kinds whose functions take records, and those that make some; of others nothing is known."""
-
 
 def takes(operator: Operator, input: int) -> dict[str, Any]:
     """The types that records have to be of to be taken by input number ``input``, by how they are taken."""
-    if operator.kind not in _TAKING:
+    kind = KINDS[operator.kind]
+    if not kind.takes:
         return {}
     spec = operator.function
-    function, bound = _called(spec, _method(operator.kind, input), input)
+    function, bound = _called(spec, kind.method.format(input), input)
     if operator.kind == "reduce":
         first, second = parameter_type(function, 0, bound), parameter_type(function, 1, bound)
         known = _bracketed(spec, "Value")
@@ -110,7 +80,7 @@ def takes(operator: Operator, input: int) -> dict[str, Any]:
 
 def puts_out(operator: Operator, inputs: int) -> list[Any]:
     """The types of the records that an operator with so many inputs makes; not of those that it passes on."""
-    if operator.kind not in _MAKING:
+    if not KINDS[operator.kind].makes:
         return [Any]
     if operator.kind == "comap":
         returned = [return_type(_called(operator.function, f"map{number}", number)[0]) for number in range(inputs)]
@@ -141,17 +111,13 @@ def _made(spec: FunctionSpec, kind: str) -> Any:
     found = return_type(_called(spec, method, 0)[0])
     if found is None:
         return _bracketed(spec, "Out", "Value")
-    if kind in ("flatmap", "map_batches"):
+    if KINDS[kind].expands:
         return _items(found)
     if kind in ("batch", "filter_map", "source"):
         return _without(found, kind)
     if kind == "map_async" and get_origin(found) in (collections.abc.Awaitable, collections.abc.Coroutine):
         return Any  # a function that is only marked as one that is awaited
     return found
-
-
-def _method(kind: str, input: int) -> str:
-    return {"comap": f"map{input}", "aggregate": "add"}.get(kind, "execute")
 
 
 def _called(spec: FunctionSpec, method: str, input: int) -> tuple[Any, int]:

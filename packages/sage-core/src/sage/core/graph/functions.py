@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sage.core.graph.kinds import KINDS, SOURCE_KINDS
 from sage.core.graph.model import FunctionSpec
 
 __all__ = [
@@ -23,19 +24,6 @@ __all__ = [
     "is_function_class",
 ]
 
-_ARGUMENTS = {"batch": 0, "source": 0, "reduce": 2}
-"""How many records each kind's function is called with; 1 for the others."""
-
-
-_NO_GENERATOR = frozenset({"sink", "filter", "keyby", "reduce"})
-_BASES = {
-    "comap": "CoMapFunction",
-    "filter_map": "MapFunction",
-    "flatmap": "FlatMapFunction",
-    "keyby": "KeyByFunction",
-    "map_async": "AsyncMapFunction",
-    "map_batches": "BaseFunction",
-}
 _SOURCES = {
     "batch": "return one record a call, or give env.from_batch a generator function instead of a class",
     "source": "return one record a call; env.from_batch takes a generator function, and reads what it yields",
@@ -57,10 +45,6 @@ _KEYWORDS = (
 
 _INSTEAD = {"aggregate": "", "comap": ", or one callable for each stream"}
 """Kinds that no single callable serves, and what else does."""
-
-
-_CONNECTORS = {"read": ("partitions", "open"), "write": ("open", "write", "close")}
-"""Kinds of operators that are connectors, and the methods that these must have."""
 
 
 @dataclass(frozen=True)
@@ -133,14 +117,14 @@ def describe_function(
     slip = Slip(
         f"expects a function class, an instance of one{_INSTEAD.get(kind, ', or a callable')},"
         f" not {type(given).__name__}",
-        f"for example a class derived from {_base(kind)}{'' if kind in _INSTEAD else ', or a lambda'}",
+        f"for example a class derived from {KINDS[kind].base}{'' if kind in _INSTEAD else ', or a lambda'}",
     )
     return Given(FunctionSpec("callable", given), name, (slip,))
 
 
 def describe_connector(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], kind: str) -> Given:
     """Describe a connector's source (``read``) or sink (``write``): a class with its arguments, or an instance."""
-    name, called = _name(given), _CONNECTORS[kind]
+    name, called = _name(given), KINDS[kind].methods
     missing = [method for method in called if not callable(getattr(given, method, None))]
     if missing:
         slip = Slip(f"does not define {', '.join(missing)}: what a connector has to define: {', '.join(called)}")
@@ -205,17 +189,13 @@ def _wrong_kind(given: Any, kind: str) -> list[Slip]:
     return [
         Slip(
             f"is a {marker} function, but this is a {kind} operator",
-            f"derive it from {_base(kind)}, or call {_method_for(str(marker))}(…)",
+            f"derive it from {KINDS[kind].base}, or call {_method_for(str(marker))}(…)",
         )
     ]
 
 
-def _base(kind: str) -> str:
-    return _BASES.get(kind, f"{kind.capitalize()}Function")
-
-
 def _method_for(kind: str) -> str:
-    return f"env.from_{kind}" if kind in ("batch", "source") else f".{kind}"
+    return f"env.from_{kind}" if kind in SOURCE_KINDS else f".{kind}"
 
 
 def _constructor(given: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Slip]:
@@ -236,7 +216,7 @@ def _meant(kwargs: Mapping[str, Any]) -> str | None:
 
 def _methods(given: Any, kind: str, inputs: int) -> list[Slip]:
     """What is wrong with the methods that an operator of ``kind`` calls."""
-    called = _called_methods(kind, inputs)
+    called = {name.format(number): count for name, count in KINDS[kind].methods.items() for number in range(inputs)}
     for name in called:
         method = getattr(given, name, None)
         if not callable(method) or getattr(method, "__isabstractmethod__", False):
@@ -251,36 +231,27 @@ def _methods(given: Any, kind: str, inputs: int) -> list[Slip]:
         if isinstance(given, type) and not isinstance(static, staticmethod | classmethod):
             arguments.append(None)  # self
         slips += _called(getattr(given, name), arguments, kind, f"its {name}", count)
-    if kind != "map_async":
+    if not KINDS[kind].awaits:
         hooks = [name for name in ("open", "close") if _is_async(getattr(given, name, None))]
         slips += [Slip(f"its {name} is a coroutine function, which only map_async awaits") for name in hooks]
     return slips
 
 
-def _called_methods(kind: str, inputs: int) -> dict[str, int]:
-    """The methods an operator calls, and with how many arguments."""
-    if kind == "comap":
-        return {f"map{number}": 1 for number in range(inputs)}
-    if kind == "aggregate":
-        return {"create": 0, "add": 2, "result": 1}
-    return {"execute": _ARGUMENTS.get(kind, 1)}
-
-
 def _callable(given: Callable[..., Any], kind: str) -> list[Slip]:
-    count = _ARGUMENTS.get(kind, 1)
+    count = KINDS[kind].arguments
     return _called(given, [None] * count, kind, "it", count)
 
 
 def _called(function: Callable[..., Any], arguments: list[Any], kind: str, what: str, count: int) -> list[Slip]:
     call = getattr(type(function), "__call__", None)  # noqa: B004 - looked at, not asked
-    if kind == "map_async":
+    if KINDS[kind].awaits:
         if inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(call):
             return [Slip(f"{what} is an async generator function: map_async puts out one result for each record")]
         if not inspect.iscoroutinefunction(function) and not inspect.iscoroutinefunction(call):
             return [Slip(f"{what} is no coroutine function", "define it by async def, or call .map(…)")]
     elif _is_async(function) or _is_async(call):
         return [Slip(f"{what} is a coroutine function, which {kind} would call and never await", _awaits(kind))]
-    if kind in _NO_GENERATOR and inspect.isgeneratorfunction(function):
+    if KINDS[kind].drops_generators and inspect.isgeneratorfunction(function):
         return [Slip(f"{what} is a generator function: {kind} would call it, and nothing of it would ever run")]
     if kind in _SOURCES and inspect.isgeneratorfunction(function):
         return [Slip(f"{what} is a generator function: each call would give a generator as a record", _SOURCES[kind])]

@@ -12,6 +12,7 @@ from typing import Any
 
 from sage.core.errors import Problem
 from sage.core.graph.annotations import narrows_to, puts_out, returns, takes
+from sage.core.graph.kinds import KINDS
 from sage.core.graph.matching import may_be, show
 from sage.core.graph.model import Edge, LogicalGraph, Operator
 
@@ -60,7 +61,7 @@ def _mismatches(operator: Operator, input: int, stream: _Stream) -> Iterator[Pro
 
 def _without_items(operator: Operator) -> Iterator[Problem]:
     """What is wrong with an operator that puts out items, if what its function returns never has any."""
-    returned = returns(operator) if operator.kind in ("flatmap", "map_batches") else []
+    returned = returns(operator) if KINDS[operator.kind].expands else []
     if returned and not any(map(_has_items, returned)):
         yield Problem(
             f"{operator.kind} '{operator.name}': puts out the items of what it returns, but returns"

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sage.core.graph.kinds import KINDS
 from sage.core.graph.model import LogicalGraph, Operator, SourceLocation
 
 __all__ = ["Unsaved", "unsaved_state"]
@@ -61,9 +62,6 @@ _BEFORE_STATE = frozenset({"__init__", "__new__", "close", "open"})
 """Methods that run again at each start: what they set anew is not lost."""
 
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
-_RECORDS = {"batch": 0, "collection": 0, "source": 0, "reduce": 2}
-"""How many records each kind's function is called with; 1 for the others."""
-
 _MISSING = object()
 _DEEPEST = 50
 
@@ -114,7 +112,7 @@ def _of_operator(operator: Operator) -> _Found:
         return
     for target in spec.target if isinstance(spec.target, tuple) and spec.form == "callable" else (spec.target,):
         if callable(target):
-            yield from _of_callable(target, (), _RECORDS.get(operator.kind, 1), visited)
+            yield from _of_callable(target, (), KINDS[operator.kind].arguments, visited)
 
 
 def _of_callable(target: Any, bound: tuple[Any, ...], records: int, visited: set[types.CodeType]) -> _Found:

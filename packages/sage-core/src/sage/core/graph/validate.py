@@ -7,16 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sage.core.errors import Problem
+from sage.core.graph.kinds import SINK_KINDS, SOURCE_KINDS
 from sage.core.graph.model import MAX_PARALLELISM, LogicalGraph, Operator
 from sage.core.graph.policy import DEAD_LETTERS, FAIL, ErrorPolicy
 
-__all__ = ["SINK_KINDS", "SOURCE_KINDS", "validate"]
-
-SOURCE_KINDS = frozenset({"batch", "collection", "read", "source"})
-"""Kinds of operators without input."""
-
-SINK_KINDS = frozenset({"sink", "write"})
-"""Kinds of operators without output."""
+__all__ = ["validate"]
 
 _MAX_NAME = 200  # what a package takes: what runs here shall run under a JobManager as well
 

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
+from sage.core.graph.kinds import SINK_KINDS, SOURCE_KINDS
 from sage.core.graph.model import Edge, Operator
 from sage.core.graph.policy import DEAD_LETTERS, FAIL, ErrorPolicy
 from sage.core.graph.unsaved import Unsaved, unsaved_state
-from sage.core.graph.validate import SINK_KINDS, SOURCE_KINDS
 from sage.core.plan.model import ExecutionPlan, PlanEdge
 
 __all__ = ["Format", "explain"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from sage.core.graph.kinds import KINDS
 from sage.core.graph.model import Exchange, LogicalGraph, Operator
 
 __all__ = ["ChannelId", "ExecutionPlan", "PlanEdge", "Stage", "TaskId"]
@@ -93,7 +94,7 @@ class ExecutionPlan:
     def needs(self) -> frozenset[str]:
         """Capabilities that a backend must have to run this plan."""
         found = {"unbounded" for item in self.graph.operators if item.is_endless}
-        return frozenset(found | {"async" for item in self.graph.operators if item.kind == "map_async"})
+        return frozenset(found | {"async" for item in self.graph.operators if KINDS[item.kind].awaits})
 
     def channels_into(self, task: TaskId) -> Iterator[ChannelId]:
         """The channels a task reads from, in the order of its inputs."""

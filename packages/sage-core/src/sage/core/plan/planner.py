@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sage.core.graph.kinds import KINDS
 from sage.core.graph.model import Edge, Exchange, LogicalGraph, Operator
 from sage.core.graph.policy import FAIL
 from sage.core.plan.model import ExecutionPlan, PlanEdge, Stage
 
-__all__ = ["ALONE", "MAX_CHAIN", "MAX_INDENTED", "MAX_NESTED", "make_plan"]
-
-ALONE = frozenset({"map_async"})
-"""Kinds that are a stage of their own: coroutines make no progress, and their time-outs run, while their thread is in
-other code."""
+__all__ = ["MAX_CHAIN", "MAX_INDENTED", "MAX_NESTED", "make_plan"]
 
 MAX_CHAIN = 48
 """Operators in a row in one task."""
@@ -23,14 +20,11 @@ MAX_NESTED = 12
 MAX_INDENTED = 80
 """Levels by which operators indent the code of one task: Python reads 100 at most."""
 
-_LOOPS = {"flatmap": 1, "map_batches": 1}
-_LEVELS = {"filter": 1, "filter_map": 1, "flatmap": 1, "map_batches": 2}
-
 
 def make_plan(graph: LogicalGraph) -> ExecutionPlan:
     """Chain neighbouring operators that need no exchange, and make the rest edges between stages.
 
-    An operator joins its upstream's stage if it has no other input, if neither is to be `ALONE`, if both have the
+    An operator joins its upstream's stage if it has no other input, if neither awaits anything, if both have the
     same parallelism, and if the edge between them moves nothing: ``forward``, or any ``hash`` edge between single
     subtasks.
     """
@@ -91,12 +85,12 @@ class _Size:
 
 
 def _size(operator: Operator) -> _Size:
-    levels = _LEVELS.get(operator.kind, 0) + (operator.on_error != FAIL)
-    return _Size(1, _LOOPS.get(operator.kind, 0), levels)
+    kind = KINDS[operator.kind]
+    return _Size(1, int(kind.expands), kind.levels + (operator.on_error != FAIL))
 
 
 def _chains(edge: Edge, source: Operator, target: Operator) -> bool:
-    if source.parallelism != target.parallelism or ALONE & {source.kind, target.kind}:
+    if source.parallelism != target.parallelism or KINDS[source.kind].awaits or KINDS[target.kind].awaits:
         return False
     return edge.exchange == "forward" or (edge.exchange == "hash" and target.parallelism == 1)
 
