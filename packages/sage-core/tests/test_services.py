@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sage.core.api import BaseService, LocalEnvironment, MapFunction
+from sage.core.api import AsyncMapFunction, BaseService, LocalEnvironment, MapFunction
 from sage.core.errors import GraphError, JobFailedError, ServiceTimeoutError, UnknownServiceError
 
 BACKENDS = ("inline", "local")
@@ -127,6 +127,28 @@ def test_coroutines_are_called_by_the_async_form() -> None:
     env.register_service("prices", Prices, 3)
     env.from_batch([2]).map(Price, "later").print()
     with pytest.raises(JobFailedError, match=r"await self\.call_service_async"):
+        env.submit(autostop=True)
+
+
+@pytest.mark.parametrize("method", ["refuses", "refuses_later"])
+def test_a_timeout_error_of_the_service_itself_is_no_late_answer(method: str) -> None:
+    """It arrives as it was raised, also where the call has a time-out."""
+
+    class Refuses(BaseService):
+        def refuses(self) -> None:
+            raise TimeoutError("the database")
+
+        async def refuses_later(self) -> None:
+            raise TimeoutError("the database")
+
+    class Asks(AsyncMapFunction):
+        async def execute(self, value: int) -> Any:
+            return await getattr(self.call_service_async("prices", timeout=30), method)()
+
+    env = LocalEnvironment("own")
+    env.register_service("prices", Refuses)
+    env.from_batch([1]).map_async(Asks).collect()
+    with pytest.raises(JobFailedError, match="TimeoutError: the database"):
         env.submit(autostop=True)
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,9 @@ import pytest
 import simulate as sweep
 
 from sage.core.api import LocalEnvironment, retry
+from sage.core.backends.inline import InlineBackend, InlineOptions
+from sage.core.engine.coordinator import Coordinator
+from sage.core.engine.events import Attempt
 from sage.core.engine.output import Output
 from sage.core.engine.task import Task
 from sage.core.errors import AlreadySubmittedError, GraphError, JobFailedError, SimulationError
@@ -114,6 +121,61 @@ def test_time_is_virtual() -> None:
     simulation = simulate(env, seed=1)
     assert found == [1]
     assert simulation.seconds >= 3600.0
+
+
+def slowly(value: int) -> int:
+    time.sleep(0.05)
+    return value
+
+
+async def asks_a_thread(value: int) -> int:
+    return await asyncio.to_thread(slowly, value)
+
+
+async def asks_a_socket(value: int) -> int:
+    """Gets the value through a connected pair, from a thread of its own."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        reader, writer = await asyncio.open_connection(sock=ours)
+        threading.Timer(0.05, theirs.sendall, (bytes([value]),)).start()
+        (answer,) = await reader.readexactly(1)
+        writer.close()
+        return answer
+
+
+@pytest.mark.parametrize("asks", [asks_a_thread, asks_a_socket])
+def test_time_does_not_jump_over_what_takes_real_time(asks: Callable[[int], Any]) -> None:
+    """A coroutine that waits for a thread or a socket is in time, in a simulation as on inline with a virtual clock."""
+
+    def build() -> tuple[LocalEnvironment, list[int]]:
+        env = LocalEnvironment("outside")
+        numbers = env.from_collection(range(3))
+        numbers.rebalance().map_async(asyncio.sleep, name="others").collect()
+        return env, numbers.map_async(asks, timeout=60).collect()
+
+    for seed in range(3):
+        env, found = build()
+        simulation = simulate(env, seed=seed)
+        assert (found, simulation.seconds < 30) == ([0, 1, 2], True)
+    env, found = build()
+    job = Coordinator(env._builder.build(), InlineBackend(InlineOptions(clock="virtual")), Attempt(env.env_uuid))
+    job.start()
+    assert job.join(60) and (job.state, found) == ("completed", [0, 1, 2])
+
+
+def test_how_busy_a_simulated_task_was_is_decided_by_the_seed() -> None:
+    """Coroutines are busy by the job's clock, and by no other."""
+
+    async def computes(value: int) -> int:
+        await asyncio.sleep(0.001)
+        return sum(range(10_000)) + value
+
+    def busy() -> list[float]:
+        env = LocalEnvironment("busy")
+        env.from_collection(range(20)).map_async(computes).collect()
+        return [operator.busy for operator in simulate(env, seed=5).metrics.operators]
+
+    assert busy() == busy() == [0.0] * 3
 
 
 def test_endless_sources_end_where_they_are_told_to() -> None:

@@ -6,12 +6,11 @@ import asyncio
 import select
 import selectors
 import threading
-import time
 from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
 
 from sage.core.engine.clock import WALL, Clock
 from sage.core.engine.links import Signal
@@ -28,32 +27,65 @@ _FINE = 0.05
 _SELECTABLE = 1024  # file descriptors below that
 
 
-class _Selector(selectors.DefaultSelector):
-    """Knows since when callbacks of the loop run: while it waits for news, none does. Waits by the task's clock."""
+_Answer = TypeVar("_Answer")
+_Arguments = TypeVarTuple("_Arguments")
 
-    since: float | None = None
-    busy = 0.0
+
+class _Selector(selectors.DefaultSelector):
+    """Knows since when callbacks of the loop run: while it waits for news, none does. Waits by the task's clock.
+
+    Attributes:
+        since: when they began to, by the clock; None while it waits.
+        busy: seconds that they ran before, by the clock.
+        calls: how many calls on threads coroutines wait for.
+    """
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self._clock = clock
+        self._now = clock.now
+        self.since: float | None = None
+        self.busy = 0.0
+        self.calls = 0
+
+    @property
+    def hears_outside(self) -> bool:
+        """Whether coroutines wait for a thread or a file, and so for time that no clock of ours can let jump."""
+        return self.calls > 0 or len(self.get_map()) > 1  # one is the loop's own
+
+    @property
+    def has_news(self) -> bool:
+        return bool(super().select(0))
 
     def leave(self) -> None:
         """No callback runs any more."""
         if self.since is not None:
-            self.busy += time.perf_counter() - self.since
+            self.busy += self._now() - self.since
             self.since = None
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self.leave()
         if self._clock is WALL or not timeout:
-            if _ROUNDS and timeout is not None and 0 < timeout < _FINE and self.fileno() < _SELECTABLE:
-                select.select((self.fileno(),), (), (), timeout)
-                timeout = 0
-            found = super().select(timeout)
+            found = self._await(timeout)
         elif not (found := super().select(0)):
-            self._clock.wait(_NEVER, timeout)
-        self.since = time.perf_counter()
+            found = self._pass(timeout)
+        self.since = self._now()
+        return found
+
+    def _await(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        if _ROUNDS and timeout is not None and 0 < timeout < _FINE and self.fileno() < _SELECTABLE:
+            select.select((self.fileno(),), (), (), timeout)
+            timeout = 0
+        return super().select(timeout)
+
+    def _pass(self, seconds: float) -> list[tuple[selectors.SelectorKey, int]]:
+        """Let the clock jump; while something outside is waited for, it goes no faster than time does there."""
+        found: list[tuple[selectors.SelectorKey, int]] = []
+        if self.hears_outside:
+            began = WALL.now()
+            if found := self._await(seconds):
+                seconds = min(seconds, WALL.now() - began)
+        self._clock.wait(_NEVER, seconds)
         return found
 
 
@@ -65,6 +97,17 @@ class _Loop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._now()
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*_Arguments], _Answer], *args: *_Arguments
+    ) -> asyncio.Future[_Answer]:
+        answer = super().run_in_executor(executor, func, *args)
+        self.selector.calls += 1
+        answer.add_done_callback(self._answered)
+        return answer
+
+    def _answered(self, _: object) -> None:
+        self.selector.calls -= 1
 
 
 _NEVER = Signal()

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 
+from sage.core.engine.clock import WALL
 from sage.core.engine.events import Attempt, Command, HostInfo, TaskEvent
 from sage.core.engine.life import TaskLife
 from sage.core.engine.links import Link
@@ -51,7 +52,7 @@ class TaskHost:
         *,
         name: str = "local",
     ) -> None:
-        wiring = wire(tasks, attempt, links)
+        wiring = wire(tasks, attempt, links, clock=WALL)
         self._inboxes = wiring.inboxes
         self._events = events
         self._info = HostInfo(name, os.getpid())
@@ -99,7 +100,7 @@ class TaskHost:
     def send(self, task: TaskId, command: Command) -> None:
         life = self._lives[task]
         since = life.task.since
-        blocked = since is not None and time.perf_counter() - since > _BLOCKED_AFTER
+        blocked = since is not None and WALL.now() - since > _BLOCKED_AFTER
         life.obey(command, self._where(task) if blocked else None)
 
     def placement(self) -> Mapping[TaskId, HostInfo]:
@@ -146,7 +147,7 @@ class TaskHost:
         pause = _SHORTEST_WATCH
         while not self._over.wait(pause):
             pause = min(pause * 2, _LONGEST_WATCH)
-            now = time.perf_counter()
+            now = WALL.now()
             for life in self._lives.values():
                 since = life.task.since
                 if since is not None:

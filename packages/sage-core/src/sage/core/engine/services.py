@@ -212,10 +212,12 @@ class AsyncServiceHandle:
                 answer = bound(*args, **kwargs)
             else:
                 answer = asyncio.to_thread(bound, *args, **kwargs)
+            scope = asyncio.timeout(self._timeout)
             try:
-                return await asyncio.wait_for(answer, self._timeout)
+                async with scope:
+                    return await answer
             except TimeoutError as error:
-                if self._timeout is None:
+                if self._timeout is None or not scope.expired():
                     raise  # the service's own
                 raise _too_late(self._name, method, self._timeout) from error
 

@@ -209,6 +209,15 @@ class SimulatedDeployment:
         now, moments = self.clock.now(), [(loop.task.next_look, loop.next_event) for loop in self._loops]
         return min((moment for both in moments for moment in both if moment > now), default=math.inf)
 
+    def pass_time(self) -> None:
+        """Let time jump to the next deadline; no faster than it passes outside, while coroutines wait for that."""
+        now, until = self.clock.now(), self.next_deadline
+        if files := [file for loop in self._loops for file in loop.outside]:
+            began = time.monotonic()
+            select.select(files, (), (), min(until - now, _OUTSIDE))
+            until = min(until, now + time.monotonic() - began)
+        self.clock.jump(until)
+
     def hold(self, pace: Pace) -> None:
         """Hold a source to what it may still give."""
         self._allowance.apply()
@@ -456,6 +465,10 @@ class _Coroutines:
         """What becomes readable when news for coroutines come from outside."""
         return self._flag.files if isinstance(self._flag, LoopFlag) and self.task.is_idle else ()
 
+    @property
+    def outside(self) -> tuple[int, ...]:
+        return self._flag.outside if isinstance(self._flag, LoopFlag) else ()
+
     def is_possible(self) -> bool:
         return self.next_event <= self.task.now
 
@@ -491,7 +504,7 @@ class _Time:
         return self._deployment.next_deadline < math.inf
 
     def act(self) -> str:
-        self._deployment.clock.jump(self._deployment.next_deadline)
+        self._deployment.pass_time()
         return "passes"
 
 

@@ -48,7 +48,7 @@ class LoopFlag(LoopSignal):
         loop: Any = self._loop  # asyncio tells only by these attributes
         if loop is None:
             return math.inf
-        if loop._ready:
+        if loop._ready or (loop.selector.hears_outside and loop.selector.has_news):
             return -math.inf
         return min((timer.when() for timer in loop._scheduled if not timer.cancelled()), default=math.inf)
 
@@ -57,6 +57,12 @@ class LoopFlag(LoopSignal):
         """What becomes readable when something from outside is to run in the loop, if a coroutine may wait for it."""
         loop = self._loop
         return () if loop is None or not asyncio.all_tasks(loop) else (loop.selector.fileno(),)
+
+    @property
+    def outside(self) -> tuple[int, ...]:
+        """What becomes readable when a thread has ended, or a file is ready, that a coroutine is known to wait for."""
+        loop = self._loop
+        return (loop.selector.fileno(),) if loop is not None and loop.selector.hears_outside else ()
 
     def turn(self) -> bool:
         """Run what is to run now. Returns whether that ends the wait for this signal."""
