@@ -198,6 +198,30 @@ def test_functions_within_functions() -> None:
     assert told(within_another) == ["changes the global set 'seen'", "changes the global dict 'counts'"]
 
 
+def test_functions_of_own_modules_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are called by way of their module, and only these; fifty of them at most."""
+    source = "seen = []\n\n\ndef count(value):\n    seen.append(value)\n\n\ndef step0(value):\n    count(value)\n"
+    source += "".join(f"\n\ndef step{n}(value):\n    step{n - 1}(value)\n" for n in range(1, 60))
+    folder = tmp_path / "own_helpers"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "counting.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    package = __import__("own_helpers.counting")
+    monkeypatch.setitem(globals(), "own", package)
+
+    def calls(value: Any) -> Any:
+        return own.counting.count(value)  # type: ignore[name-defined]  # noqa: F821
+
+    def has_the_name(value: Any) -> Any:
+        return own, value.counting.count(value)  # type: ignore[name-defined]  # noqa: F821
+
+    assert told(calls) == ["changes the global list 'seen'"]
+    assert told(has_the_name) == []
+    assert told(package.counting.step40) == ["changes the global list 'seen'"]
+    assert told(package.counting.step59) == []
+
+
 # Variables of functions around, and what is bound
 
 

@@ -63,7 +63,9 @@ _BEFORE_STATE = frozenset({"__init__", "__new__", "close", "open"})
 
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _MISSING = object()
-_DEEPEST = 50
+
+_MOST_FUNCTIONS = 50
+"""How many functions are looked at for one operator: its own, and those that are called from there."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ def _of_shared(method: types.FunctionType, kind: type, shared: Mapping[str, Any]
 def _of_function(function: types.FunctionType, given: Mapping[str, Any], visited: set[types.CodeType]) -> _Found:
     """What a function changes; ``given`` are the parameters that are the same object at each call."""
     code = function.__code__
-    if code in visited or not _is_users(code) or len(visited) > _DEEPEST:
+    if code in visited or not _is_users(code) or len(visited) >= _MOST_FUNCTIONS:
         return
     visited.add(code)
     around = {name: _content(cell) for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True)}
@@ -198,9 +200,8 @@ def _of_function(function: types.FunctionType, given: Mapping[str, Any], visited
             elif change.root in given and change.changes(given[change.root], change.path):
                 how = "it belongs to" if change.root == "self" else f"that is bound to it as '{change.root}'"
                 yield f"changes the {_kind(given[change.root])} {how}", where
-        for name in inner.co_names:
-            used = function.__globals__.get(name)
-            if isinstance(used, types.FunctionType) and name in _globals(inner):  # what it uses, it may call
+        for path in _used(inner):  # what it uses, it may call
+            if isinstance(used := _at(path, function.__globals__), types.FunctionType):
                 yield from _of_function(used, {}, visited)
     for value in around.values():
         if isinstance(value, types.FunctionType):
@@ -332,9 +333,29 @@ def _made_lazily(code: types.CodeType) -> frozenset[str]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _globals(code: types.CodeType) -> frozenset[str]:
-    """The globals that a piece of code reads; its ``co_names`` are those of attributes as well."""
-    return frozenset(str(each.argval) for each in dis.get_instructions(code) if each.opname.startswith("LOAD_GLOBAL"))
+def _used(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
+    """The globals that a piece of code reads, each with the attributes that it takes of it: ``helper.count``."""
+    paths: list[tuple[str, ...]] = []
+    follows = False  # whether the instruction before was about the last path
+    for each in dis.get_instructions(code):
+        if each.opname.startswith("LOAD_GLOBAL"):
+            paths.append((str(each.argval),))
+            follows = True
+        elif follows and each.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+            paths[-1] += (str(each.argval),)
+        else:
+            follows = False
+    return tuple(dict.fromkeys(paths))
+
+
+def _at(path: tuple[str, ...], variables: Mapping[str, Any]) -> Any:
+    """What is found there, by way of modules of the user's."""
+    found = variables.get(path[0])
+    for name in path[1:]:
+        if not isinstance(found, types.ModuleType) or not _is_users_module(found.__name__):
+            return None
+        found = vars(found).get(name)
+    return found
 
 
 def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
