@@ -142,6 +142,8 @@ class Chain:
             self.entered = operator
             try:
                 with OperatorError.boundary(operator, "close"):
+                    if operator.recovery is not None:
+                        operator.recovery.close()
                     operator.close()
             except OperatorError as error:
                 if first is None:

@@ -66,13 +66,8 @@ class Recovery:
     def given_up(self) -> int:
         return self.skipped + self.dead_lettered
 
-    def __call__(
-        self, error: Exception, record: Any, call: Callable[..., Any], *args: Any, may_give_up: bool = True
-    ) -> Any:
+    def __call__(self, error: Exception, record: Any, call: Callable[..., Any], *args: Any) -> Any:
         """Deal with ``error``, raised by ``call(*args)`` for ``record``.
-
-        Args:
-            may_give_up: whether it is a record that fails. If not, it is called again, and that is all.
 
         Returns:
             the result of a call that succeeded in the end, or `GIVEN_UP`.
@@ -81,20 +76,29 @@ class Recovery:
             Exception: the last error, where the policy says so.
             BudgetSpentError: one record too many was given up.
         """
+        result, last = self.retry(error, call, *args)
+        if last is None:
+            return result
+        self.give_up(last, record)
+        return GIVEN_UP
+
+    def retry(self, error: Exception, call: Callable[..., Any], *args: Any) -> tuple[Any, Exception | None]:
+        """Call again, as often as the policy allows. Returns what the last call has returned, and what it has raised.
+
+        Raises:
+            Exception: the last error, if the task is to end.
+        """
         self._operator.forget_call()
         for backoff in self.backoffs():
             if quits(error) or not self._pause(backoff):  # or the task is being cancelled
                 raise error
             self.retried += 1
             try:
-                return call(*args)
+                return call(*args), None
             except Exception as again:
                 error = again
                 self._operator.forget_call()
-        if not may_give_up:
-            raise error
-        self.give_up(error, record)
-        return GIVEN_UP
+        return None, error
 
     def backoffs(self) -> Iterator[float]:
         """Seconds to wait before each call that the policy allows after the first."""

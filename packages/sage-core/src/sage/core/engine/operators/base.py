@@ -207,8 +207,6 @@ class RunningOperator:
 
     def close(self) -> None:
         """Call the function's ``close`` if it was built. Called once."""
-        if self.recovery is not None:
-            self.recovery.close()
         self.states.has_key = False
         if self._opened:
             self._opened = False
@@ -300,6 +298,18 @@ class RunningOperator:
         with code.block(f"if {result} is not {code.bind('GIVEN_UP', GIVEN_UP)}:"):
             code.line("pass")  # where nothing happens to it yet
             yield result
+
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call, again as often as the error policy says. What fails even then is no record's fault: it is raised."""
+        try:
+            return function(*args)
+        except Exception as error:
+            if self.recovery is None:
+                raise
+            result, last = self.recovery.retry(error, function, *args)
+        if last is not None:
+            raise last
+        return result
 
     def passing(self, code: Code, flow: Flow) -> str:
         """The count of records that go on from here, within `calling`: all, unless some may be given up."""

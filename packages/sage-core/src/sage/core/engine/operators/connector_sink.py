@@ -34,8 +34,6 @@ class ConnectorSinkOperator(RunningOperator):
 
     def close(self) -> None:
         """Close the sink; what it has not committed is given up."""
-        if self.recovery is not None:
-            self.recovery.close()
         if self._opened:
             self._opened = False
             handle, self._handle = self._handle, None
@@ -74,7 +72,7 @@ class ConnectorSinkOperator(RunningOperator):
             self._handle = None
 
     def _write(self, records: list[Any]) -> None:
-        error = self._attempt(records)
+        error: RecordError | None = self.call(self._try, records)
         if error is None:
             return
         if self.recovery is None:
@@ -84,15 +82,6 @@ class ConnectorSinkOperator(RunningOperator):
             return
         for record in records:  # only those that fail are given up
             self._write([record])
-
-    def _attempt(self, records: list[Any]) -> RecordError | None:
-        try:
-            return self._try(records)
-        except Exception as error:
-            if self.recovery is None:
-                raise
-            result: RecordError | None = self.recovery(error, None, self._try, records, may_give_up=False)
-            return result
 
     def _try(self, records: list[Any]) -> RecordError | None:
         try:

@@ -63,8 +63,6 @@ class ConnectorSourceOperator(SourceOperator):
         self.wait = self._wait
 
     def close(self) -> None:
-        if self.recovery is not None:
-            self.recovery.close()
         first: BaseException | None = None
         while self._readers:
             _, reader = self._readers.popitem()
@@ -89,7 +87,7 @@ class ConnectorSourceOperator(SourceOperator):
         """At most ``n`` records of the partition whose turn it is; `answer` says how to go on."""
         for _ in range(len(self._left)):
             name = self._left[0]
-            got = self._read(name, n)
+            got: list[Any] | StopType | RecordError | None = self.call(self._read, name, n)
             self.answer = MORE
             if isinstance(got, RecordError):
                 self._give_up(got)
@@ -112,17 +110,6 @@ class ConnectorSourceOperator(SourceOperator):
         return []
 
     def _read(self, name: str, n: int) -> list[Any] | StopType | RecordError | None:
-        try:
-            return self._try_read(name, n)
-        except Exception as error:
-            if self.recovery is None:
-                raise
-            result: list[Any] | StopType | RecordError | None = self.recovery(
-                error, None, self._try_read, name, n, may_give_up=False
-            )
-            return result
-
-    def _try_read(self, name: str, n: int) -> list[Any] | StopType | RecordError | None:
         reader = self._readers.get(name)
         if reader is None:
             reader = self._readers[name] = self.function.open(name, self._start.get(name))
