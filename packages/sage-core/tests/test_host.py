@@ -17,6 +17,7 @@ from sage.core.engine.host import TaskHost
 from sage.core.engine.life import TaskLife
 from sage.core.engine.links import CREDITS
 from sage.core.engine.output import BATCH_SIZE
+from sage.core.engine.task import Task
 from sage.core.engine.wiring import TaskSet
 from sage.core.plan.model import TaskId
 from sage.core.plan.planner import make_plan
@@ -401,8 +402,35 @@ def test_when_the_system_gives_no_more_threads_the_job_fails_and_leaves_none(mon
     assert job.failure is not None
     assert job.failure.kind == "backend"
     assert "can't start new thread" in job.failure.message
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("sage-task")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("sage-task", "sage-monitor"))]
     assert len(closed) == 2
+
+
+def test_a_host_that_was_joined_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`join` waits for the monitor, too, although the last task has ended before it."""
+    gate, rescued, over = Gate(), threading.Event(), threading.Event()
+
+    def rescue(task: Task) -> None:
+        rescued.set()
+        assert over.wait(LIMIT)
+        over.clear()
+        over.wait(0.2)  # what a call that takes its time does
+
+    def listen(event: TaskEvent) -> None:
+        if event.kind == "finished":
+            over.set()
+
+    monkeypatch.setattr(Task, "rescue", rescue)
+    env = LocalEnvironment()
+    env.from_batch([1]).sink(gate)
+    plan = make_plan(env._builder.build())
+    host = TaskHost(TaskSet(plan, plan.tasks), Attempt("monitored"), {}, listen)
+    host.deploy()
+    host.send(TaskId(0, 0), Command("start"))
+    assert rescued.wait(LIMIT)
+    gate.opened.set()
+    assert host.join(LIMIT)
+    assert not [thread for thread in threading.enumerate() if thread.name == "sage-monitor-monitore"]
 
 
 @pytest.mark.parametrize("credits", [1, 3])
@@ -464,7 +492,7 @@ def test_a_task_whose_thread_ends_without_a_word_fails_the_job(monkeypatch: pyte
 
     hooks: list[str] = []
     monkeypatch.setattr(threading, "excepthook", lambda args: hooks.append(str(args.exc_value)))
-    monkeypatch.setattr(TaskLife, "_fail", broken)
+    monkeypatch.setattr(TaskLife, "give_up", broken)
     env = LocalEnvironment()
     env.from_batch([1]).map(lambda value: value / 0).sink(same)
     job = started(env)

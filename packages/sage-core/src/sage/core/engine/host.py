@@ -82,11 +82,11 @@ class TaskHost:
         except BaseException:
             for life in self._lives.values():
                 life.task.cancel()
+            self._over.set()
             deadline = time.monotonic() + _GIVE_UP_AFTER
-            for thread in self._threads.values():
+            for thread in (self._monitor, *self._threads.values()):
                 if thread.ident is not None:  # it was started
                     thread.join(max(0.0, deadline - time.monotonic()))
-            self._over.set()
             raise
 
     def receive(self, channel: ChannelId, message: Message) -> None:
@@ -119,6 +119,7 @@ class TaskHost:
         for id, thread in self._threads.items():
             if id not in self._abandoned:
                 thread.join()  # it has said that it ends
+        self._monitor.join(_GIVE_UP_AFTER)  # it may be in code of the user's, in `rescue`
         return True
 
     def _run(self, life: TaskLife) -> None:
