@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
 
 from sage.core.engine.events import Command, TaskEvent
 from sage.core.engine.failures import OperatorError, describe_failure
@@ -38,104 +39,94 @@ class TaskLife:
     def open(self) -> bool:
         """Open the task, unless it was cancelled before. Returns whether it is ready to start."""
         if self.task.cancelled:
-            self._end_cancelled()
+            self._end_in_order()
             return False
         try:
             if self._services.open():
                 self.task.open()
                 self._events(TaskEvent(self.task.id, "running"))
-        except BaseException as error:  # reported as the job's failure
-            self._fail(error)
+        except BaseException as error:
+            self.give_up(error)
             return False
         return True
 
     def obey(self, command: Command, where: str | None = None) -> None:
-        """Do what the coordinator asks for; any thread may call it. ``where`` is for `report`."""
+        """Do what the coordinator asks for; any thread may call it. ``where`` tells which user code does not return."""
         if command.kind == "start":
-            self.start()
+            self.started = True
+            self.task.signal.set()
         elif command.kind == "commit":
             self.task.commit()
-        else:
-            self.report(where)
-
-    def start(self) -> None:
-        """Let records flow; any thread may call it."""
-        self.started = True
-        self.task.signal.set()
-
-    def report(self, where: str | None = None) -> None:
-        """Send the counts so far, and which user code does not return, if the host knows; any thread may call it."""
-        if not self.ended:
+        elif not self.ended:
             self._events(TaskEvent(self.task.id, "counts", counts=self.task.counts(), where=where))
 
     def step(self) -> Step:
         """Step the task; what it raises, and its end, are reported."""
         if not self.started:
             if self.task.cancelled:
-                self._end_cancelled()
+                self._end_in_order()
                 return "done"
             return "wait"
         try:
             step = self.task.step()
-        except BaseException as error:  # reported as the job's failure
-            self._fail(error)
+        except BaseException as error:
+            self.give_up(error)
             return "done"
         if self.task.prepared and not self._told_prepared:
             self._told_prepared = True
             self._events(TaskEvent(self.task.id, "prepared"))
         if step == "done":
-            if self.task.cancelled:
-                self._end_cancelled()
-            else:
-                self._end_finished()
+            self._end_in_order()
         return step
 
     def idle(self) -> None:
         """Wait until there may be something to do. What a source's own ``wait`` raises fails the task."""
         try:
             self.task.idle()
-        except BaseException as error:  # reported as the job's failure
-            self._fail(error)
+        except BaseException as error:
+            self.give_up(error)
 
     def give_up(self, error: BaseException) -> None:
-        """Fail the task with ``error``: its host has met something that keeps it from going on."""
-        self._fail(error)
+        """Fail the task, and with it the job, with ``error``: something keeps it from going on."""
+        failure = self._describe(error)
+        for second in self._close_all():
+            text = f"{failure.traceback}\nThen, while closing after that failure, {second}\n"
+            failure = replace(failure, traceback=text + (self._describe(second).traceback or ""))
+        cause = error.cause if isinstance(error, OperatorError) else error
+        self._end("failed", failure, cause)
 
     def end_untold(self) -> None:
         """The thread that ran the task is about to end: unless that was told, the job fails, for it would never end."""
         if not self.ended:
             failure = FailureInfo("internal", f"SAGE itself failed: task {self.task.id} ended without telling how")
-            self._end(TaskEvent(self.task.id, "failed", failure=failure))
+            self._end("failed", failure)
 
-    def _end_finished(self) -> None:
-        try:
-            self._services.leave()
-        except OperatorError as error:
-            failure = describe_failure(error)
-            self._end(TaskEvent(self.task.id, "failed", self.task.counts(), failure, error.cause))
+    def _end_in_order(self) -> None:
+        """Its work is done, or it was cancelled before."""
+        cancelled, closing = self.task.cancelled, self._close_all()
+        if closing:
+            self._end("cancelled" if cancelled else "failed", self._describe(closing[0]), closing[0].cause)
         else:
-            self._end(TaskEvent(self.task.id, "finished", counts=self.task.counts()))
+            self._end("cancelled" if cancelled else "finished")
 
-    def _end_cancelled(self) -> None:
-        failure = None
+    def _close_all(self) -> list[OperatorError]:
+        """Close the task, and its services if it is the last one. Returns what failed at that."""
+        errors = []
         for close in (self.task.close, self._services.leave):
             try:
                 close()
             except OperatorError as error:
-                failure = failure or describe_failure(error, subtask=self.task.id.subtask)
-        self._end(TaskEvent(self.task.id, "cancelled", counts=self.task.counts(), failure=failure))
+                errors.append(error)
+        return errors
 
-    def _fail(self, error: BaseException) -> None:
-        failure = describe_failure(error, subtask=self.task.id.subtask)
-        for close in (self.task.close, self._services.leave):
-            try:
-                close()
-            except OperatorError as second:
-                text = f"{failure.traceback}\nThen, while closing after that failure, {second}\n"
-                failure = dataclasses.replace(failure, traceback=text + (describe_failure(second).traceback or ""))
-        cause = error.cause if isinstance(error, OperatorError) else error
-        self._end(TaskEvent(self.task.id, "failed", counts=self.task.counts(), failure=failure, error=cause))
+    def _describe(self, error: BaseException) -> FailureInfo:
+        return describe_failure(error, subtask=self.task.id.subtask)
 
-    def _end(self, event: TaskEvent) -> None:
+    def _end(
+        self,
+        kind: Literal["finished", "failed", "cancelled"],
+        failure: FailureInfo | None = None,
+        error: BaseException | None = None,
+    ) -> None:
         self.ended = True
-        self._events(event)
+        self._events(TaskEvent(self.task.id, kind, self.task.counts(), failure, error))
