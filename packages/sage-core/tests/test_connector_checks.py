@@ -11,7 +11,7 @@ import pytest
 from sage.core.connectors.api import STOP
 from sage.core.connectors.files import CsvSink, CsvSource, JsonlSink, JsonlSource, TextSink, TextSource
 from sage.core.connectors.files.sink import FileSink
-from sage.core.testing.connectors import check_sink, check_source
+from sage.core.testing import check_sink, check_source
 
 
 def test_sources_of_files_keep_the_contract(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ class TaskEvent:
         kind: ``running`` (opened, waits for ``start``), ``counts``, ``prepared`` (all its input is processed, and what
             it has written to connectors waits for ``commit``), or how it ended: ``finished``, ``failed``,
             ``cancelled``, ``abandoned`` (did not stop within the grace; it may still run).
-        counts: with ``counts`` and all endings but the last.
+        counts: with ``counts`` and all endings, but for a task whose thread ended without telling how.
         failure: with ``failed``; with ``cancelled`` if closing failed.
         error: the exception itself, where the task runs in the coordinator's process.
         where: with ``abandoned``, what the task was doing; with ``counts``, which call of user code has not

@@ -49,7 +49,8 @@ class OperatorError(Exception):
 
     Attributes:
         operator: whose code it was.
-        phase: ``open``, ``execute``, ``wait`` or ``close``, of a sink ``prepare`` or ``commit``.
+        phase: ``__init__``, ``open``, ``execute``, ``wait``, ``snapshot`` or ``close``; of a sink also ``prepare`` or
+            ``commit``.
         cause: what it raised.
         record: the record in hand, if ``has_record``.
         trace: the traceback from the user's own first frame on.

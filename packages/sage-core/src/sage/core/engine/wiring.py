@@ -90,8 +90,9 @@ def wire(
         tasks: which.
         attempt: of which deployment.
         links: the sending end of every channel that leaves this set.
-        signal: gives each task its signal; then coroutines run one at a time, each to its end. By default a task has
-            one of its own, and while it waits for that, its coroutines run side by side.
+        signal: gives each task its signal. Where that is a `LoopSignal`, coroutines run side by side while the task
+            waits for it; else one at a time, each to its end. By default a task has a signal of its own, of the
+            former kind if it awaits.
         batch_size: records in a full batch, and in one step of a task.
         credits: batches a channel within this set may hold; None for no limit.
         clock: of all tasks.

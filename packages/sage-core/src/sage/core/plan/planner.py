@@ -12,7 +12,7 @@ from sage.core.plan.model import ExecutionPlan, PlanEdge, Stage
 __all__ = ["MAX_CHAIN", "MAX_INDENTED", "MAX_NESTED", "make_plan"]
 
 MAX_CHAIN = 48
-"""Operators in a row in one task."""
+"""Operators in a row in one task, that is on the longest path from its first one."""
 
 MAX_NESTED = 12
 """Loops inside one another in the code of one task, as ``flatmap`` and side outputs make: Python nests 20 at most."""
@@ -25,8 +25,8 @@ def make_plan(graph: LogicalGraph) -> ExecutionPlan:
     """Chain neighbouring operators that need no exchange, and make the rest edges between stages.
 
     An operator joins its upstream's stage if it has no other input, if neither awaits anything, if both have the
-    same parallelism, and if the edge between them moves nothing: ``forward``, or any ``hash`` edge between single
-    subtasks.
+    same parallelism, if the edge between them moves nothing (``forward``, or any ``hash`` edge between single
+    subtasks), and if the code of the path down to it stays within what Python can take.
     """
     operators = {operator.id: operator for operator in graph.operators}
     stage_of: dict[int, int] = {}

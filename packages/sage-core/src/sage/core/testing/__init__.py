@@ -1,4 +1,4 @@
-"""For tests: a pipeline run under a schedule that a seed decides, on one thread, in virtual time.
+"""For tests: a pipeline run under a schedule that a seed decides, on one thread, in virtual time; connectors tried out.
 
 ::
 
@@ -10,5 +10,6 @@ Nothing else in SAGE imports this package.
 from __future__ import annotations
 
 from sage.core.testing._simulate import Simulation, simulate
+from sage.core.testing.connectors import check_sink, check_source
 
-__all__ = ["Simulation", "simulate"]
+__all__ = ["Simulation", "check_sink", "check_source", "simulate"]
