@@ -212,6 +212,7 @@ def test_show_graph_adds_what_was_declared(sage: Any, jobmanager: Any) -> None:
             {"source": 0, "target": 1, "input": 0, "exchange": "hash", "tag": None},
             {"source": 1, "target": 2, "input": 0, "exchange": "forward", "tag": None},
             {"source": 0, "target": 2, "input": 0, "exchange": "broadcast", "tag": "late"},
+            {"source": 1, "target": 2, "input": 0, "exchange": "forward", "tag": "sage.dead_letters"},
         ],
         "services": [],
     }
@@ -223,7 +224,8 @@ def test_show_graph_adds_what_was_declared(sage: Any, jobmanager: Any) -> None:
         "  OPERATOR          TASKS  LINE        RECORDS FROM\n"
         "  collection:lines      1  words.py:3\n"
         "  reduce:count          2  words.py:4  collection:lines (hash)\n"
-        "  sink:print            1  words.py:5  reduce:count, collection:lines (broadcast, side output late)\n"
+        "  sink:print            1  words.py:5  "
+        "reduce:count, collection:lines (broadcast, side output late), reduce:count (dead letters)\n"
     )
     assert sage("job", "show", "3", "--graph", "--json").json["data"] == {**jobmanager.job(), "graph": graph}
 

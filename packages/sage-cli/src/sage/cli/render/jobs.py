@@ -8,6 +8,7 @@ from typing import Any
 
 from sage.cli.render.parts import Block, Column, Fields, Part, Table
 from sage.core import timestamps
+from sage.core.graph.model import way_of
 from sage.core.models import FailureInfo, JobInfo, JobMetrics, Latency, StateChange
 
 __all__ = ["details", "duration", "graph_table", "history_table", "metrics_tables", "moment", "table"]
@@ -73,10 +74,10 @@ def graph_table(graph: Mapping[str, Any]) -> Sequence[Part]:
     for edge in graph.get("edges", ()):
         if isinstance(edge, Mapping):
             exchange, tag, source = edge.get("exchange"), edge.get("tag"), str(edge.get("source"))
-            said = [] if exchange == "forward" else [str(exchange)]
-            said += [] if tag is None else [f"side output {tag}"]
-            way = f" ({', '.join(said)})" if said else ""
-            sources.setdefault(str(edge.get("target")), []).append(f"{names.get(source, source)}{way}")
+            way = way_of(str(exchange), None if tag is None else str(tag))
+            sources.setdefault(str(edge.get("target")), []).append(
+                f"{names.get(source, source)}{f' ({way})' if way else ''}"
+            )
     columns = [Column("OPERATOR"), Column("TASKS", right=True, whole=True), Column("LINE"), Column("RECORDS FROM")]
     rows = [
         [

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sage.core.graph.policy import FAIL, ErrorPolicy
+from sage.core.graph.policy import DEAD_LETTERS, FAIL, ErrorPolicy
 
 __all__ = [
     "MAX_PARALLELISM",
@@ -20,6 +20,7 @@ __all__ = [
     "Operator",
     "ServiceSpec",
     "SourceLocation",
+    "way_of",
 ]
 
 FunctionForm = Literal["class", "instance", "callable", "data"]
@@ -177,3 +178,11 @@ class LogicalGraph:
             ],
             "services": [{"name": service.name, "location": str(service.location)} for service in self.services],
         }
+
+
+def way_of(exchange: str, tag: str | None) -> str:
+    """How records take an edge, in words for people; empty if straight forward."""
+    said = [] if exchange == "forward" else [exchange]
+    if tag is not None:
+        said.append("dead letters" if tag == DEAD_LETTERS else f"side output {tag}")
+    return ", ".join(said)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
 from sage.core.graph.kinds import SINK_KINDS, SOURCE_KINDS
-from sage.core.graph.model import Edge, Operator
-from sage.core.graph.policy import DEAD_LETTERS, FAIL, ErrorPolicy
+from sage.core.graph.model import Edge, Operator, way_of
+from sage.core.graph.policy import FAIL, ErrorPolicy
 from sage.core.graph.unsaved import Unsaved, unsaved_state
 from sage.core.plan.model import ExecutionPlan, PlanEdge
 
@@ -75,11 +75,7 @@ def _text(plan: ExecutionPlan, unsaved: Sequence[Unsaved]) -> Iterable[str]:
 
 
 def _way(edge: Edge | PlanEdge) -> str:
-    """How records take an edge, if not straight forward."""
-    said: list[str] = [] if edge.exchange == "forward" else [edge.exchange]
-    if edge.tag is not None:
-        said.append("dead letters" if edge.tag == DEAD_LETTERS else f"side output {_line(edge.tag)}")
-    return ", ".join(said)
+    return way_of(edge.exchange, None if edge.tag is None else _line(edge.tag))
 
 
 def _policy(policy: ErrorPolicy) -> str:
