@@ -91,7 +91,7 @@ class _InlineDeployment:
             TaskSet(plan, plan.tasks),
             attempt,
             {},
-            signal=lambda: self._signal,
+            signal=lambda _: self._signal,
             batch_size=1,
             credits=None,
             clock=self._clock,

@@ -50,3 +50,7 @@ class VirtualClock:
             return True
         self._now += seconds
         return False
+
+    def jump(self, to: float) -> None:
+        """Let time pass until ``to``, unless it is later already."""
+        self._now = max(self._now, to)

@@ -77,11 +77,11 @@ def wire(
     attempt: Attempt,
     links: Mapping[ChannelId, Link],
     *,
-    signal: Callable[[], Signal] | None = None,
+    signal: Callable[[TaskId], Signal] | None = None,
     batch_size: int = BATCH_SIZE,
     credits: int | None = CREDITS,
     clock: Clock = WALL,
-    pace: Callable[[int], Pace] = Pace,
+    pace: Callable[[TaskId], Pace] | None = None,
     connect: Callable[[ChannelId, Inbox], Link] | None = None,
 ) -> Wiring:
     """Build the tasks and connect them: within this set directly, beyond it through ``links``.
@@ -96,12 +96,15 @@ def wire(
         batch_size: records in a full batch, and in one step of a task.
         credits: batches a channel within this set may hold; None for no limit.
         clock: of all tasks.
-        pace: gives each task its pace, from the largest slice.
+        pace: gives each task its pace; by default its largest slice is a full batch.
         connect: makes the channels within this set; by default those with `credits`.
     """
     plan = tasks.plan
     services = ServiceRegistry(plan.graph.services, attempt, users=len(tasks.ids))
-    signals = {task: _signal(plan, task) if signal is None else signal() for task in tasks.ids}
+    if signal is None:
+        signals = {task: LoopSignal() if plan.awaits(task) else Signal() for task in tasks.ids}
+    else:
+        signals = {task: signal(task) for task in tasks.ids}
     inboxes: dict[ChannelId, Inbox] = {}
     for task in tasks.ids:
         waits = {edge.id: Histogram() for edge in plan.edges if edge.target_stage == task.stage}
@@ -127,15 +130,10 @@ def wire(
                 batch_size,
                 services,
                 clock,
-                pace(batch_size),
+                Pace(batch_size) if pace is None else pace(task),
             )
         )
     return Wiring(tuple(built), inboxes, services)
-
-
-def _signal(plan: ExecutionPlan, task: TaskId) -> Signal:
-    first = plan.operators[plan.stages[task.stage].operators[0]]
-    return LoopSignal() if first.kind == "map_async" else Signal()
 
 
 def _build_task(

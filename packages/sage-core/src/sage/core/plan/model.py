@@ -96,6 +96,10 @@ class ExecutionPlan:
         found = {"unbounded" for item in self.graph.operators if item.is_endless}
         return frozenset(found | {"async" for item in self.graph.operators if KINDS[item.kind].awaits})
 
+    def awaits(self, task: TaskId) -> bool:
+        """Whether a task runs coroutines."""
+        return KINDS[self.operators[self.stages[task.stage].operators[0]].kind].awaits
+
     def channels_into(self, task: TaskId) -> Iterator[ChannelId]:
         """The channels a task reads from, in the order of its inputs."""
         for edge in self.edges:

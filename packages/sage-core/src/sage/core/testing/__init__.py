@@ -2,7 +2,10 @@
 
 ::
 
-    simulate(env, seed=17) ← _backend (who is next) ← _channel (what is on its way) ← _choices (the seed)
+    simulate(env, seed=17) ← _backend ← _turns (who is next)
+                                      ← _actors (what happens) ← _channel (what is on its way)
+
+_choices, which draws from the seed, is below all of them.
 
 Nothing else in SAGE imports this package.
 """
