@@ -7,11 +7,8 @@ is said: an object that is only read is none of this, and of most objects nobody
 
 from __future__ import annotations
 
-import collections
-import dis
 import functools
 import inspect
-import itertools
 import os
 import sys
 import sysconfig
@@ -23,40 +20,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sage.core.graph.changes import (
+    METHODS,
+    Change,
+    changes,
+    changing_methods,
+    made_lazily,
+    nested,
+    stored_locals,
+    used_globals,
+)
 from sage.core.graph.kinds import KINDS
 from sage.core.graph.model import LogicalGraph, Operator, SourceLocation
 
 __all__ = ["Unsaved", "unsaved_state"]
-
-_LIST = frozenset({"append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"})
-_DICT = frozenset({"clear", "pop", "popitem", "setdefault", "update"})
-_CHANGING: dict[type, frozenset[str]] = {
-    list: _LIST,
-    bytearray: _LIST,
-    collections.deque: _LIST | {"appendleft", "extendleft", "popleft", "rotate"},
-    dict: _DICT | {"subtract", "move_to_end"},
-    set: frozenset(
-        {
-            "add",
-            "clear",
-            "difference_update",
-            "discard",
-            "intersection_update",
-            "pop",
-            "remove",
-            "symmetric_difference_update",
-            "update",
-        }
-    ),
-}
-"""Containers, and their methods that change them."""
-
-_METHODS = frozenset[str]().union(*_CHANGING.values())
-_WRITING = frozenset(
-    number
-    for name, number in dis.opmap.items()
-    if name.startswith(("STORE_", "DELETE_")) and name.endswith(("_GLOBAL", "_DEREF", "_SUBSCR", "_ATTR"))
-)
 
 _BEFORE_STATE = frozenset({"__init__", "__new__", "close", "open"})
 """Methods that run again at each start: what they set anew is not lost."""
@@ -123,12 +100,12 @@ def _of_callable(target: Any, bound: tuple[Any, ...], records: int, visited: set
     while isinstance(target, functools.partial):
         target, bound, keywords = target.func, target.args + bound, {**target.keywords, **keywords}
     owner = target.__self__ if isinstance(target, types.BuiltinMethodType | types.MethodType) else None
-    if owner is not None and target.__name__ in _changing(owner):
+    if owner is not None and target.__name__ in changing_methods(owner):
         yield f"calls {target.__name__} of {_named(owner)}", None
     elif isinstance(target, types.MethodType):
         yield from _of_callable(target.__func__, (owner, *bound), records, visited)
     elif isinstance(target, types.MethodDescriptorType) and bound:
-        if target.__name__ in _changing(bound[0]):
+        if target.__name__ in changing_methods(bound[0]):
             yield f"calls {target.__name__} of {_named(bound[0])}", None
     elif isinstance(target, types.FunctionType):
         yield from _of_function(target, _given(target, bound, keywords, records), visited)
@@ -148,7 +125,7 @@ def _of_class(target: Any, visited: set[types.CodeType]) -> _Found:
         name: value
         for base in reversed(bases)
         for name, value in base.__dict__.items()
-        if _changing(value) and name not in assigned and name not in own
+        if changing_methods(value) and name not in assigned and name not in own
     }
     for base in bases:
         for name, method in base.__dict__.items():
@@ -162,9 +139,9 @@ def _of_shared(method: types.FunctionType, kind: type, shared: Mapping[str, Any]
     if not shared or not method.__code__.co_argcount or not _is_users(method.__code__):
         return
     this = method.__code__.co_varnames[0]
-    for change in _changes(method.__code__):
+    for change in changes(method.__code__):
         name = change.path[0] if change.path else ""
-        if change.root == this and name in shared and change.changes(shared[name], change.path[1:]):
+        if change.root == this and name in shared and _applies(change, shared[name], change.path[1:]):
             what = f"changes the {type(shared[name]).__name__} '{name}' that all instances of {kind.__name__} share"
             yield what, _location(method.__code__, change.line)
 
@@ -176,31 +153,27 @@ def _of_function(function: types.FunctionType, given: Mapping[str, Any], visited
         return
     visited.add(code)
     around = {name: _content(cell) for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True)}
-    for inner in _nested(code):
-        for change in _changes(inner):
+    for inner in nested(code):
+        for change in changes(inner):
             where = _location(inner, change.line)
             if change.how == "global":
-                if function.__globals__.get(change.root, _MISSING) is not None or change.root not in _made_lazily(
-                    inner
-                ):
+                if function.__globals__.get(change.root, _MISSING) is not None or change.root not in made_lazily(inner):
                     yield f"assigns the global variable '{change.root}'", where
             elif change.how == "nonlocal":
-                if change.root in around and (
-                    around[change.root] is not None or change.root not in _made_lazily(inner)
-                ):
+                if change.root in around and (around[change.root] is not None or change.root not in made_lazily(inner)):
                     yield f"assigns '{change.root}', a variable of the function around it", where
             elif change.is_global:
                 value = function.__globals__.get(change.root, _MISSING)
-                if change.changes(value, change.path):
+                if _applies(change, value, change.path):
                     yield f"changes the global {_kind(value)} '{change.root}'", where
             elif change.root in around:
-                if change.changes(around[change.root], change.path):
+                if _applies(change, around[change.root], change.path):
                     value = around[change.root]
                     yield f"changes the {_kind(value)} '{change.root}' of the function around it", where
-            elif change.root in given and change.changes(given[change.root], change.path):
+            elif change.root in given and _applies(change, given[change.root], change.path):
                 how = "it belongs to" if change.root == "self" else f"that is bound to it as '{change.root}'"
                 yield f"changes the {_kind(given[change.root])} {how}", where
-        for path in _used(inner):  # what it uses, it may call
+        for path in used_globals(inner):  # what it uses, it may call
             if isinstance(used := _at(path, function.__globals__), types.FunctionType):
                 yield from _of_function(used, {}, visited)
     for value in around.values():
@@ -223,129 +196,24 @@ def _given(
     given.update(keywords)
     if not given:
         return {}
-    stored: set[str] = set()
-    for each in dis.get_instructions(code):
-        if each.opname.startswith(("STORE_FAST", "STORE_DEREF")):  # newer Pythons store two at once
-            stored.update(each.argval if isinstance(each.argval, tuple) else (each.argval,))
+    stored = stored_locals(code)
     return {name: value for name, value in given.items() if name not in stored}
 
 
-@dataclass(frozen=True)
-class _Change:
-    """One instruction that changes something.
-
-    Attributes:
-        how: ``global`` and ``nonlocal`` assign the variable ``root``, ``attribute`` and ``item`` assign what is in it;
-            else the name of a method that is called.
-        path: of attributes (and ``[]`` for items) from the variable to what is changed.
-    """
-
-    how: str
-    root: str
-    is_global: bool
-    path: tuple[str, ...]
-    line: int | None
-
-    def changes(self, value: Any, path: tuple[str, ...]) -> bool:
-        """Whether it changes ``value``, or what is in there, at the end of ``path``, as far as one can see."""
-        if value is _MISSING or isinstance(value, threading.local):
-            return False
-        if isinstance(value, types.ModuleType) and not _is_users_module(value.__name__):
-            return False
-        if self.how == "attribute" and len(path) == 1:
-            return not isinstance(value, types.FunctionType)
-        if path and path[0] != "[]":
-            inner = _attributes(value).get(path[0], _MISSING)
-            return not isinstance(inner, types.ModuleType) and self.changes(inner, path[1:])
-        if path and self.how not in ("item", "attribute"):  # a method of an item: of which kind, nobody can tell
-            return bool(_changing(value)) and self.how in _METHODS
-        return not isinstance(value, types.ModuleType) if self.how == "item" else self.how in _changing(value)
-
-
-@functools.lru_cache(maxsize=1024)
-def _changes(code: types.CodeType) -> tuple[_Change, ...]:
-    """The changes in a piece of code, itself and not what is nested in it."""
-    if _WRITING.isdisjoint(code.co_code[::2]) and _METHODS.isdisjoint(code.co_names):
-        return ()  # as most functions: looking at each instruction takes a hundred times as long
-    return tuple(_found(code))
-
-
-def _found(code: types.CodeType) -> Iterator[_Change]:
-    """``a.b[c].append(d)`` is compiled to instructions that know where in the source they come from, and all that are
-    about what is changed begin where its name does.
-    """
-    instructions = [each for each in dis.get_instructions(code) if each.opname != "CACHE"]
-    for index, each in enumerate(instructions):
-        name, line = str(each.argval), each.positions.lineno if each.positions else None
-        if each.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
-            yield _Change("global", name, True, (), line)
-        elif each.opname in ("STORE_DEREF", "DELETE_DEREF"):
-            if name in code.co_freevars:
-                yield _Change("nonlocal", name, False, (), line)
-        elif each.opname in ("STORE_SUBSCR", "DELETE_SUBSCR"):
-            yield from _change(instructions, index, "item")
-        elif each.opname in ("STORE_ATTR", "DELETE_ATTR"):
-            yield from _change(instructions, index, "attribute")
-        elif each.opname in ("LOAD_METHOD", "LOAD_ATTR") and name in _METHODS:
-            yield from _change(instructions, index, name)
-
-
-def _change(instructions: list[dis.Instruction], index: int, how: str) -> Iterator[_Change]:
-    start = _start(instructions[index])
-    path = [str(instructions[index].argval)] if how == "attribute" else []
-    if start is None:
-        return
-    for each in reversed(instructions[:index]):
-        if _start(each) != start:
-            continue
-        if each.opname.startswith(("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_FAST", "LOAD_CLASSDEREF")):
-            root = each.argval[0] if isinstance(each.argval, tuple) else str(each.argval)
-            is_global = each.opname.startswith(("LOAD_GLOBAL", "LOAD_NAME"))
-            yield _Change(how, root, is_global, tuple(path), each.positions.lineno if each.positions else None)
-            return
-        if each.positions == instructions[index].positions:  # `a[b] += c` reads what it writes
-            continue
-        if each.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-            path.insert(0, str(each.argval))
-        elif each.opname == "BINARY_SUBSCR" or (each.opname == "BINARY_OP" and each.argrepr == "[]"):
-            path.insert(0, "[]")
-        elif each.opname.startswith("CALL"):  # it is about what was returned
-            return
-
-
-def _start(each: dis.Instruction) -> tuple[int, int] | None:
-    where = each.positions
-    if where is None or where.lineno is None or where.col_offset is None:
-        return None
-    return where.lineno, where.col_offset
-
-
-@functools.lru_cache(maxsize=1024)
-def _made_lazily(code: types.CodeType) -> frozenset[str]:
-    """Variables that are compared with None, or asked for their truth: what they are set to then is made once."""
-    instructions = list(dis.get_instructions(code))
-    return frozenset(
-        str(each.argval)
-        for each, after in itertools.pairwise(instructions)
-        if each.opname.startswith(("LOAD_GLOBAL", "LOAD_DEREF"))
-        and ("JUMP" in after.opname or after.opname == "TO_BOOL")
-    )
-
-
-@functools.lru_cache(maxsize=1024)
-def _used(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
-    """The globals that a piece of code reads, each with the attributes that it takes of it: ``helper.count``."""
-    paths: list[tuple[str, ...]] = []
-    follows = False  # whether the instruction before was about the last path
-    for each in dis.get_instructions(code):
-        if each.opname.startswith("LOAD_GLOBAL"):
-            paths.append((str(each.argval),))
-            follows = True
-        elif follows and each.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-            paths[-1] += (str(each.argval),)
-        else:
-            follows = False
-    return tuple(dict.fromkeys(paths))
+def _applies(change: Change, value: Any, path: tuple[str, ...]) -> bool:
+    """Whether it changes ``value``, or what is in there, at the end of ``path``, as far as one can see."""
+    if value is _MISSING or isinstance(value, threading.local):
+        return False
+    if isinstance(value, types.ModuleType) and not _is_users_module(value.__name__):
+        return False
+    if change.how == "attribute" and len(path) == 1:
+        return not isinstance(value, types.FunctionType)
+    if path and path[0] != "[]":
+        inner = _attributes(value).get(path[0], _MISSING)
+        return not isinstance(inner, types.ModuleType) and _applies(change, inner, path[1:])
+    if path and change.how not in ("item", "attribute"):  # a method of an item: of which kind, nobody can tell
+        return bool(changing_methods(value)) and change.how in METHODS
+    return not isinstance(value, types.ModuleType) if change.how == "item" else change.how in changing_methods(value)
 
 
 def _at(path: tuple[str, ...], variables: Mapping[str, Any]) -> Any:
@@ -358,17 +226,10 @@ def _at(path: tuple[str, ...], variables: Mapping[str, Any]) -> Any:
     return found
 
 
-def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
-    yield code
-    for inner in code.co_consts:
-        if isinstance(inner, types.CodeType):
-            yield from _nested(inner)
-
-
 def _assigned_on_self(method: Any) -> Iterator[str]:
     if isinstance(method, types.FunctionType) and method.__code__.co_argcount:
         this = method.__code__.co_varnames[0]
-        for change in _changes(method.__code__):
+        for change in changes(method.__code__):
             if change.how == "attribute" and change.root == this and len(change.path) == 1:
                 yield change.path[0]
 
@@ -386,11 +247,6 @@ def _attributes(value: Any) -> Mapping[str, Any]:
     except AttributeError:
         return {}
     return found if isinstance(found, Mapping) else {}
-
-
-def _changing(value: Any) -> frozenset[str]:
-    """The methods that change a container; none for what is no container."""
-    return next((names for kind, names in _CHANGING.items() if kind in type(value).__mro__), frozenset())
 
 
 def _kind(value: Any) -> str:
