@@ -292,6 +292,10 @@ def test_a_cancelled_job_does_not_wait_for_the_next_retry() -> None:
         (retry(1, backoff=float("nan")), "backoff must be"),
         (skip(ratio=2), "ratio must be"),
         ("skip", "on_error takes"),
+        (skip, r"on_error takes .* not the function skip: call it, skip\(\)"),
+        (retry("3", then=skip()), "times must be a whole number from 0, not '3'"),  # type: ignore[arg-type]
+        (retry(3, then=skip), r"then=….* takes .* not the function skip: call it, skip\(\)"),  # type: ignore[arg-type]
+        (retry(3, then=2), "then=….* takes .* not 2"),  # type: ignore[arg-type]
     ],
 )
 def test_a_policy_that_means_nothing_is_refused_at_submit(policy: Any, message: str) -> None:

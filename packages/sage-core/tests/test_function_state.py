@@ -223,7 +223,10 @@ def test_state_that_cannot_be_saved_is_refused_before_the_first_record(
     with pytest.raises(JobFailedError) as caught:
         env.submit(autostop=True)
     told = str(caught.value)
-    assert f"map 'careless' failed in open(): StateError: its attribute '{name}' cannot be saved: " in told
+    assert (
+        f"map 'careless' failed as its state was looked at: StateError: its attribute '{name}' cannot be saved: "
+        in told
+    )
     assert "make it in open(), or name it in the class's `transient`" in told
     assert results == []
 

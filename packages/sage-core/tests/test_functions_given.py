@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sage.core.api import (
+    AggregateFunction,
     BaseFunction,
     BatchFunction,
     FilterFunction,
@@ -22,7 +23,7 @@ from sage.core.api import (
     SinkFunction,
     SourceFunction,
 )
-from sage.core.graph.functions import describe_data, describe_function
+from sage.core.graph.functions import describe_data, describe_function, describe_service
 
 LIMIT = 60.0
 KINDS = {
@@ -291,5 +292,51 @@ def test_a_keyword_with_a_slip_of_the_pen_is_named() -> None:
     )
     assert slip(Scale, "map", 1, onerror=2).endswith("| did you mean on_error=?")
     assert slip(len, "map", 3, factor=2) == (
-        "constructor arguments only go with a function class: int, factor=… | bind them, or pass the class of len"
+        "constructor arguments only go with a function class: int, factor=…"
+        " | bind them: a lambda, or functools.partial(len, …), which puts them before the record"
     )
+    assert slip(Scale(1), "map", 3).endswith("| give them where it is made: Scale(…)")
+    assert "call .aggregate(…), where create() gives it" in slip(max, "reduce", 0)
+
+
+class OpensAlone(MapFunction):
+    def open(self) -> None:  # type: ignore[override]
+        """Takes no context."""
+
+    def close(self, context: Any) -> None:  # type: ignore[override]
+        """Takes too much."""
+
+    def execute(self, value: Any) -> Any:
+        return value
+
+
+@pytest.mark.parametrize("given", [OpensAlone, OpensAlone()])
+def test_open_and_close_are_looked_at(given: Any) -> None:
+    """What they are called with is checked as it is for ``execute``, of functions and of services."""
+    for described in (describe_function(given, (), {}, "map"), describe_service(given, (), {})):
+        assert [slip.message.partition(": ")[0] for slip in described.slips] == [
+            "its open cannot be called as SAGE does",
+            "its close cannot be called as SAGE does",
+        ]
+        assert [slip.hint for slip in described.slips] == ["def open(self, context): …", "def close(self): …"]
+
+
+def test_a_class_that_is_neither_a_function_nor_called_with_a_record_lacks_execute() -> None:
+    """It is not only told of arguments that its constructor does not take."""
+
+    class Process:
+        def process(self, value: Any) -> Any:
+            return value
+
+    assert slip(Process, "map").startswith("does not define execute, and it cannot be called with 1 argument")
+    assert slip(Process, "map").endswith(" | what a map function has to define: execute")
+
+
+def test_what_an_aggregate_has_to_define_leaves_out_what_it_inherits() -> None:
+    """``result`` has a default."""
+
+    class Total(AggregateFunction):
+        def create(self) -> int:
+            return 0
+
+    assert slip(Total, "aggregate") == "does not define add | what an aggregate function has to define: create, add"

@@ -53,4 +53,6 @@ def retry(times: int, *, backoff: float = 0.1, then: ErrorPolicy | None = None) 
         backoff: seconds before the first retry; doubled before each further one, up to a minute.
         then: what to do with a record that still fails; by default the job fails.
     """
+    if then is not None and not isinstance(then, ErrorPolicy):  # told at submit, with the line
+        return ErrorPolicy(then, retries=times, backoff=backoff)
     return replace(then or fail(), retries=times, backoff=backoff)

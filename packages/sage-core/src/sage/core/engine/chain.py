@@ -105,8 +105,10 @@ class Chain:
                 if operator.recovery is not None:
                     operator.recovery.open()
                 operator.open()
-                if operator.saved:
+            if operator.saved:
+                with OperatorError.boundary(operator, "restore"):
                     operator.restore(operator.saved)
+            with OperatorError.boundary(operator, "state"):
                 operator.check_state()
         self.entered = None
         self._compile()

@@ -28,6 +28,14 @@ __all__ = [
     "users_frames",
 ]
 
+_NO_METHODS = {
+    "execute": "",
+    "restore": " as its saved state was laid over it",
+    "state": " as its state was looked at",
+    "snapshot": " as its state was saved",
+}
+"""Phases that are no methods of the function's, in words."""
+
 _MAX_RECORD = 500
 _MAX_MESSAGE = 2_000
 _MAX_TRACEBACK = 64_000
@@ -49,8 +57,8 @@ class OperatorError(Exception):
 
     Attributes:
         operator: whose code it was.
-        phase: ``__init__``, ``open``, ``execute``, ``wait``, ``snapshot`` or ``close``; of a sink also ``prepare`` or
-            ``commit``.
+        phase: ``__init__``, ``open``, ``execute``, ``wait`` or ``close``, of a sink ``prepare`` or ``commit``;
+            ``restore``, ``state`` or ``snapshot`` where the engine has looked at its state.
         cause: what it raised.
         record: the record in hand, if ``has_record``.
         trace: the traceback from the user's own first frame on.
@@ -113,7 +121,7 @@ def _described(error: BaseException, subtask: int | None) -> FailureInfo:
         )
     spec, cause = error.operator.spec, error.cause
     notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
-    phase = "" if error.phase == "execute" else f" in {error.phase}()"
+    phase = _NO_METHODS.get(error.phase, f" in {error.phase}()")
     more = _whereabouts(cause) + _advice(spec.kind, cause)
     return FailureInfo(
         kind="user_code",

@@ -104,7 +104,7 @@ def describe_function(
         extra.append(
             Slip(
                 f"constructor arguments only go with a function class: {what}",
-                _meant(kwargs) or f"bind them, or pass the class of {name}",
+                _meant(kwargs) or _meant_for(given, name, kind),
             )
         )
     if not isinstance(given, type) and callable(getattr(given, "execute", None)):
@@ -140,9 +140,10 @@ def describe_service(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any
     given = _without_brackets(given)
     name = _name(given)
     if isinstance(given, type):
-        return Given(FunctionSpec("class", given, args, dict(kwargs)), name, tuple(_constructor(given, args, kwargs)))
-    slips = (Slip("constructor arguments only go with a class"),) if args or kwargs else ()
-    return Given(FunctionSpec("instance", given), name, slips)
+        slips = [*_constructor(given, args, kwargs), *_hooks(given)]
+        return Given(FunctionSpec("class", given, args, dict(kwargs)), name, tuple(slips))
+    slips = [Slip("constructor arguments only go with a class")] if args or kwargs else []
+    return Given(FunctionSpec("instance", given), name, (*slips, *_hooks(given)))
 
 
 def describe_data(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Given:
@@ -214,32 +215,70 @@ def _meant(kwargs: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _meant_for(given: Any, name: str, kind: str) -> str:
+    """Where arguments belong that no constructor takes."""
+    if not callable(given) or callable(getattr(given, "execute", None)):
+        return f"give them where it is made: {name}(…)"
+    if kind == "reduce":
+        return "reduce has no initial value: call .aggregate(…), where create() gives it, or bind them in a lambda"
+    return f"bind them: a lambda, or functools.partial({name}, …), which puts them before the record"
+
+
 def _methods(given: Any, kind: str, inputs: int) -> list[Slip]:
     """What is wrong with the methods that an operator of ``kind`` calls."""
     called = {name.format(number): count for name, count in KINDS[kind].methods.items() for number in range(inputs)}
     for name in called:
         method = getattr(given, name, None)
         if not callable(method) or getattr(method, "__isabstractmethod__", False):
-            return [Slip(f"does not define {name}", f"what a {kind} function has to define: {', '.join(called)}")]
+            if callable(getattr(given, "result", None)):  # its base has one
+                called.pop("result", None)
+            return [Slip(f"does not define {name}", _to_define(kind, called))]
     missing = sorted(getattr(given, "__abstractmethods__", ())) if isinstance(given, type) else []
     if missing:
         return [Slip(f"does not define {', '.join(missing)}, which its base demands")]
     slips = []
     for name, count in called.items():
-        arguments: list[Any] = [None] * count
-        static = inspect.getattr_static(given, name)
-        if isinstance(given, type) and not isinstance(static, staticmethod | classmethod):
-            arguments.append(None)  # self
-        slips += _called(getattr(given, name), arguments, kind, f"its {name}", count)
+        slips += _called(getattr(given, name), _arguments(given, name, count), kind, f"its {name}", count)
     if not KINDS[kind].awaits:
-        hooks = [name for name in ("open", "close") if _is_async(getattr(given, name, None))]
+        hooks = [name for name in _HOOKS if _is_async(getattr(given, name, None))]
         slips += [Slip(f"its {name} is a coroutine function, which only map_async awaits") for name in hooks]
+    return [*slips, *_hooks(given)]
+
+
+_HOOKS = {"open": ("context",), "close": ()}
+"""What is called besides, if it is there, and with what."""
+
+
+def _hooks(given: Any) -> list[Slip]:
+    """What is wrong with ``open`` and ``close`` of a function or a service."""
+    slips = []
+    for name, arguments in _HOOKS.items():
+        method = getattr(given, name, None)
+        problem = _refuses(method, tuple(_arguments(given, name, len(arguments))), {}) if callable(method) else None
+        if problem is not None:
+            shape = ", ".join(("self", *arguments))
+            slips.append(Slip(f"its {name} cannot be called as SAGE does: {problem}", f"def {name}({shape}): …"))
     return slips
+
+
+def _arguments(given: Any, name: str, count: int) -> list[Any]:
+    """Stand-ins for what a method is called with, ``self`` included where it is taken from its class."""
+    static = inspect.getattr_static(given, name, None)
+    is_unbound = isinstance(given, type) and not isinstance(static, staticmethod | classmethod)
+    return [None] * (count + is_unbound)
+
+
+def _to_define(kind: str, methods: Iterable[str]) -> str:
+    article = "an" if kind[0] in "aeiou" else "a"
+    return f"what {article} {kind} function has to define: {', '.join(methods)}"
 
 
 def _callable(given: Callable[..., Any], kind: str) -> list[Slip]:
     count = KINDS[kind].arguments
-    return _called(given, [None] * count, kind, "it", count)
+    slips = _called(given, [None] * count, kind, "it", count)
+    if slips and isinstance(given, type) and given.__module__ != "builtins":
+        return [Slip(f"does not define execute, and {slips[0].message}", _to_define(kind, KINDS[kind].methods))]
+    return slips
 
 
 def _called(function: Callable[..., Any], arguments: list[Any], kind: str, what: str, count: int) -> list[Slip]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-__all__ = ["DEAD_LETTERS", "FAIL", "ErrorPolicy"]
+__all__ = ["DEAD_LETTERS", "FAIL", "ErrorPolicy", "named"]
 
 DEAD_LETTERS = "sage.dead_letters"
 """Tag of the side output on which dead letters leave their operator."""
@@ -34,6 +34,8 @@ class ErrorPolicy:
 
     def problem(self) -> str | None:
         """What is wrong with these values, or None."""
+        if self.then not in ("fail", "skip", "dead_letter"):
+            return f"retry(…, then=…) takes fail(), skip(…) or dead_letter(…), not {named(self.then)}"
         if isinstance(self.retries, bool) or not isinstance(self.retries, int) or self.retries < 0:
             return f"times must be a whole number from 0, not {self.retries!r}"
         if isinstance(self.backoff, bool) or not isinstance(self.backoff, int | float) or not 0 <= self.backoff <= 3600:
@@ -47,6 +49,12 @@ class ErrorPolicy:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def named(given: object) -> str:
+    """What was given in place of a policy, in words that say how to make it one."""
+    name = getattr(given, "__name__", None)
+    return f"the function {name}: call it, {name}()" if callable(given) and name else repr(given)
 
 
 FAIL = ErrorPolicy()

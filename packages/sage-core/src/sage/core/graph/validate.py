@@ -9,7 +9,7 @@ from typing import Any
 from sage.core.errors import Problem
 from sage.core.graph.kinds import SINK_KINDS, SOURCE_KINDS
 from sage.core.graph.model import MAX_PARALLELISM, LogicalGraph, Operator
-from sage.core.graph.policy import DEAD_LETTERS, FAIL, ErrorPolicy
+from sage.core.graph.policy import DEAD_LETTERS, FAIL, ErrorPolicy, named
 
 __all__ = ["validate"]
 
@@ -113,7 +113,7 @@ def _is_number(value: object) -> bool:
 def _check_policy(operator: Operator) -> list[Problem]:
     policy = operator.on_error
     if not isinstance(policy, ErrorPolicy):
-        return [_problem(operator, f"on_error takes fail(), skip(…), retry(…) or dead_letter(…), not {policy!r}")]
+        return [_problem(operator, f"on_error takes fail(), skip(…), retry(…) or dead_letter(…), not {named(policy)}")]
     wrong = policy.problem()
     if wrong is not None:
         return [_problem(operator, f"on_error: {wrong}")]
