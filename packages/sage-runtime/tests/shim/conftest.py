@@ -90,6 +90,7 @@ class ShimJob:
             "number": 1,
             "name": "scripted",
             "backend": "local",
+            "env_vars": {},
             "options": {},
             "attempt": 1,
             "epoch": 1,

@@ -205,7 +205,7 @@ def test_environment_variables_of_the_job(scripted: Make) -> None:
         running()
         ended("completed")
         """,
-        options={"env_vars": {"DATABASE_URL": "db:\u00fcser", "LANG": "tlh", "BROKEN": 1}},
+        env_vars={"DATABASE_URL": "db:\u00fcser", "LANG": "tlh", "BROKEN": 1},
     ).start()
     assert job.wait_ended()["state"] == "completed"
     assert job.log() == "db:\u00fcser tlh None\n"

@@ -12,9 +12,9 @@ from starlette.responses import Response
 
 from sage.core.errors import InternalError, NotFoundError, SageError
 from sage.runtime.jobmanager import routes_daemon, routes_jobs, routes_streams
-from sage.runtime.jobmanager.exhaustion import is_exhaustion
+from sage.runtime.jobmanager.exhaustion import is_exhaustion, nothing_left
 from sage.runtime.jobmanager.parts import API_PREFIX, Parts
-from sage.runtime.jobmanager.problems import PROBLEM_MEDIA_TYPE, BusyError, RequestError, problem
+from sage.runtime.jobmanager.problems import PROBLEM_MEDIA_TYPE, RequestError, problem
 
 __all__ = ["make_app"]
 
@@ -91,7 +91,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 async def _unexpected(request: Request, error: Exception) -> Response:
     # Starlette raises the error again behind this answer; the guard logs it with its traceback.
     if is_exhaustion(error):
-        return _problem(BusyError("the JobManager has no descriptor or memory left", hint="try again in a moment"))
+        return _problem(nothing_left())
     return _problem(InternalError("the JobManager failed at this request", hint="its session log has the traceback"))
 
 

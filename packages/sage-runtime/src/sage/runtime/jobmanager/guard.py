@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect
 
 from sage.core.errors import InternalError, LimitExceededError, NotAllowedError, SageError
 from sage.runtime.jobmanager.allowance import Allowance
-from sage.runtime.jobmanager.exhaustion import is_exhaustion
+from sage.runtime.jobmanager.exhaustion import few_lines, is_exhaustion, nothing_left
 from sage.runtime.jobmanager.limits import Limits
 from sage.runtime.jobmanager.problems import BusyError, RequestError, problem
 
@@ -121,7 +121,7 @@ class Guard:
         self._connections = connections
         self._observe = observe
         self._refusals = RefusalLog()
-        self._lacks = Allowance(per_second=0.1, burst=3)
+        self._lacks = few_lines()
         self._json = ExpectedBody(("application/json",), limits.json_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -141,10 +141,7 @@ class Guard:
             if is_exhaustion(error):
                 if self._lacks.take():
                     _log.warning("a request failed: %s %s: %s", scope["method"], _route(scope) or "(no route)", error)
-                await answer.problem(
-                    BusyError("the JobManager has no descriptor or memory left", hint="try again in a moment"),
-                    head_only=scope["method"] == "HEAD",
-                )
+                await answer.problem(nothing_left(), head_only=scope["method"] == "HEAD")
             elif not isinstance(error, ClientDisconnect):
                 _log.exception("a request failed: %s %s", scope["method"], _route(scope) or "(no route)")
                 # The traceback is in the session log; the answer tells nothing of the inside.

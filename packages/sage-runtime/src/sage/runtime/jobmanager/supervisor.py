@@ -376,12 +376,14 @@ class Supervisor:
     def _order(self, job: AttendedJob) -> dict[str, Any]:
         """What ``job.json`` tells the shim."""
         row, settings = job.row, self._settings
+        options = dict(row.options)
         return {
             "uuid": row.uuid,
             "number": row.number,
             "name": row.name,
             "backend": row.backend,
-            "options": dict(row.options),
+            "env_vars": options.pop("env_vars", {}),
+            "options": options,
             "attempt": row.attempt,
             "epoch": row.epoch + 1,
             "python": sys.executable,

@@ -92,8 +92,7 @@ def _prepare(folder: Path, order: Mapping[str, Any], graph: LogicalGraph) -> Cal
     from sage.core.engine.events import Attempt
     from sage.core.plugins import backend
 
-    options = {name: value for name, value in (order.get("options") or {}).items() if name != "env_vars"}
-    where = backend(order["backend"], BackendOptions(options))
+    where = backend(order["backend"], BackendOptions(order["options"]))
     attempt = Attempt(order["uuid"], order["name"], order["attempt"], order["epoch"], package=folder / "package.zip")
     return lambda on_state: Coordinator(graph, where, attempt, on_state=on_state)
 

@@ -51,12 +51,9 @@ class JobFile:
         self.grace: float = float(_field(data, "grace", (int, float), path))
         self.log_max_bytes: int = _field(log, "max_bytes", int, f"{path}: log")
         self.log_keep: int = _field(log, "keep", int, f"{path}: log")
-        options = data.get("options")
-        given = options.get("env_vars") if isinstance(options, dict) else None
+        given = _field(data, "env_vars", dict, path)
         # Checked when the package was taken; what is no text would be an error only when the process starts.
-        self.env_vars: dict[str, str] = {
-            name: value for name, value in (given if isinstance(given, dict) else {}).items() if isinstance(value, str)
-        }
+        self.env_vars: dict[str, str] = {name: value for name, value in given.items() if isinstance(value, str)}
 
     def path(self, *names: str) -> str:
         """The path of something in the job's folder."""
