@@ -11,6 +11,7 @@ from typing import Any
 
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.keyed_state import KeyedState
+from sage.core.engine.saving import load
 from sage.core.engine.services import AsyncServiceHandle, ServiceHandle
 from sage.core.errors import StateError
 
@@ -181,13 +182,7 @@ def load_attributes(saved: bytes, function: Any) -> dict[str, Any]:
     Raises:
         StateError: it cannot be loaded, for example since a class is not there any more.
     """
-    try:
-        loaded: dict[str, Any] = _Unpickler(io.BytesIO(saved), function).load()
-    except Exception as error:
-        raise StateError(
-            f"its saved attributes cannot be loaded: {type(error).__name__}: {error}",
-            hint="classes of saved objects must be found under the module and name they had",
-        ) from error
+    loaded: dict[str, Any] = load(saved, "its saved attributes", lambda source: _Unpickler(source, function))
     return loaded
 
 

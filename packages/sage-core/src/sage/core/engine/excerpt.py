@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["excerpt"]
+__all__ = ["excerpt", "is_generated"]
 
 _FLAT: dict[type, str] = {str: "characters", bytes: "bytes", bytearray: "bytes"}
 _BRACKETS: dict[type, tuple[str, str]] = {
@@ -35,7 +35,7 @@ def excerpt(value: Any, limit: int) -> str:
     kind = type(value)
     if kind in _FLAT or kind in _BRACKETS:
         return f"{text[:limit]}… ({len(value):,} {_FLAT.get(kind, 'items')})"
-    return f"{text[:limit]}…" if _is_generated(kind) else f"{text[:limit]}… ({len(text):,} characters)"
+    return f"{text[:limit]}…" if _has_generated_repr(kind) else f"{text[:limit]}… ({len(text):,} characters)"
 
 
 def _begin(value: Any, room: int, inside: tuple[int, ...]) -> str:
@@ -43,7 +43,7 @@ def _begin(value: Any, room: int, inside: tuple[int, ...]) -> str:
     kind = type(value)
     if kind in _FLAT:
         return repr(value[:room])  # each item makes a character at least
-    is_generated = _is_generated(kind)
+    is_generated = _has_generated_repr(kind)
     if kind not in _BRACKETS and not is_generated:
         return str.__str__(repr(value))  # a subclass of str would bring methods of the user's
     start, end = (f"{kind.__qualname__}(", ")") if is_generated else _BRACKETS[kind]
@@ -74,9 +74,11 @@ def _parts(value: Any, room: int, inside: tuple[int, ...], *, is_generated: bool
             yield _begin(item, room, inside)
 
 
-def _is_generated(kind: type) -> bool:
-    """Whether the ``repr`` of a class is the one that the decorator of dataclasses has made for it."""
+def is_generated(method: Any) -> bool:
+    """Whether a dataclass's method was made by the decorator: it keeps one that the class defines itself."""
+    return getattr(getattr(method, "__code__", None), "co_filename", None) == "<string>"
+
+
+def _has_generated_repr(kind: type) -> bool:
     made = getattr(vars(type)["__dict__"].__get__(kind).get("__repr__"), "__wrapped__", None)
-    return getattr(getattr(made, "__code__", None), "co_filename", None) == "<string>" and dataclasses.is_dataclass(
-        kind
-    )
+    return is_generated(made) and dataclasses.is_dataclass(kind)

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+from sage.core.engine.excerpt import is_generated
 from sage.core.errors import UnsupportedKeyError
 from sage.core.graph.model import MAX_PARALLELISM
 
@@ -198,8 +199,8 @@ def _encode_by_kind(key: Any) -> bytes:
         parameters is not None
         and parameters.frozen
         and parameters.eq
-        and _is_generated(kind.__eq__)
-        and _is_generated(kind.__hash__)
+        and is_generated(kind.__eq__)
+        and is_generated(kind.__hash__)
     ):
         name = f"{kind.__module__}.{kind.__qualname__}".encode()
         values = tuple(getattr(key, item.name) for item in dataclasses.fields(key) if item.compare)
@@ -222,8 +223,3 @@ def _inherits(kind: type, base: type, method: str) -> bool:
     """Whether a method is that of ``base``, or of `enum.Enum` where ``kind`` is an enumeration of such values."""
     found = getattr(kind, method)
     return found is getattr(base, method) or (issubclass(kind, enum.Enum) and found is getattr(enum.Enum, method))
-
-
-def _is_generated(method: Any) -> bool:
-    """Whether a dataclass's method was made by the decorator: it keeps one that the class defines itself."""
-    return getattr(getattr(method, "__code__", None), "co_filename", None) == "<string>"

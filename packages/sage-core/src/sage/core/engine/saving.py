@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sage.core.engine.keys import key_group, subtask_of_group
@@ -29,11 +30,11 @@ def save(value: Any, what: str) -> bytes:
         ) from error
 
 
-def load(saved: bytes, what: str) -> Any:
+def load(saved: bytes, what: str, unpickler: Callable[[io.BytesIO], pickle.Unpickler] = pickle.Unpickler) -> Any:
     """The counterpart of `save`. Raises `StateError`."""
     try:
         # Written by a job of the same user, into a folder of that job.
-        return pickle.loads(saved)  # noqa: S301
+        return unpickler(io.BytesIO(saved)).load()
     except Exception as error:
         raise StateError(
             f"{what} cannot be loaded: {type(error).__name__}: {error}",

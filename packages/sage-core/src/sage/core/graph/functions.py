@@ -129,10 +129,7 @@ def describe_connector(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, A
     if missing:
         slip = Slip(f"does not define {', '.join(missing)}: what a connector has to define: {', '.join(called)}")
         return Given(FunctionSpec("instance", given), name, (slip,))
-    if isinstance(given, type):
-        return Given(FunctionSpec("class", given, args, dict(kwargs)), name, tuple(_constructor(given, args, kwargs)))
-    slips = (Slip("constructor arguments only go with a class"),) if args or kwargs else ()
-    return Given(FunctionSpec("instance", given), name, slips)
+    return describe_service(given, args, kwargs)
 
 
 def describe_service(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Given:
