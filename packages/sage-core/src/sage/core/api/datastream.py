@@ -20,7 +20,7 @@ from sage.core.graph.policy import DEAD_LETTERS, ErrorPolicy
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-    from sage.core.api._forms import Aggregates, Awaits, Executes, In0, In1, In2, Keywords, Reduces
+    from sage.core.api._forms import Aggregates, Awaits, Executes, Folds, In0, In1, In2, Items, Keywords, Reduces
     from sage.core.api.environment import Environment
     from sage.core.engine.dead_letter import DeadLetter
 
@@ -322,7 +322,7 @@ class DataStream(Writing, Generic[Record]):
         return DataStream(self._environment, (Upstream(keyed._upstream[0].operator, "hash"),))
 
     @overload
-    def reduce(
+    def reduce(  # type: ignore[overload-overlap]
         self: DataStream[Value],
         function: type[Reduces[Value]],
         *args: Any,
@@ -334,13 +334,39 @@ class DataStream(Writing, Generic[Record]):
         **kwargs: Any,
     ) -> DataStream[Value]: ...
     @overload
-    def reduce(
+    def reduce(  # type: ignore[overload-overlap]
         self: DataStream[Value],
         function: Reduces[Value] | Callable[[Value, Value], Value],
         *,
         final: bool = False,
         **keywords: Unpack[Keywords],
     ) -> DataStream[Value]: ...
+    # To pyright `lambda word: (word, 1)` makes tuples with a Literal[1], which no sum of two is. Where the overloads
+    # above fail for that, such tuples are taken for what they are: of some int.
+    @overload
+    def reduce(  # type: ignore[overload-overlap]
+        self: DataStream[tuple[*Items, int]],
+        function: Folds[tuple[*Items, int]],
+        *,
+        final: bool = False,
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[tuple[*Items, int]]: ...
+    @overload
+    def reduce(  # type: ignore[overload-overlap]
+        self: DataStream[tuple[*Items, int, int]],
+        function: Folds[tuple[*Items, int, int]],
+        *,
+        final: bool = False,
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[tuple[*Items, int, int]]: ...
+    @overload
+    def reduce(
+        self: DataStream[tuple[int, *Items]],
+        function: Folds[tuple[int, *Items]],
+        *,
+        final: bool = False,
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[tuple[int, *Items]]: ...
     def reduce(
         self,
         function: Any,
