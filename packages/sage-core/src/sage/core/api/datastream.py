@@ -546,18 +546,7 @@ class DataStream(Writing, Generic[Record]):
         on_error: ErrorPolicy | None,
         options: Mapping[str, Any] | None = None,
     ) -> DataStream[Any]:
-        number = self._environment._recorder().add(
-            kind,
-            given,
-            location=users_location(),
-            upstream=upstream,
-            name=name,
-            uid=uid,
-            parallelism=parallelism,
-            options=options,
-            on_error=on_error,
-        )
-        return DataStream(self._environment, (Upstream(number),))
+        return self._environment._declare(kind, given, name, uid, parallelism, on_error, options, upstream)
 
     def _write(
         self, given: Given, name: str | None, uid: str | None, parallelism: int, on_error: ErrorPolicy | None
