@@ -180,9 +180,18 @@ def test_one_record_more_than_the_budget_fails_the_job(backend: str, policy: Err
     env = LocalEnvironment("budget", backend=backend)
     stream = env.from_batch(range(6)).map(odd, on_error=policy)
     stream.union(stream.dead_letters).collect()
-    with pytest.raises(JobFailedError, match="3 records were given up, 2 at most are allowed") as caught:
+    with pytest.raises(JobFailedError, match="3 records were given up, 2 at most are allowed\n  hint: ") as caught:
         env.submit(autostop=True)
     assert "5 is odd" in str(caught.value)
+
+
+def test_a_budget_of_nothing_is_spent_by_one_record() -> None:
+    """Which is told in the singular, with what to do."""
+    for budget, told in ((skip(at_most=0), "1 record was given up, 0 at"), (skip(ratio=0), "1 of 1 record was given")):
+        env = LocalEnvironment("budget", backend="inline")
+        env.from_batch([1]).map(odd, on_error=budget).collect()
+        with pytest.raises(JobFailedError, match=f"{told}.*\n  hint: look at what failed"):
+            env.submit(autostop=True)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

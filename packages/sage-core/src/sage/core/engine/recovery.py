@@ -132,7 +132,8 @@ class Recovery:
                 self._operator.context.side_output(DEAD_LETTERS, letter)
         if self._policy.at_most is not None and self.given_up > self._policy.at_most:
             raise BudgetSpentError(
-                f"{self.given_up:,} records were given up, {self._policy.at_most:,} at most are allowed"
+                f"{_records(self.given_up)} given up, {self._policy.at_most:,} at most are allowed",
+                hint="look at what failed; if so many are no sign of trouble, allow more by at_most=…",
             ) from error
 
     def check_ratio(self, *, at_end: bool = False) -> None:
@@ -145,7 +146,8 @@ class Recovery:
         seen = operator.records_in or operator.records_out + self.given_up  # a source takes nothing in
         if ratio is not None and seen and (at_end or seen >= _RATIO_FROM) and self.given_up > ratio * seen:
             raise BudgetSpentError(
-                f"{self.given_up:,} of {seen:,} records were given up, more than the share of {ratio:g} that is allowed"
+                f"{self.given_up:,} of {_records(seen)} given up, more than the share of {ratio:g} that is allowed",
+                hint="look at what failed; if so many are no sign of trouble, allow more by ratio=…",
             )
 
     def open(self) -> None:
@@ -156,3 +158,7 @@ class Recovery:
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _records(count: int) -> str:
+    return "1 record was" if count == 1 else f"{count:,} records were"

@@ -234,4 +234,8 @@ def _method(name: str, service: Any, method: str) -> Callable[..., Any]:
 
 
 def _too_late(name: str, method: str, timeout: float) -> ServiceTimeoutError:
-    return ServiceTimeoutError(f"the service '{name}' has not answered {method} within {timeout:g} s", service=name)
+    return ServiceTimeoutError(
+        f"the service '{name}' has not answered {method} within {timeout:g} s",
+        hint="find out why it does not, or give it longer by timeout=…",
+        service=name,
+    )
