@@ -12,14 +12,14 @@ from typing import Any
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.keyed_state import KeyedState
 from sage.core.engine.saving import load
-from sage.core.engine.services import AsyncServiceHandle, ServiceHandle
+from sage.core.engine.services import Handle
 from sage.core.errors import StateError
 
 __all__ = ["Attributes", "lay_over", "load_attributes"]
 
 _ENGINES = frozenset({"context", "logger"})
 
-_NO_STATE = (KeyedState, ServiceHandle, AsyncServiceHandle, RuntimeContext)
+_NO_STATE = (KeyedState, Handle, RuntimeContext)
 
 _CODE = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, type)
 """What is code of itself comes with the program and is no state, unless it can be saved by its name."""
