@@ -182,7 +182,8 @@ def test_one_record_more_than_the_budget_fails_the_job(backend: str, policy: Err
     stream.union(stream.dead_letters).collect()
     with pytest.raises(JobFailedError, match="3 records were given up, 2 at most are allowed\n  hint: ") as caught:
         env.submit(autostop=True)
-    assert "5 is odd" in str(caught.value)
+    assert caught.value.failure is not None
+    assert "5 is odd" in str(caught.value.failure.traceback)
 
 
 def test_a_budget_of_nothing_is_spent_by_one_record() -> None:

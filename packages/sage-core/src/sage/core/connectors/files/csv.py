@@ -95,9 +95,10 @@ class _CsvReader:
         except (csv.Error, ValueError, ConnectorError):
             self._careful_until = self._lines.start + max(len(self._lines.block), 1)
             offset = start + size_of_lines(block, begin - first)
-            self._careful = LineByLine(self._lines, offset)
-            return self._read_carefully(self._careful, n)
-        return records if records or rows.line_num > begin else STOP
+            careful = self._careful = LineByLine(self._lines, offset)
+        else:
+            return records if records or rows.line_num > begin else STOP
+        return self._read_carefully(careful, n)
 
     def position(self) -> object:
         return tuple(self._lines.place(self._offset()))
