@@ -23,7 +23,7 @@ from sage.core.api import (
     SinkFunction,
     SourceFunction,
 )
-from sage.core.graph.functions import describe_data, describe_function, describe_service
+from sage.core.graph.functions import describe_data, describe_function, describe_functions, describe_service
 
 LIMIT = 60.0
 KINDS = {
@@ -265,6 +265,26 @@ def test_a_generator_function_where_nobody_would_run_it_is_refused(kind: str) ->
     (slip,) = describe_function(lazy, (), {}, kind).slips
     assert "is a generator function" in slip.message
     assert describe_function(lazy, (), {}, "flatmap").slips == ()
+
+
+@pytest.mark.parametrize("kind", ["map", "filter_map"])
+def test_a_map_that_yields_is_refused(kind: str) -> None:
+    """Its records would be generators, which print as no one wants them; the hint leads to `flatmap`."""
+
+    def lazy(value: Any) -> Any:
+        yield value
+
+    class Lazily(Bare):
+        def execute(self, value: Any) -> Any:
+            yield value
+
+    for given in (lazy, Lazily, Lazily()):
+        (slip,) = describe_function(given, (), {}, kind).slips
+        assert "a generator as a record" in slip.message
+        assert ".flatmap(" in str(slip.hint)
+        assert describe_function(given, (), {}, "flatmap").slips == ()
+    (slip,) = describe_functions((lazy, str), "comap", 2).slips
+    assert ".flatmap(" in str(slip.hint)
 
 
 @pytest.mark.parametrize("kind", ["batch", "source"])

@@ -24,10 +24,16 @@ __all__ = [
     "is_function_class",
 ]
 
-_SOURCES = {
+_FLATMAP = "call .flatmap(…), which puts out each record that it yields"
+_FOR_GENERATORS = {
     "batch": "return one record a call, or give env.from_batch a generator function instead of a class",
     "source": "return one record a call; env.from_batch takes a generator function, and reads what it yields",
+    "map": _FLATMAP,
+    "filter_map": _FLATMAP,
+    "comap": "return a list of them, and call .flatmap(…) on what comap puts out",
 }
+"""Kinds whose records would be generators, and what to do instead."""
+
 _KEYWORDS = (
     "name",
     "uid",
@@ -294,8 +300,9 @@ def _called(function: Callable[..., Any], arguments: list[Any], kind: str, what:
         return [Slip(f"{what} is a coroutine function, which {kind} would call and never await", _awaits(kind))]
     if KINDS[kind].drops_generators and inspect.isgeneratorfunction(function):
         return [Slip(f"{what} is a generator function: {kind} would call it, and nothing of it would ever run")]
-    if kind in _SOURCES and inspect.isgeneratorfunction(function):
-        return [Slip(f"{what} is a generator function: each call would give a generator as a record", _SOURCES[kind])]
+    if kind in _FOR_GENERATORS and inspect.isgeneratorfunction(function):
+        message = f"{what} is a generator function: each call would give a generator as a record"
+        return [Slip(message, _FOR_GENERATORS[kind])]
     problem = _refuses(function, tuple(arguments), {})
     if problem is None:
         return []
