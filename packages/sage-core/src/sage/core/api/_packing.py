@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sage.core.api.state_warning import warn_of_unsaved
-from sage.core.errors import GraphError, PackagingError, Problem
+from sage.core.errors import GraphError, PackagingError
 from sage.core.graph.model import LogicalGraph
 
 __all__ = ["pack"]
@@ -26,10 +26,8 @@ def pack(
     from sage.core.client.package import PackageJob
 
     stays = [
-        Problem(
-            f"sink '{operator.name}': collect() fills a list of this process, and the job runs in another",
-            str(operator.location),
-            operator.uid,
+        operator.problem(
+            "collect() fills a list of this process, and the job runs in another",
             "write the records somewhere with .sink(…), or run the pipeline on a LocalEnvironment",
         )
         for operator in graph.operators

@@ -36,7 +36,7 @@ def warn_of_unsaved(graph: LogicalGraph) -> None:
             else "keep it in an attribute of a function class, which is saved with the job"
         )
         warnings.warn_explicit(
-            f"{operator.kind} '{operator.name}' {' and '.join(map(str, several))}: the job runs in another process and"
+            f"{operator.title} {' and '.join(map(str, several))}: the job runs in another process and"
             f" changes a copy there, which is not saved with it; {hint}",
             StateWarning,
             operator.location.file,

@@ -101,8 +101,7 @@ def _one_shot(operator: Declared) -> list[_Found]:
 
 
 def _problem(operator: Declared, path: str, what: str, hint: str) -> _Found:
-    message = f"{operator.kind} '{operator.name}': {path} {what}"
-    return Problem(message, where=str(operator.location), operator=operator.uid, hint=hint), path
+    return Problem(f"{operator.title}: {path} {what}", str(operator.location), operator.uid, hint), path
 
 
 def _hint(operator: Declared, culprit: Culprit) -> str:

@@ -128,7 +128,7 @@ def _described(error: BaseException, subtask: int | None) -> FailureInfo:
     _leave_users_frames(cause, error.trace)
     return FailureInfo(
         kind="user_code",
-        message=_bounded(f"{spec.kind} '{spec.name}' failed{phase}: {headline(cause)}{more}", _MAX_MESSAGE),
+        message=_bounded(f"{spec.title} failed{phase}: {headline(cause)}{more}", _MAX_MESSAGE),
         operator=spec.name,
         uid=spec.uid,
         subtask=subtask,
@@ -148,7 +148,7 @@ def _barely_described(error: BaseException, subtask: int | None, other: BaseExce
     spec, kind = error.operator.spec, _name(type(error.cause))
     return FailureInfo(
         kind="user_code",
-        message=_bounded(f"{spec.kind} '{spec.name}' failed: {kind} {untold}", _MAX_MESSAGE),
+        message=_bounded(f"{spec.title} failed: {kind} {untold}", _MAX_MESSAGE),
         operator=spec.name,
         uid=spec.uid,
         subtask=subtask,

@@ -181,7 +181,5 @@ class TaskHost:
             return None
         line = traceback.extract_stack(frame, limit=1)[0]
         operator = self._lives[task].task.running(frame)
-        whose = (
-            "" if operator is None else f", in {operator.spec.kind} '{operator.spec.name}' ({operator.spec.location})"
-        )
+        whose = "" if operator is None else f", in {operator.spec.described}"
         return f"{line.name} ({line.filename}:{line.lineno}){whose}"

@@ -87,4 +87,4 @@ def _unlisted(operator: Operator, error: Exception) -> Problem:
     what, hint = f"its partitions cannot be listed: {headline(error)}", None
     if isinstance(error, SageError):
         what, hint = error.message, error.hint
-    return Problem(f"{operator.kind} '{operator.name}': {what}", str(operator.location), operator.uid, hint)
+    return operator.problem(what, hint)

@@ -131,15 +131,7 @@ class GraphBuilder:
         edges: list[Edge] = []
         operators = self.operators()
         for operator, item in zip(operators, self._declared, strict=True):
-            problems += [
-                Problem(
-                    f"{operator.kind} '{operator.name}': {slip.message}",
-                    str(operator.location),
-                    operator.uid,
-                    slip.hint,
-                )
-                for slip in item.given.slips
-            ]
+            problems += [operator.problem(slip.message, slip.hint) for slip in item.given.slips]
             edges += [Edge(up.operator, operator.id, up.input, up.exchange, up.tag) for up in item.upstream]
         services = tuple(ServiceSpec(name, given.spec, location) for name, given, location in self._services)
         for name, given, location in self._services:

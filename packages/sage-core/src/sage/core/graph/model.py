@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from sage.core.errors import Problem
 from sage.core.graph.policy import DEAD_LETTERS, FAIL, ErrorPolicy
 
 __all__ = [
@@ -61,8 +62,25 @@ class FunctionSpec:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
+class _Named:
+    """How what a user declares is called in what they read."""
+
+    kind: str
+    name: str
+    location: SourceLocation
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind} '{self.name}'"
+
+    @property
+    def described(self) -> str:
+        """With the line that declares it."""
+        return f"{self.title} ({self.location})"
+
+
 @dataclass(frozen=True)
-class Operator:
+class Operator(_Named):
     """One operator of the logical graph.
 
     Attributes:
@@ -99,9 +117,13 @@ class Operator:
             return callable(getattr(self.function.target, "partitions", None))
         return self.kind == "read"
 
+    def problem(self, message: str, hint: str | None = None) -> Problem:
+        """What is wrong with it, as it is told to the user."""
+        return Problem(f"{self.title}: {message}", str(self.location), self.uid, hint)
+
 
 @dataclass(frozen=True)
-class ServiceSpec:
+class ServiceSpec(_Named):
     """A service that functions call by name; one instance per host."""
 
     name: str

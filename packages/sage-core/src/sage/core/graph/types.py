@@ -63,11 +63,8 @@ def _without_items(operator: Operator) -> Iterator[Problem]:
     """What is wrong with an operator that puts out items, if what its function returns never has any."""
     returned = returns(operator) if KINDS[operator.kind].expands else []
     if returned and not any(map(_has_items, returned)):
-        yield Problem(
-            f"{operator.kind} '{operator.name}': puts out the items of what it returns, but returns"
-            f" {' or '.join(map(show, returned))}",
-            str(operator.location),
-            operator.uid,
+        yield operator.problem(
+            f"puts out the items of what it returns, but returns {' or '.join(map(show, returned))}",
             "return a list of records"
             if operator.kind == "map_batches"
             else "return a list of records, or call .map(…), which puts out what is returned",
@@ -95,14 +92,9 @@ def _mismatch(operator: Operator, how: str, wanted: Any, origins: list[_Origin])
     names = [show(wanted), *(show(given) for given, _ in origins)]
     if names[0] in names[1:]:  # two types of one name
         names = [_in_full(wanted), *(_in_full(given) for given, _ in origins)]
-    given = " or ".join(
-        f"{name} from {origin.kind} '{origin.name}' ({origin.location})"
-        for name, (_, origin) in zip(names[1:], origins, strict=True)
-    )
-    return Problem(
-        f"{operator.kind} '{operator.name}': {how} {names[0]}, but gets {given}",
-        str(operator.location),
-        operator.uid,
+    given = " or ".join(f"{name} from {origin.described}" for name, (_, origin) in zip(names[1:], origins, strict=True))
+    return operator.problem(
+        f"{how} {names[0]}, but gets {given}",
         "aggregate(…) has an accumulator of a type of its own"
         if "accumulates" in how
         else "convert the records between the two, or correct the annotation that is wrong",

@@ -32,16 +32,14 @@ def validate(graph: LogicalGraph) -> list[Problem]:
         problems += _check_parallelism(operator, keyed=operator.id in keyed)
         if operator.id not in feeding and operator.kind not in SINK_KINDS:
             problems.append(
-                _problem(
-                    operator,
+                operator.problem(
                     "its records go nowhere: no operator is connected to this stream",
                     "end it with .sink(…) or .print(), or remove it",
                 )
             )
         elif _sends_letters(operator) and operator.id not in dead_lettered:
             problems.append(
-                _problem(
-                    operator,
+                operator.problem(
                     "its dead letters go nowhere: no operator is connected to this stream's dead_letters",
                     "use them, or give dead_letter(FILE); skip() leaves such records out",
                 )
@@ -52,7 +50,7 @@ def validate(graph: LogicalGraph) -> list[Problem]:
         if operator.uid in uids:
             other = uids[operator.uid].location
             problems.append(
-                _problem(operator, f"the uid '{operator.uid}' is taken by the operator at {other}", "uids are unique")
+                operator.problem(f"the uid '{operator.uid}' is taken by the operator at {other}", "uids are unique")
             )
         uids.setdefault(operator.uid, operator)
     names = [service.name for service in graph.services]
@@ -77,7 +75,7 @@ def _check_job_name(name: object) -> list[Problem]:
 def _check_names(operator: Operator) -> list[Problem]:
     given = {"uid": operator.uid, "name": operator.name}
     return [
-        _problem(operator, f"its {what} must be text that is not empty, not {value!r}")
+        operator.problem(f"its {what} must be text that is not empty, not {value!r}")
         for what, value in given.items()
         if not isinstance(value, str) or not value
     ]
@@ -85,7 +83,7 @@ def _check_names(operator: Operator) -> list[Problem]:
 
 def _check_options(operator: Operator) -> list[Problem]:
     check = {"map_async": _wrong_in_map_async, "map_batches": _wrong_in_map_batches}.get(operator.kind)
-    return [] if check is None else [_problem(operator, message) for message in check(operator.options)]
+    return [] if check is None else [operator.problem(message) for message in check(operator.options)]
 
 
 def _wrong_in_map_async(options: Mapping[str, Any]) -> Iterator[str]:
@@ -113,18 +111,16 @@ def _is_number(value: object) -> bool:
 def _check_policy(operator: Operator) -> list[Problem]:
     policy = operator.on_error
     if not isinstance(policy, ErrorPolicy):
-        return [_problem(operator, f"on_error takes fail(), skip(…), retry(…) or dead_letter(…), not {named(policy)}")]
+        return [operator.problem(f"on_error takes fail(), skip(…), retry(…) or dead_letter(…), not {named(policy)}")]
     wrong = policy.problem()
     if wrong is not None:
-        return [_problem(operator, f"on_error: {wrong}")]
+        return [operator.problem(f"on_error: {wrong}")]
     if operator.kind == "collection" and policy != FAIL:
-        return [_problem(operator, "an iterable that has raised has ended: there is nothing to skip or to retry")]
+        return [operator.problem("an iterable that has raised has ended: there is nothing to skip or to retry")]
     if operator.kind in SINK_KINDS and policy.then == "dead_letter" and policy.file is None:
-        return [_problem(operator, "dead letters of a sink have no stream to go to", "dead_letter(FILE)")]
+        return [operator.problem("dead letters of a sink have no stream to go to", "dead_letter(FILE)")]
     if operator.kind in SOURCE_KINDS - {"read"} and policy.then == "dead_letter":
-        return [
-            _problem(operator, "a source that raises has no record to send as a dead letter", "skip(…) or retry(…)")
-        ]
+        return [operator.problem("a source that raises has no record to send as a dead letter", "skip(…) or retry(…)")]
     return []
 
 
@@ -134,8 +130,7 @@ def _check_keys_are_used(operator: Operator, graph: LogicalGraph) -> list[Proble
         return []
     operators = {other.id: other for other in graph.operators}
     return [
-        _problem(
-            operator,
+        operator.problem(
             f"its keys are lost on the way to {operators[edge.target].kind} '{operators[edge.target].name}':"
             " rebalance(), broadcast() and a union with a stream without keys drop them",
             "call keyby(…) last",
@@ -156,27 +151,21 @@ def _sends_letters(operator: Operator) -> bool:
 def _check_parallelism(operator: Operator, *, keyed: bool) -> list[Problem]:
     number = operator.parallelism
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MAX_PARALLELISM:
-        return [_problem(operator, f"parallelism must be a whole number from 1 to {MAX_PARALLELISM}, not {number!r}")]
+        return [operator.problem(f"parallelism must be a whole number from 1 to {MAX_PARALLELISM}, not {number!r}")]
     if number == 1:
         return []
     if operator.kind in SOURCE_KINDS and not operator.is_partitioned:
         return [
-            _problem(
-                operator,
+            operator.problem(
                 f"a source without partitions() runs as one subtask, not {number}",
                 "raise the parallelism of what follows it",
             )
         ]
     if operator.kind in ("reduce", "aggregate") and not keyed:
         return [
-            _problem(
-                operator,
+            operator.problem(
                 f"{operator.kind} without keyby runs as one subtask",
                 "call keyby(…) first, or leave parallelism out",
             )
         ]
     return []
-
-
-def _problem(operator: Operator, message: str, hint: str | None = None) -> Problem:
-    return Problem(f"{operator.kind} '{operator.name}': {message}", str(operator.location), operator.uid, hint)

@@ -133,7 +133,7 @@ class RunningOperator:
 
     def _no_states(self) -> str | None:
         if not self.has_keyed_input:
-            return f"{self.spec.kind} '{self.spec.name}' does not come directly behind keyby(…)"
+            return f"{self.spec.title} does not come directly behind keyby(…)"
         return None if self.keeps_keyed_state else f"{self.spec.kind} works on records of many keys at once"
 
     def snapshot(self) -> OperatorSnapshot:

@@ -169,7 +169,7 @@ class MapAsyncOperator(RunningOperator):
         if where is None:
             return None
         others = f", and {len(running) - 1} more coroutines" if len(running) > 1 else ""
-        return f"{where}, in {self.spec.kind} '{self.spec.name}' ({self.spec.location}){others}"
+        return f"{where}, in {self.spec.described}{others}"
 
     def open(self) -> None:
         name = f"sage-threads-{self.spec.name}-{self.context.subtask}"
