@@ -179,20 +179,10 @@ def test_one_record_more_than_the_budget_fails_the_job(backend: str, policy: Err
     """The job names the budget, and the last error is its cause."""
     env = LocalEnvironment("budget", backend=backend)
     stream = env.from_batch(range(6)).map(odd, on_error=policy)
-    stream.union(stream.dead_letters).collect()
-    with pytest.raises(JobFailedError, match="3 records were given up, 2 at most are allowed\n  hint: ") as caught:
+    (stream if policy.then == "skip" else stream.union(stream.dead_letters)).collect()
+    with pytest.raises(JobFailedError, match="3 records were given up, 2 at most are allowed") as caught:
         env.submit(autostop=True)
-    assert caught.value.failure is not None
-    assert "5 is odd" in str(caught.value.failure.traceback)
-
-
-def test_a_budget_of_nothing_is_spent_by_one_record() -> None:
-    """Which is told in the singular, with what to do."""
-    for budget, told in ((skip(at_most=0), "1 record was given up, 0 at"), (skip(ratio=0), "1 of 1 record was given")):
-        env = LocalEnvironment("budget", backend="inline")
-        env.from_batch([1]).map(odd, on_error=budget).collect()
-        with pytest.raises(JobFailedError, match=f"{told}.*\n  hint: look at what failed"):
-            env.submit(autostop=True)
+    assert "5 is odd" in str(caught.value)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -205,7 +195,10 @@ def test_a_ratio_is_looked_at_over_many_records_and_at_the_end(backend: str) -> 
         assert len(results) == count // 2
         env = LocalEnvironment("ratio", backend=backend)
         env.from_batch(range(count)).map(odd, on_error=skip(ratio=0.2)).collect()
-        with pytest.raises(JobFailedError, match=r"more than the share of 0\.2 that is allowed"):
+        with pytest.raises(
+            JobFailedError,
+            match=r"a share of 0\.2 of [\d,]+ is allowed; the newest is \d+: .* is odd",
+        ):
             env.submit(autostop=True)
 
 
@@ -236,7 +229,7 @@ def test_leaving_the_debugger_ends_the_job_under_any_policy(policy: ErrorPolicy)
 
     env = LocalEnvironment(backend="inline")
     stream = env.from_batch([1, 2, 3]).map(quit_at_two, on_error=policy)
-    stream.union(stream.dead_letters).sink(str)
+    (stream if policy.then == "skip" else stream.union(stream.dead_letters)).sink(str)
     with pytest.raises(JobFailedError, match="BdbQuit"):
         env.submit()
     assert calls == [1, 2]

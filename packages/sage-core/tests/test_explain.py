@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sage.core.api import LocalEnvironment, dead_letter, retry, skip
+from sage.core.api import BaseFunction, FlatMapFunction, LocalEnvironment, dead_letter, retry, skip
 from sage.core.errors import GraphError
 from sage.core.graph.model import LogicalGraph
 from sage.core.graph.policy import DEAD_LETTERS
@@ -30,11 +30,21 @@ def count(word: str) -> int:
 COUNT_LINE = count.__code__.co_firstlineno + 1
 
 
+class Split(FlatMapFunction):
+    def execute(self, line: str) -> list[str]:
+        return line.split()
+
+
+class Same(BaseFunction):
+    def execute(self, record: Any) -> Any:
+        return record
+
+
 def example() -> tuple[LocalEnvironment, int]:
     """A pipeline with a bit of everything, and the line on which its declarations begin."""
     line = sys._getframe().f_lineno
     env = LocalEnvironment("words")
-    words = env.from_batch(["a b"], name="lines").flatmap(str.split, name="words", on_error=retry(3, then=skip()))
+    words = env.from_batch(["a b"], name="lines").flatmap(Split, name="words", on_error=retry(3, then=skip()))
     keyed = words.keyby(str.lower, name="word")
     keyed.reduce(max, name="count", parallelism=2, final=True).sink(print, uid="out")
     words.side_output("late").map(count, on_error=dead_letter()).dead_letters.print()
@@ -196,7 +206,7 @@ def test_names_of_any_kind_are_told(names: list[str], tag: str) -> None:
     env = LocalEnvironment()
     stream: Any = env.from_batch([1], uid=f"{names[0]}!")
     for name in names:
-        stream = stream.map(len, uid=name)
+        stream = stream.map(Same, uid=name)
     stream.side_output(tag).print(uid=f"{names[0]}?")
     _, nodes, edges = parse(env.explain("mermaid"))
     assert [text.rpartition("<br/>")[0] for text in nodes.values()][1:-1] == names

@@ -10,6 +10,7 @@ import pytest
 
 from sage.core.api import (
     AggregateFunction,
+    AsyncMapFunction,
     BaseFunction,
     CoMapFunction,
     DataStream,
@@ -76,7 +77,7 @@ OPERATORS: dict[str, Apply] = {
     "flatmap": lambda stream, **more: stream.flatmap(Listed, **more),
     "map_batches": lambda stream, **more: stream.map_batches(Listed, max_size=2, **more),
     "map_batches in time": lambda stream, **more: stream.map_batches(Listed, max_size=2, max_wait=60, **more),
-    "map_async": lambda stream, **more: stream.map_async(answer, **more),
+    "map_async": lambda stream, **more: stream.map_async(Answer, **more),
     "keyby": lambda stream, **more: stream.keyby(Key, **more),
     "reduce": lambda stream, **more: stream.reduce(Later, **more),
     "reduce at the end": lambda stream, **more: stream.reduce(Later, final=True, **more),
@@ -86,8 +87,9 @@ OPERATORS: dict[str, Apply] = {
 }
 
 
-async def answer(record: Any) -> Any:
-    return record
+class Answer(AsyncMapFunction):
+    async def execute(self, record: Any) -> Any:
+        return record
 
 
 POLICIES: dict[str, Callable[[Path], ErrorPolicy]] = {

@@ -129,11 +129,31 @@ def test_keys_that_are_lost_before_anything_uses_them_are_refused() -> None:
     keyed.broadcast().reduce(max, name="all").sink(same)
     keyed.union(env.from_batch([2])).reduce(max, name="mixed").sink(same)
     keyed.union(keyed).reduce(max, name="kept", parallelism=2).sink(same)
-    keyed.dead_letters.sink(same)
     found = [item.message for item in problems(env)]
     assert len(found) == 3
     for message, target in zip(found, ("map 'dealt'", "reduce 'all'", "reduce 'mixed'"), strict=True):
         assert message.startswith(f"keyby 'k': its keys are lost on the way to {target}")
+
+
+def test_keys_that_are_replaced_before_anything_uses_them_are_refused() -> None:
+    """A second keyby that cannot see the first one's key makes it useless; one with a context can."""
+    env = LocalEnvironment()
+    env.from_batch([1]).keyby(same, name="one").keyby(same, name="two").reduce(max).sink(same)
+    message = "keyby 'one': its keys are replaced by those of keyby 'two' before anything has used them"
+    assert problem(env).message == message
+
+
+def test_side_outputs_that_nothing_can_come_by_are_refused() -> None:
+    """Dead letters of an operator that sends none, and what a plain callable would have to put out."""
+    env = LocalEnvironment()
+    stream = env.from_batch([1]).map(same, name="mapped")
+    stream.dead_letters.sink(same)
+    stream.map(same, name="other").side_output("late").sink(same)
+    stream.sink(same)
+    assert [item.message for item in problems(env)] == [
+        "map 'mapped': its dead_letters are taken, and its on_error sends none to a stream",
+        "map 'other': its side output 'late' is taken, and a plain callable has none",
+    ]
 
 
 def test_uids_are_unique_and_text() -> None:

@@ -54,6 +54,22 @@ def test_a_batch_leaves_when_its_first_record_has_waited_long_enough(backend: st
     assert [value for batch in results for value in batch] == [1, 2, 3]
 
 
+def integers(batch: list[str]) -> list[int]:
+    return [int(item) for item in batch]
+
+
+def test_budgets_of_batches_count_records(backend: str) -> None:
+    """A batch that is given up counts with all its records, in the metrics, too."""
+    for policy in (skip(at_most=10), skip(ratio=0.5)):
+        env = LocalEnvironment("budget", backend)
+        env.from_batch(["x"] * 200).map_batches(integers, max_size=8, on_error=policy).collect()
+        with pytest.raises(JobFailedError, match=r"\d+ records were given up"):
+            env.submit(autostop=True)
+    env = LocalEnvironment("counted", backend)
+    env.from_batch(["x"] * 20).map_batches(integers, max_size=8, on_error=skip()).collect()
+    assert env.submit(autostop=True).metrics().operators[1].skipped == 20
+
+
 def test_a_batch_waits_also_behind_an_exchange(backend: str) -> None:
     """In a task without a source the deadline wakes the task, too."""
     arrived = threading.Event()

@@ -20,7 +20,7 @@ from sage.core.graph.policy import DEAD_LETTERS, ErrorPolicy
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-    from sage.core.api._forms import Aggregates, Awaits, Executes, Folds, In0, In1, In2, Items, Keywords, Reduces
+    from sage.core.api._forms import Aggregates, Awaits, Executes, In0, In1, In2, Keywords, Reduces
     from sage.core.api.environment import Environment
     from sage.core.engine.dead_letter import DeadLetter
 
@@ -116,8 +116,9 @@ class DataStream(Writing, Generic[Record]):
         on_error: ErrorPolicy | None = None,
         **kwargs: Any,
     ) -> DataStream[Any]:
-        """Keeps the records for which ``function(record)`` is true."""
-        return self._add("filter", function, args, kwargs, name, uid, parallelism, on_error)
+        """Keeps the records for which ``function(record)`` is true, and the key they have from `keyby`."""
+        kept = self._add("filter", function, args, kwargs, name, uid, parallelism, on_error)
+        return kept._keyed() if all(up.exchange == "hash" for up in self._upstream) else kept
 
     @overload
     def filter_map(
@@ -314,15 +315,15 @@ class DataStream(Writing, Generic[Record]):
     ) -> DataStream[Any]:
         """Gives each record the key ``function(record)``; all records of a key meet in one subtask of what follows.
 
-        The records stay as they are. The key holds for the next operator, where it is ``self.context.key``.
+        The records stay as they are. The key holds for the next operator, where it is ``self.context.key``;
+        a `filter` hands it on.
         ``parallelism`` is that of the operator before, unless given.
         """
         number = self._parallelism() if parallelism is None else parallelism
-        keyed = self._add("keyby", function, args, kwargs, name, uid, number, on_error)
-        return DataStream(self._environment, (Upstream(keyed._upstream[0].operator, "hash"),))
+        return self._add("keyby", function, args, kwargs, name, uid, number, on_error)._keyed()
 
     @overload
-    def reduce(  # type: ignore[overload-overlap]
+    def reduce(
         self: DataStream[Value],
         function: type[Reduces[Value]],
         *args: Any,
@@ -334,39 +335,13 @@ class DataStream(Writing, Generic[Record]):
         **kwargs: Any,
     ) -> DataStream[Value]: ...
     @overload
-    def reduce(  # type: ignore[overload-overlap]
+    def reduce(
         self: DataStream[Value],
         function: Reduces[Value] | Callable[[Value, Value], Value],
         *,
         final: bool = False,
         **keywords: Unpack[Keywords],
     ) -> DataStream[Value]: ...
-    # To pyright `lambda word: (word, 1)` makes tuples with a Literal[1], which no sum of two is. Where the overloads
-    # above fail for that, such tuples are taken for what they are: of some int.
-    @overload
-    def reduce(  # type: ignore[overload-overlap]
-        self: DataStream[tuple[*Items, int]],
-        function: Folds[tuple[*Items, int]],
-        *,
-        final: bool = False,
-        **keywords: Unpack[Keywords],
-    ) -> DataStream[tuple[*Items, int]]: ...
-    @overload
-    def reduce(  # type: ignore[overload-overlap]
-        self: DataStream[tuple[*Items, int, int]],
-        function: Folds[tuple[*Items, int, int]],
-        *,
-        final: bool = False,
-        **keywords: Unpack[Keywords],
-    ) -> DataStream[tuple[*Items, int, int]]: ...
-    @overload
-    def reduce(
-        self: DataStream[tuple[int, *Items]],
-        function: Folds[tuple[int, *Items]],
-        *,
-        final: bool = False,
-        **keywords: Unpack[Keywords],
-    ) -> DataStream[tuple[int, *Items]]: ...
     def reduce(
         self,
         function: Any,
@@ -520,6 +495,10 @@ class DataStream(Writing, Generic[Record]):
         numbers = [self._environment._builder.parallelism_of(up.operator) for up in self._upstream]
         return max((number for number in numbers if isinstance(number, int)), default=1)
 
+    def _keyed(self) -> DataStream[Any]:
+        """The same records, which go to what follows by their keys."""
+        return DataStream(self._environment, tuple(replace(up, exchange="hash") for up in self._upstream))
+
     def _add(
         self,
         kind: str,
@@ -546,7 +525,18 @@ class DataStream(Writing, Generic[Record]):
         on_error: ErrorPolicy | None,
         options: Mapping[str, Any] | None = None,
     ) -> DataStream[Any]:
-        return self._environment._declare(kind, given, name, uid, parallelism, on_error, options, upstream)
+        number = self._environment._recorder().add(
+            kind,
+            given,
+            location=users_location(),
+            upstream=upstream,
+            name=name,
+            uid=uid,
+            parallelism=parallelism,
+            options=options,
+            on_error=on_error,
+        )
+        return DataStream(self._environment, (Upstream(number),))
 
     def _write(
         self, given: Given, name: str | None, uid: str | None, parallelism: int, on_error: ErrorPolicy | None

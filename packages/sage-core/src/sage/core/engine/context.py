@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
@@ -9,6 +10,8 @@ from sage.core.engine.keyed_state import KeyedStates, ListState, MapState, Reduc
 from sage.core.engine.services import AsyncServiceHandle, ServiceHandle, ServiceRegistry
 
 __all__ = ["RuntimeContext"]
+
+_log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
@@ -32,6 +35,7 @@ class RuntimeContext:
         "_services",
         "_side",
         "_states",
+        "_untaken",
         "attempt",
         "job",
         "job_name",
@@ -67,6 +71,7 @@ class RuntimeContext:
         self.key: Any = None
         self._services = services
         self._side: dict[str, list[Any]] = {}
+        self._untaken: set[str] = set()
         self._states = KeyedStates(self)
 
     def call_service(self, name: str, *, timeout: float | None = None) -> Any:
@@ -79,21 +84,25 @@ class RuntimeContext:
         Raises:
             UnknownServiceError: none was registered under that name.
         """
-        return ServiceHandle(self._services.get(name), timeout)
+        return ServiceHandle(name, self._services.get(name), timeout, self._services.callers(name))
 
     def call_service_async(self, name: str, *, timeout: float | None = None) -> Any:
         """Like `call_service`, for coroutines: the methods of the handle return awaitables."""
-        return AsyncServiceHandle(self._services.get(name), timeout)
+        return AsyncServiceHandle(name, self._services.get(name), timeout)
 
     def side_output(self, tag: str, record: Any) -> None:
         """Put a record out on the side output ``tag``, for ``stream.side_output(tag)``.
 
         It is released with the other outputs of the call that is running. Where nobody takes that output, the
-        record is left out.
+        record is left out, and the log says so once.
         """
         records = self._side.get(tag)
         if records is not None:
             records.append(record)
+        elif tag not in self._untaken:
+            self._untaken.add(tag)
+            taken = ", ".join(f"'{name}'" for name in self._side) or "none"
+            _log.warning("'%s' puts records out on '%s', which nobody takes; taken are: %s", self.operator, tag, taken)
 
     @overload
     def value_state(self, name: str) -> ValueState[Any]: ...

@@ -11,7 +11,6 @@ from sage.core.graph.model import FunctionSpec
 
 if TYPE_CHECKING:
     from sage.core.engine.context import RuntimeContext
-    from sage.core.engine.services import ServiceContext
 
 __all__ = [
     "build_function",
@@ -57,7 +56,7 @@ def wants_context(function: Any, spec: FunctionSpec) -> bool:
     )
 
 
-def open_function(function: Any, spec: FunctionSpec, context: RuntimeContext | ServiceContext) -> Any:
+def open_function(function: Any, spec: FunctionSpec, context: RuntimeContext) -> Any:
     """Give the function its context and call its ``open``. Returns what that returned."""
     if spec.form not in ("class", "instance"):
         return None

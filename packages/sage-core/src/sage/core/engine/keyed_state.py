@@ -61,15 +61,9 @@ class KeyedStates:
             StateError: there can be none here, or ``name`` is taken.
         """
         if self.refusal is not None:
-            raise StateError(
-                f"keyed state '{name}' cannot be declared: {self.refusal}",
-                hint="declare it in open(context) of an operator directly behind keyby(…) that takes single records",
-            )
+            raise StateError(f"keyed state '{name}' cannot be declared: {self.refusal}")
         if not isinstance(name, str) or not name:
-            raise StateError(
-                f"the name of keyed state must be text that is not empty, not {name!r}",
-                hint="name it after what it keeps: it is saved under that name",
-            )
+            raise StateError(f"the name of keyed state must be text that is not empty, not {name!r}")
         if name in self.tables:
             raise StateError(f"keyed state '{name}' is declared twice", hint="give each its own name")
         return self.table(name, kind)
@@ -94,8 +88,7 @@ class KeyedStates:
         if not self.has_key:
             raise StateError(
                 f"keyed state '{name}' was used where there is no key: outside of execute(), or for a record of an"
-                " input without keyby",
-                hint="use it in execute() alone, and put keyby(…) before each input whose records use it",
+                " input without keyby"
             )
         return self.context.key
 
@@ -143,6 +136,16 @@ class KeyedState:
     def _key(self) -> Any:
         key = self._context.key
         return self._states.current_key(self._name) if key is None else key
+
+    def __bool__(self) -> bool:
+        raise TypeError(f"keyed state '{self._name}' is a door to a value: ask get()")
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, KeyedState):
+            return self is other
+        raise TypeError(f"keyed state '{self._name}' is a door to a value: compare what get() gives")
+
+    __hash__ = object.__hash__
 
     def __reduce__(self) -> Any:
         raise TypeError("keyed state is a door to what the engine keeps, and cannot be pickled")
@@ -233,6 +236,14 @@ class ListState(KeyedState, Sequence[Value]):
     def __len__(self) -> int:
         return len(self._kept())
 
+    def __bool__(self) -> bool:
+        return bool(self._kept())
+
+    def __eq__(self, other: object) -> bool:
+        return self._kept() == (list(other) if isinstance(other, ListState) else other)
+
+    __hash__ = object.__hash__
+
     def __iter__(self) -> Iterator[Value]:
         return iter(self._kept())
 
@@ -281,6 +292,14 @@ class MapState(KeyedState, MutableMapping[MapKey, Value]):
 
     def __len__(self) -> int:
         return len(self._table.get(self._key(), _NO_ITEMS))
+
+    def __bool__(self) -> bool:
+        return len(self) > 0
+
+    def __eq__(self, other: object) -> bool:
+        return dict(self) == (dict(other) if isinstance(other, MapState) else other)
+
+    __hash__ = object.__hash__
 
     def clear(self) -> None:
         """Forget all items of this key."""

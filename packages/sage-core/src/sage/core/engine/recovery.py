@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from sage.core.engine.dead_letter import DeadLetter, DeadLetterFile
-from sage.core.engine.failures import OperatorError, describe_failure, trace_of, users_frames
+from sage.core.engine.failures import OperatorError, describe_failure, headline, trace_of, users_frames
 from sage.core.errors import BudgetSpentError
 from sage.core.graph.policy import DEAD_LETTERS, ErrorPolicy
 from sage.core.models import FailureInfo
@@ -48,7 +48,7 @@ class Recovery:
         pause: waits so many seconds; False if the task was cancelled meanwhile.
 
     Attributes:
-        retried, skipped, dead_lettered: counted so far.
+        retried, skipped, dead_lettered: calls made again, records left out, records sent as dead letters.
         listed: the newest failures of records that were given up.
     """
 
@@ -60,6 +60,7 @@ class Recovery:
         self._policy = policy
         self._operator = operator
         self._pause = pause
+        self._last: BaseException | None = None
         self._file = DeadLetterFile(policy.file) if policy.file is not None else None
 
     @property
@@ -121,20 +122,19 @@ class Recovery:
         )
         failure = describe_failure(wrapped, subtask=self._operator.context.subtask)
         self.listed.append(failure)
+        self._last = error
+        count = self._operator.weight(record)
         if self._policy.then == "skip":
-            self.skipped += 1
+            self.skipped += count
         else:
-            self.dead_lettered += 1
+            self.dead_lettered += count
             letter = DeadLetter.of(record, failure)
             if self._file is not None:
                 self._file.write(letter)
             else:
                 self._operator.context.side_output(DEAD_LETTERS, letter)
         if self._policy.at_most is not None and self.given_up > self._policy.at_most:
-            raise BudgetSpentError(
-                f"{_records(self.given_up)} given up, {self._policy.at_most:,} at most are allowed",
-                hint="look at what failed; if so many are no sign of trouble, allow more by at_most=…",
-            ) from error
+            raise self._budget_spent(f"{self._policy.at_most:,} at most are allowed") from error
 
     def check_ratio(self, *, at_end: bool = False) -> None:
         """Fail where too large a share of the records was given up.
@@ -145,10 +145,16 @@ class Recovery:
         ratio, operator = self._policy.ratio, self._operator
         seen = operator.records_in or operator.records_out + self.given_up  # a source takes nothing in
         if ratio is not None and seen and (at_end or seen >= _RATIO_FROM) and self.given_up > ratio * seen:
-            raise BudgetSpentError(
-                f"{self.given_up:,} of {_records(seen)} given up, more than the share of {ratio:g} that is allowed",
-                hint="look at what failed; if so many are no sign of trouble, allow more by ratio=…",
-            )
+            raise self._budget_spent(f"a share of {ratio:g} of {seen:,} is allowed") from self._last
+
+    def _budget_spent(self, allowed: str) -> BudgetSpentError:
+        assert self._last is not None
+        count, newest = self.given_up, self.listed[-1]
+        given_up = "1 record was given up" if count == 1 else f"{count:,} records were given up"
+        return BudgetSpentError(
+            f"{given_up}, {allowed}; the newest is {newest.record}: {headline(self._last)}",
+            hint="mend what fails, or allow more: at_most=… or ratio=… of skip() and dead_letter()",
+        )
 
     def open(self) -> None:
         """Open the file of dead letters, if there is to be one. Raises `OSError`."""
@@ -158,7 +164,3 @@ class Recovery:
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
-
-
-def _records(count: int) -> str:
-    return "1 record was" if count == 1 else f"{count:,} records were"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from sage.core.errors import Problem
@@ -45,6 +45,7 @@ def validate(graph: LogicalGraph) -> list[Problem]:
                 )
             )
         problems += _check_keys_are_used(operator, graph)
+        problems += _check_side_outputs(operator, {edge.tag for edge in graph.edges if edge.source == operator.id})
         if not isinstance(operator.uid, str):
             continue
         if operator.uid in uids:
@@ -129,7 +130,12 @@ def _check_keys_are_used(operator: Operator, graph: LogicalGraph) -> list[Proble
     if operator.kind != "keyby":
         return []
     operators = {other.id: other for other in graph.operators}
+    again = [operators[edge.target] for edge in graph.edges if edge.source == operator.id and edge.exchange == "hash"]
     return [
+        operator.problem(f"its keys are replaced by those of keyby '{other.name}' before anything has used them")
+        for other in again
+        if other.kind == "keyby" and other.function.form == "callable"
+    ] + [
         operator.problem(
             f"its keys are lost on the way to {operators[edge.target].kind} '{operators[edge.target].name}':"
             " rebalance(), broadcast() and a union with a stream without keys drop them",
@@ -138,6 +144,19 @@ def _check_keys_are_used(operator: Operator, graph: LogicalGraph) -> list[Proble
         for edge in graph.edges
         if edge.source == operator.id and edge.tag is None and edge.exchange != "hash"
     ]
+
+
+def _check_side_outputs(operator: Operator, tags: Set[str | None]) -> list[Problem]:
+    """Side outputs that are taken where none can come would be empty, without a word."""
+    if DEAD_LETTERS in tags and not _sends_letters(operator):
+        hint = "on_error=dead_letter(), or leave dead_letters out"
+        return [operator.problem("its dead_letters are taken, and its on_error sends none to a stream", hint)]
+    named = tags - {None, DEAD_LETTERS}
+    if named and operator.function.form not in ("class", "instance"):
+        tag = sorted(str(tag) for tag in named)[0]
+        hint = "give a function class, which has self.context.side_output(tag, record)"
+        return [operator.problem(f"its side output '{tag}' is taken, and a plain callable has none", hint)]
+    return []
 
 
 def _sends_letters(operator: Operator) -> bool:

@@ -35,7 +35,7 @@ def make_plan(graph: LogicalGraph) -> ExecutionPlan:
     for operator in graph.operators:
         inputs = graph.inputs_of(operator.id)
         sizes[operator.id] = own = _size(operator)
-        if len(inputs) == 1 and _chains(inputs[0], operators[inputs[0].source], operator):
+        if len(inputs) == 1 and _chains(graph, inputs[0], operators[inputs[0].source], operator):
             upstream = inputs[0].source
             size = sizes[upstream].plus(own, aside=inputs[0].tag is not None)
             if size.fits:
@@ -89,10 +89,17 @@ def _size(operator: Operator) -> _Size:
     return _Size(1, int(kind.expands), kind.levels + (operator.on_error != FAIL))
 
 
-def _chains(edge: Edge, source: Operator, target: Operator) -> bool:
+def _chains(graph: LogicalGraph, edge: Edge, source: Operator, target: Operator) -> bool:
     if source.parallelism != target.parallelism or KINDS[source.kind].awaits or KINDS[target.kind].awaits:
         return False
-    return edge.exchange == "forward" or (edge.exchange == "hash" and target.parallelism == 1)
+    if edge.exchange == "hash":
+        return target.parallelism == 1 or _keeps_keys(graph, source)
+    return edge.exchange == "forward"
+
+
+def _keeps_keys(graph: LogicalGraph, operator: Operator) -> bool:
+    """Whether its records are where their keys belong already: a filter puts them out with the keys they came with."""
+    return operator.kind == "filter" and all(edge.exchange == "hash" for edge in graph.inputs_of(operator.id))
 
 
 def _exchange(edge: Edge, operators: dict[int, Operator]) -> Exchange:

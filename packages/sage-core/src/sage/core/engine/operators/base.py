@@ -160,20 +160,14 @@ class RunningOperator:
             StateError: it does not fit this operator, or its attributes cannot be shared out.
         """
         if any(part.kind != self.spec.kind for part in saved):
-            raise StateError(
-                f"what was saved belongs to an operator of kind {saved[0].kind}, this is {self.spec.kind}",
-                hint=f"give this operator a uid of its own: under '{self.spec.uid}' another one was saved",
-            )
+            raise StateError(f"what was saved belongs to an operator of kind {saved[0].kind}, this is {self.spec.kind}")
         self._restore_attributes([part.attributes for part in saved])
         subtask, parallelism = self.context.subtask, self.context.parallelism
         for part in saved:
             for name, kind in part.states.items():
                 if self.states.kinds.get(name) != kind:
                     now = self.states.kinds.get(name, "not declared any more")
-                    raise StateError(
-                        f"the saved keyed state '{name}' was of kind {kind}, it is {now} now",
-                        hint="declare it in open(context) as it was, and new state under another name",
-                    )
+                    raise StateError(f"the saved keyed state '{name}' was of kind {kind}, it is {now} now")
         for name, items in share_out_keyed(saved, subtask, parallelism).items():
             self.states.tables[name].update(items)
         self.take_back(share_out_records(saved, subtask, parallelism))
@@ -316,6 +310,10 @@ class RunningOperator:
         if last is not None:
             raise last
         return result
+
+    def weight(self, record: Any) -> int:
+        """How many records go with ``record``, the one that a failing call was made for."""
+        return 1
 
     def passing(self, code: Code, flow: Flow) -> str:
         """The count of records that go on from here, within `calling`: all, unless some may be given up."""

@@ -9,7 +9,7 @@ __all__ = ["FilterOperator"]
 
 
 class FilterOperator(RunningOperator):
-    """Any truthy answer keeps the record."""
+    """Any truthy answer keeps the record, and its key with it."""
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_key(code, flow)
@@ -20,4 +20,4 @@ class FilterOperator(RunningOperator):
             code.call(f"if {keep}:", self, flow.value)
             with code.indented():
                 code.line(f"{kept} += 1")
-                emit(Flow(flow.value, kept))
+                emit(Flow(flow.value, kept, flow.key))

@@ -38,6 +38,9 @@ class MapBatchesOperator(RunningOperator):
         if self.spec.options["as_array"]:  # before the first record, so that a missing NumPy is told at once
             self.execute = _with_array(self.execute, importlib.import_module("numpy").asarray)
 
+    def weight(self, record: Any) -> int:
+        return len(record)
+
     def in_flight(self) -> list[tuple[Any, ...]]:
         return [(record,) for record in self._gathered]
 
