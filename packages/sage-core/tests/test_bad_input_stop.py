@@ -103,7 +103,7 @@ STUCK: dict[str, tuple[Callable[[LocalEnvironment, Gate], Any], str]] = {
 @pytest.mark.parametrize("what", STUCK)
 def test_a_call_that_does_not_return_is_given_up_and_named(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopping is bounded; the reason names the line it is at, the operator and the line that declared it."""
-    monkeypatch.setattr("sage.core.api._local_job._GRACE", 0.05)
+    monkeypatch.setattr("sage.core.api._local_job.GRACE", 0.05)
     build, named = STUCK[what]
     gate = Quiet.gate = Gate()
     env = LocalEnvironment()

@@ -285,7 +285,7 @@ class Hooks:
 
 def test_a_failure_does_not_wait_for_ever_for_a_task_that_does_not_return(monkeypatch: pytest.MonkeyPatch) -> None:
     """The job fails although another task is stuck; who waits without a limit is told."""
-    monkeypatch.setattr("sage.core.engine.coordinator._FAILING_GRACE", 0.05)
+    monkeypatch.setattr("sage.core.engine.coordinator.GRACE", 0.05)
     gate = Gate()
 
     def fail(value: int) -> None:

@@ -516,7 +516,7 @@ class Program:
         import itertools, sys, threading, time
         from sage.core.api import *
         import sage.core.api._local_job
-        sage.core.api._local_job._GRACE = 10_000.0  # what should not wait for it would never end
+        sage.core.api._local_job.GRACE = 10_000.0  # what should not wait for it would never end
 
         def say(text):
             sys.stdout.write(f"{text}\\n")

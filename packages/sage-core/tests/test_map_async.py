@@ -1039,7 +1039,7 @@ def test_a_coroutine_that_swallows_its_cancellation_is_named(monkeypatch: pytest
 
 def test_a_failure_is_told_though_a_coroutine_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """It gets a while to end; then it is left, and named beside the failure."""
-    monkeypatch.setattr(map_async, "_GRACE", 0.1)
+    monkeypatch.setattr(map_async, "GRACE", 0.1)
 
     async def deaf(value: int) -> int:
         if value == 1:

@@ -20,6 +20,7 @@ from sage.core.api.state_warning import warn_of_unsaved
 from sage.core.backends.api import Backend
 from sage.core.engine.coordinator import Coordinator
 from sage.core.engine.events import Attempt
+from sage.core.engine.interrupt import GRACE
 from sage.core.errors import GraphError, WaitTimeoutError, WrongStateError
 from sage.core.graph.kinds import SINK_KINDS, SOURCE_KINDS
 from sage.core.graph.model import FunctionSpec, LogicalGraph
@@ -27,7 +28,6 @@ from sage.core.models import ENDED_STATES, FailureInfo, JobInfo, JobMetrics
 
 __all__ = ["LocalJob"]
 
-_GRACE = 10.0
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 _log = logging.getLogger("sage.job")
 _unfinished: set[LocalJob] = set()
@@ -52,7 +52,7 @@ class LocalJob(Job):
         try:
             job._coordinator.start()
         except BaseException:
-            job._coordinator.cancel(_GRACE)
+            job._coordinator.cancel(GRACE)
             raise
         return job
 
@@ -127,7 +127,7 @@ class LocalJob(Job):
         raise WrongStateError("a local job prints into this process's own output: there is no log to read")
 
     def stop(self) -> None:
-        self._coordinator.cancel(_GRACE)
+        self._coordinator.cancel(GRACE)
 
     def continue_(self) -> None:
         raise WrongStateError("nothing was kept from which this job could continue", hint="submit the pipeline again")
@@ -169,14 +169,14 @@ class LocalJob(Job):
     def cancel_and_wait(self) -> None:
         """Cancel, and wait until the tasks have ended or were abandoned."""
         with self._left_at_once():
-            self._coordinator.cancel(_GRACE)
+            self._coordinator.cancel(GRACE)
             if not self._left_alone:
-                self._coordinator.join(_GRACE + 1)
+                self._coordinator.join(GRACE + 1)
 
     def join_at_exit(self) -> None:
         """Wait where nobody will see an exception any more: a failure is logged. Only bounded work has all its time."""
         may_finish = self.is_bounded and self._coordinator.state != "cancelling"
-        self._coordinator.join(None if may_finish else _GRACE + 1)
+        self._coordinator.join(None if may_finish else GRACE + 1)
 
     def interrupted(self) -> None:
         """Ctrl-C once ends the job in good order; a second one, during that, leaves at once."""

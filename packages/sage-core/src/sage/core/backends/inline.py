@@ -26,7 +26,7 @@ from sage.core.backends.api import (
     missing_capabilities,
     read_options,
 )
-from sage.core.engine.allowance import Allowance
+from sage.core.engine.allowance import InputAllowance
 from sage.core.engine.clock import WALL, VirtualClock
 from sage.core.engine.life import TaskLife
 from sage.core.engine.links import Signal
@@ -59,7 +59,7 @@ class InlineOptions:
     def __post_init__(self) -> None:
         if self.clock not in ("wall", "virtual"):
             raise ValueError(f"clock must be 'wall' or 'virtual', not {self.clock!r}")
-        Allowance.check(self.max_records, self.timeout)
+        InputAllowance.check(self.max_records, self.timeout)
 
 
 class InlineBackend:
@@ -96,7 +96,7 @@ class _InlineDeployment:
             credits=None,
             clock=self._clock,
         )
-        self._allowance = Allowance(wiring.tasks, self._clock, options.max_records, options.timeout)
+        self._allowance = InputAllowance(wiring.tasks, self._clock, options.max_records, options.timeout)
         self._lives = {task.id: TaskLife(task, wiring.services, events) for task in wiring.tasks}
         self._info = HostInfo("inline", os.getpid())
         self._sources = [life for life in self._lives.values() if life.task.chain.source is not None]

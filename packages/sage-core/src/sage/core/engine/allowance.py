@@ -9,10 +9,10 @@ from sage.core.engine.clock import Clock
 from sage.core.engine.operators.source import SourceOperator
 from sage.core.engine.task import Task
 
-__all__ = ["Allowance"]
+__all__ = ["InputAllowance"]
 
 
-class Allowance:
+class InputAllowance:
     """Ends the input of all sources once they have given enough, or long enough.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from sage.core.engine.links import Signal
 
-__all__ = ["WALL", "Clock", "VirtualClock", "WallClock"]
+__all__ = ["WALL", "Clock", "VirtualClock"]
 
 
 class Clock(Protocol):
@@ -20,7 +20,7 @@ class Clock(Protocol):
         """Wait until ``signal`` is set, at most ``seconds``, and clear it. Returns whether it was set."""
 
 
-class WallClock:
+class _WallClock:
     """The time that passes outside."""
 
     now = staticmethod(time.perf_counter)  # called for every slice of records: without a frame of ours in between
@@ -29,7 +29,7 @@ class WallClock:
         return signal.wait(seconds)
 
 
-WALL = WallClock()
+WALL = _WallClock()
 
 
 class VirtualClock:

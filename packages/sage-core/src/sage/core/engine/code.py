@@ -16,11 +16,11 @@ from typing import Any
 
 from sage.core.engine.failures import trace_of
 
-__all__ = ["CallSite", "Code"]
+__all__ = ["Code"]
 
 
 @dataclass(frozen=True)
-class CallSite:
+class _CallSite:
     """A generated line that calls user code for ``operator``; the record is in variable ``record``."""
 
     operator: Any
@@ -38,7 +38,7 @@ class Code:
         self.filename = f"<sage {title}>"
         self._lines: list[str] = []
         self._names: dict[str, Any] = {}
-        self._sites: dict[int, CallSite] = {}
+        self._sites: dict[int, _CallSite] = {}
         self._locals: list[str] = []
         self._depth = 0
         self._count = 0
@@ -64,7 +64,7 @@ class Code:
     def call(self, text: str, operator: Any, record: str | None) -> None:
         """A line that calls user code of ``operator`` for the record in variable ``record``."""
         self.line(text)
-        self._sites[len(self._lines)] = CallSite(operator, record)
+        self._sites[len(self._lines)] = _CallSite(operator, record)
 
     def counter(self, stem: str) -> str:
         """A variable that starts at 0 in the function being written."""
@@ -117,7 +117,7 @@ class Code:
         """Drop the source kept for tracebacks."""
         linecache.cache.pop(self.filename, None)
 
-    def locate(self, error: BaseException) -> tuple[CallSite | None, Any, TracebackType | None]:
+    def locate(self, error: BaseException) -> tuple[_CallSite | None, Any, TracebackType | None]:
         """Where an exception left the user's code.
 
         Returns:

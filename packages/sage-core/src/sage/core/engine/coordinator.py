@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sage.core.engine.events import Attempt, Command, HostInfo, TaskCounts, TaskEvent
 from sage.core.engine.failures import describe_backend_failure
+from sage.core.engine.interrupt import GRACE
 from sage.core.engine.metrics import JobMeter
 from sage.core.engine.partitions import list_partitions
 from sage.core.errors import CapabilityError, GraphError
@@ -29,9 +30,6 @@ StateListener = Callable[[str, str | None, FailureInfo | None], None]
 """``listener(state, reason, failure)``, called in order, from any thread, once for each move."""
 
 _ENDS = {"running": "completed", "starting": "completed", "failing": "failed", "cancelling": "cancelled"}
-
-_FAILING_GRACE = 10.0
-"""Seconds that other tasks get to return from user code once one has failed."""
 
 _LISTEN_EVERY = 1.0
 """Seconds: Ctrl-C that comes just before a thread blocks is noticed when it wakes, so it must not block for long."""
@@ -108,7 +106,7 @@ class Coordinator:
             self._deployment = deployment
         self._proceed()
 
-    def cancel(self, grace: float = 10.0) -> None:
+    def cancel(self, grace: float = GRACE) -> None:
         """End the job without finishing its work. Tasks in user code get ``grace`` seconds. Never blocks."""
         with self._lock:
             if self.state == "created":
@@ -184,7 +182,7 @@ class Coordinator:
     def _note_failure(self, event: TaskEvent) -> None:
         if self.failure is None and self.state in ("starting", "running"):
             self.failure, self.error = event.failure, event.error
-            self._grace = _FAILING_GRACE
+            self._grace = GRACE
             self._move("failing", event.failure.message if event.failure else None)
         else:
             self._log_failure("after the job began to end", event.failure)

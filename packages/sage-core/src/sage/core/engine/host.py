@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 from sage.core.engine.clock import WALL
 from sage.core.engine.events import Attempt, Command, HostInfo, TaskEvent
+from sage.core.engine.interrupt import GRACE
 from sage.core.engine.life import TaskLife
 from sage.core.engine.links import Link
 from sage.core.engine.messages import Message
@@ -26,7 +27,6 @@ _log = logging.getLogger(__name__)
 _SLOW_AFTER = 0.002
 _SHORTEST_WATCH = 0.005
 _LONGEST_WATCH = 0.05
-_GIVE_UP_AFTER = 10.0
 
 _BLOCKED_AFTER = 1.0
 """Seconds in one call of user code after which it is named: meanwhile the job can neither stop nor move on."""
@@ -83,7 +83,7 @@ class TaskHost:
             for life in self._lives.values():
                 life.task.cancel()
             self._over.set()
-            deadline = time.monotonic() + _GIVE_UP_AFTER
+            deadline = time.monotonic() + GRACE
             for thread in (self._monitor, *self._threads.values()):
                 if thread.ident is not None:  # it was started
                     thread.join(max(0.0, deadline - time.monotonic()))
@@ -119,7 +119,7 @@ class TaskHost:
         for id, thread in self._threads.items():
             if id not in self._abandoned:
                 thread.join()  # it has said that it ends
-        self._monitor.join(_GIVE_UP_AFTER)  # it may be in code of the user's, in `rescue`
+        self._monitor.join(GRACE)  # it may be in code of the user's, in `rescue`
         return True
 
     def _run(self, life: TaskLife) -> None:

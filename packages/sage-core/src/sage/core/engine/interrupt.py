@@ -7,7 +7,10 @@ from collections.abc import Callable
 from sage.core.engine.clock import WALL, Clock
 from sage.core.engine.links import Signal
 
-__all__ = ["Interrupt"]
+__all__ = ["GRACE", "Interrupt"]
+
+GRACE = 10.0
+"""Seconds that code of the user's gets, unless it is said otherwise, to return once its task is to end."""
 
 
 class Interrupt:

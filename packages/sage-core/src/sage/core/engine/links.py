@@ -63,7 +63,7 @@ class Inbox:
         wake: called after each put.
         now: tells the time.
         edge: of the plan; an edge has as many inboxes in a task as it has upstream subtasks.
-        waits: how long batches have waited here; the inboxes of one edge in one task may share it.
+        waits: how long batches have waited here; the inboxes of one edge in one task share it.
 
     Attributes:
         arrived: when the batch that was taken last had been put.

@@ -26,11 +26,11 @@ _SHORTEST = 1.0
 def counts_of_inputs(inboxes: Iterable[Inbox]) -> Mapping[int, InputCounts]:
     """By edge, what a task's inboxes tell; any thread may ask."""
     fills: dict[int, float] = defaultdict(float)
-    waits: dict[int, dict[int, Histogram]] = defaultdict(dict)
+    waits: dict[int, Histogram] = {}
     for inbox in inboxes:
         fills[inbox.edge] = max(fills[inbox.edge], inbox.fill)
-        waits[inbox.edge][id(inbox.waits)] = inbox.waits  # inboxes may share theirs
-    return {edge: InputCounts(fill, _merged(waits[edge].values())) for edge, fill in fills.items()}
+        waits[inbox.edge] = inbox.waits  # which the inboxes of an edge share
+    return {edge: InputCounts(fill, waits[edge].copy()) for edge, fill in fills.items()}
 
 
 class RateMeter:

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from sage.core.backends.api import Attempt, Command, Deployment, HostInfo, TaskEvent, missing_capabilities
-from sage.core.engine.allowance import Allowance
+from sage.core.engine.allowance import InputAllowance
 from sage.core.engine.clock import VirtualClock
 from sage.core.engine.life import TaskLife
 from sage.core.engine.links import Inbox, Link, Signal
@@ -69,7 +69,7 @@ class SimulatedBackend:
         turns: int = 1_000_000,
         tell: Callable[[str], None] | None = None,
     ) -> None:
-        Allowance.check(max_records, timeout)
+        InputAllowance.check(max_records, timeout)
         self.seed = seed
         self.cancels = cancel
         self.max_records = max_records
@@ -144,7 +144,7 @@ class SimulatedDeployment:
             pace=paces.__getitem__,
             connect=connect,
         )
-        self._allowance = Allowance(wiring.tasks, self.clock, backend.max_records, backend.timeout)
+        self._allowance = InputAllowance(wiring.tasks, self.clock, backend.max_records, backend.timeout)
         self._tasks = {
             task.id: Task(
                 TaskLife(task, wiring.services, events),

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from sage.core.connectors.api import MAX_LINE_SIZE, STOP, StopType
 from sage.core.connectors.files.encoding import check_encoding, mark_of, undecodable, unencodable
-from sage.core.connectors.files.lines import LineByLine, Lines, excerpt, size_of_lines
+from sage.core.connectors.files.lines import LineByLine, Lines, raw_line, size_of_lines
 from sage.core.connectors.files.sink import FileSink
 from sage.core.connectors.files.source import FileSource
 from sage.core.errors import ConnectorError, RecordError
@@ -144,7 +144,7 @@ class _CsvReader:
                     # A quote too many may have swallowed any number of good lines: only the first is given up.
                     lines.put_back(feed.taken[1:])
                     del feed.taken[1:]
-                record = excerpt(b"".join(feed.taken), self._encoding)
+                record = raw_line(b"".join(feed.taken), self._encoding)
                 raise self._lines.unusable(record, begin, _reason(error)) from error
             except ConnectorError as error:
                 if records or not isinstance(error, RecordError):  # which is a line that is too long, and behind us

@@ -12,7 +12,7 @@ from sage.core.connectors.api import MAX_LINE_SIZE
 from sage.core.connectors.files.places import ByteRange
 from sage.core.errors import ConnectorError, RecordError
 
-__all__ = ["LineByLine", "Lines", "Place", "excerpt", "size_of_lines", "without_end"]
+__all__ = ["LineByLine", "Lines", "Place", "raw_line", "size_of_lines", "without_end"]
 
 _AHEAD = 256 * 1024
 """Bytes read in one go."""
@@ -172,7 +172,7 @@ class Lines:
     def _too_long(self) -> RecordError:
         """Go behind the next line, and tell of it."""
         start = self.start
-        beginning = excerpt(os.pread(self._file, min(_EXCERPT, self._longest), start))
+        beginning = raw_line(os.pread(self._file, min(_EXCERPT, self._longest), start))
         os.lseek(self._file, start + self._longest, os.SEEK_SET)
         self._pass_line()
         hint = f"read it with a larger max_line_size, or skip it by an error policy ({_EXCERPT} bytes are kept of it)"
@@ -264,7 +264,7 @@ def without_end(line: bytes) -> bytes:
     return line[:-2] if line.endswith(b"\r\n") else line.removesuffix(b"\n")
 
 
-def excerpt(line: bytes, encoding: str = "utf-8") -> str | bytes:
+def raw_line(line: bytes, encoding: str = "utf-8") -> str | bytes:
     """A line as it was found, without its end: as text where it can be decoded."""
     line = without_end(line)
     try:

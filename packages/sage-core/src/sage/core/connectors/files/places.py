@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sage.core.errors import ConnectorError
 
-__all__ = ["MOST_PARTITIONS", "ByteRange", "absolute", "cut", "find_files"]
+__all__ = ["ByteRange", "absolute", "cut", "find_files"]
 
-MOST_PARTITIONS = 100_000
+_MOST_PARTITIONS = 100_000
 """Of one file: more are a slip, and would keep whoever deals them out busy for long."""
 
 
@@ -74,7 +74,7 @@ def cut(path: str, size: int | None, at_least: int = 1) -> list[ByteRange]:
     if size is None or length == 0:
         return [ByteRange(path, 0, length, is_last=True)]
     step = min(size, -(-length // at_least))
-    if length > MOST_PARTITIONS * step:
+    if length > _MOST_PARTITIONS * step:
         message = f"{path} has {length:,} bytes, which make too many partitions of {step:,}"
         raise ConnectorError(message, hint="a larger split_size makes fewer of them", file=path)
     return [

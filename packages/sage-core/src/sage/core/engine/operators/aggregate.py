@@ -23,12 +23,12 @@ class AggregateOperator(RunningOperator):
 
     def __init__(self, spec: Operator, context: RuntimeContext) -> None:
         super().__init__(spec, context)
-        self.accumulators = self.states.table("", "aggregate")  # a name that no function can declare
+        self._accumulators = self.states.table("", "aggregate")  # a name that no function can declare
         self._final = bool(spec.options.get("final", False))
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_key(code, flow)
-        step = (_adding if self._final else _stepping)(self.accumulators, self.function)
+        step = (_adding if self._final else _stepping)(self._accumulators, self.function)
         with self.calling(code, "aggregate", flow.value, flow.key or "None", flow.value, function=step) as result:
             if not self._final:
                 emit(Flow(result, self.passing(code, flow)))
@@ -37,7 +37,7 @@ class AggregateOperator(RunningOperator):
         return self._last_results() if self._final else None
 
     def _last_results(self) -> Iterator[Any]:
-        for key, accumulator in self.accumulators.items():
+        for key, accumulator in self._accumulators.items():
             self.context.key = key
             yield self.function.result(accumulator)
 

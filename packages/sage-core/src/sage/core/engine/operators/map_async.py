@@ -14,16 +14,13 @@ from sage.core.engine.context import RuntimeContext
 from sage.core.engine.coroutines import LoopSignal, whereabouts
 from sage.core.engine.failures import trace_of, users_frames
 from sage.core.engine.histogram import Histogram
-from sage.core.engine.interrupt import Interrupt
+from sage.core.engine.interrupt import GRACE, Interrupt
 from sage.core.engine.operators.base import ENDED, IDLE, MORE, Emit, Flow, RunningOperator
 from sage.core.engine.recovery import GIVEN_UP, Recovery, quits
 from sage.core.errors import PipelineError, RecordTimeoutError
 from sage.core.graph.model import Operator
 
-__all__ = ["CoroutineContext", "MapAsyncOperator"]
-
-_GRACE = 10.0
-"""Seconds in which coroutines that were cancelled have to end."""
+__all__ = ["MapAsyncOperator"]
 
 _MOST_THREADS = 128
 
@@ -62,7 +59,7 @@ _current: ContextVar[_Call | None] = ContextVar("sage_call", default=None)
 """The call that a coroutine, and whatever it starts or runs on a thread, works for."""
 
 
-class CoroutineContext(RuntimeContext):
+class _CoroutineContext(RuntimeContext):
     """What many calls of one function share, while each sees the key of its own record."""
 
     __slots__ = ()
@@ -106,7 +103,7 @@ class MapAsyncOperator(RunningOperator):
         latency: of the records put out, from their arrival.
     """
 
-    context_type = CoroutineContext
+    context_type = _CoroutineContext
     keeps_keyed_state = False
 
     def __init__(self, spec: Operator, context: RuntimeContext) -> None:
@@ -182,20 +179,20 @@ class MapAsyncOperator(RunningOperator):
         tasks = [call.task for call in self._held if not call.done]
         try:
             if tasks:
-                self._loop.end(tasks, _GRACE)
+                self._loop.end(tasks, GRACE)
         finally:
             try:
                 super().close()
             finally:
-                left = self._loop.close(_GRACE)
+                left = self._loop.close(GRACE)
         if left:
             where = whereabouts(left[0])
             raise RecordTimeoutError(
-                f"{len(left)} coroutines of '{self.spec.name}' did not end within {_GRACE:g} s of being cancelled"
+                f"{len(left)} coroutines of '{self.spec.name}' did not end within {GRACE:g} s of being cancelled"
                 + ("" if where is None else f"; the first is at {where}"),
                 hint="let CancelledError pass",
                 operator=self.spec.name,
-                seconds=_GRACE,
+                seconds=GRACE,
             )
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:

@@ -24,16 +24,16 @@ class ReduceOperator(RunningOperator):
 
     def __init__(self, spec: Operator, context: RuntimeContext) -> None:
         super().__init__(spec, context)
-        self.values = self.states.table("", "reduce")  # a name that no function can declare
+        self._values = self.states.table("", "reduce")  # a name that no function can declare
         self._final = bool(spec.options.get("final", False))
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_key(code, flow)
         key, before, missing = flow.key or "None", code.name("before"), code.fast("MISSING", _MISSING)
-        code.line(f"{before} = {code.fast('kept', self.values.get)}({key}, {missing})")
+        code.line(f"{before} = {code.fast('kept', self._values.get)}({key}, {missing})")
         first = f"{flow.value} if {before} is {missing}"
         with self.calling(code, "reduce", flow.value, before, flow.value, otherwise=first) as reduced:
-            code.line(f"{code.fast('values', self.values)}[{key}] = {reduced}")
+            code.line(f"{code.fast('values', self._values)}[{key}] = {reduced}")
             if not self._final:
                 emit(Flow(reduced, self.passing(code, flow)))
 
@@ -41,4 +41,4 @@ class ReduceOperator(RunningOperator):
         return self._last_values() if self._final else None
 
     def _last_values(self) -> Iterator[Any]:
-        yield from self.values.values()
+        yield from self._values.values()
