@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OperatorError",
-    "Running",
+    "RunsUserCode",
     "count_failure",
     "describe_backend_failure",
     "describe_failure",
     "headline",
-    "safe_repr",
     "trace_of",
     "users_frames",
 ]
@@ -41,7 +40,7 @@ _MAX_MESSAGE = 2_000
 _MAX_TRACEBACK = 64_000
 
 
-class Running(Protocol):
+class RunsUserCode(Protocol):
     """What runs code of the user's: an operator or a service."""
 
     failed: int
@@ -66,7 +65,7 @@ class OperatorError(Exception):
 
     def __init__(
         self,
-        operator: Running,
+        operator: RunsUserCode,
         phase: str,
         cause: BaseException,
         trace: TracebackType | None,
@@ -86,7 +85,7 @@ class OperatorError(Exception):
 
     @classmethod
     @contextmanager
-    def boundary(cls, operator: Running, phase: str) -> Iterator[None]:
+    def boundary(cls, operator: RunsUserCode, phase: str) -> Iterator[None]:
         """Whatever user code raises inside, `SystemExit` and the like included, comes out as an `OperatorError`."""
         try:
             yield
@@ -96,7 +95,7 @@ class OperatorError(Exception):
             raise cls(operator, phase, error, users_frames(trace_of(error))) from error
 
 
-def count_failure(operator: Running, error: BaseException) -> None:
+def count_failure(operator: RunsUserCode, error: BaseException) -> None:
     """Count ``error`` for ``operator``, unless it only tells that one too many of those counted before was raised."""
     if type(error) is not BudgetSpentError:
         operator.failed += 1
@@ -122,7 +121,7 @@ def _described(error: BaseException, subtask: int | None) -> FailureInfo:
     spec, cause = error.operator.spec, error.cause
     notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
     phase = _NO_METHODS.get(error.phase, f" in {error.phase}()")
-    more = _whereabouts(cause) + _advice(spec.kind, cause)
+    more = _current_folder(cause) + _advice(spec.kind, cause)
     return FailureInfo(
         kind="user_code",
         message=_bounded(f"{spec.title} failed{phase}: {headline(cause)}{more}", _MAX_MESSAGE),
@@ -130,7 +129,7 @@ def _described(error: BaseException, subtask: int | None) -> FailureInfo:
         uid=spec.uid,
         subtask=subtask,
         location=str(spec.location),
-        record=safe_repr(error.record) if error.has_record else None,
+        record=_safe_repr(error.record) if error.has_record else None,
         error_type=_type_name(cause),
         traceback=_format(cause, error.trace) + notes,
     )
@@ -150,7 +149,7 @@ def _barely_described(error: BaseException, subtask: int | None, other: BaseExce
         uid=spec.uid,
         subtask=subtask,
         location=str(spec.location),
-        record=safe_repr(error.record) if error.has_record else None,
+        record=_safe_repr(error.record) if error.has_record else None,
         error_type=kind,
         traceback="".join(traceback.format_tb(error.trace)),
     )
@@ -181,7 +180,7 @@ def _cut_off(error: BaseException) -> None:
         error = before
 
 
-def safe_repr(value: Any, limit: int = _MAX_RECORD) -> str:
+def _safe_repr(value: Any, limit: int = _MAX_RECORD) -> str:
     """A bounded ``repr`` that never raises."""
     try:
         return _printable(excerpt(value, limit))
@@ -211,7 +210,7 @@ def _name(kind: type) -> str:
     return str(vars(type)["__name__"].__get__(kind))
 
 
-def _whereabouts(error: BaseException) -> str:
+def _current_folder(error: BaseException) -> str:
     """The current folder, if a relative path led nowhere: under a JobManager it is the job's own, not the user's."""
     path = error.filename if isinstance(error, FileNotFoundError) else None
     if not isinstance(path, str) or not path or Path(path).is_absolute():

@@ -16,12 +16,13 @@ from sage.core.errors import StateError
 if TYPE_CHECKING:
     from sage.core.engine.context import RuntimeContext
 
-__all__ = ["KeyedState", "KeyedStates", "ListState", "MapState", "ReducingState", "ValueState"]
+__all__ = ["MISSING", "KeyedState", "KeyedStates", "ListState", "MapState", "ReducingState", "ValueState"]
 
 Value = TypeVar("Value")
 MapKey = TypeVar("MapKey")
 
-_MISSING: Final = object()
+MISSING: Final = object()
+"""What a table is asked to answer for a key that has nothing."""
 
 
 class KeyedStates:
@@ -95,8 +96,8 @@ class KeyedStates:
     def note(self, table: dict[Any, Any], key: Any) -> None:
         """Remember what ``table`` holds for ``key``, before that is replaced."""
         if self.journal is not None:
-            before = table.get(key, _MISSING)
-            undo = partial(table.pop, key, None) if before is _MISSING else partial(table.__setitem__, key, before)
+            before = table.get(key, MISSING)
+            undo = partial(table.pop, key, None) if before is MISSING else partial(table.__setitem__, key, before)
             self.journal.append(undo)
 
     def note_length(self, table: dict[Any, Any], key: Any, values: list[Any]) -> None:
@@ -323,8 +324,8 @@ class ReducingState(KeyedState, Generic[Value]):
     def add(self, value: Value) -> Value:
         """Combine ``value`` with what is kept, by ``function(kept, value)``. Returns the result, which is kept now."""
         key = self._key()
-        kept = self._table.get(key, _MISSING)
-        result = value if kept is _MISSING else self._function(kept, value)
+        kept = self._table.get(key, MISSING)
+        result = value if kept is MISSING else self._function(kept, value)
         self._states.note(self._table, key)
         self._table[key] = result
         return result

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any
 
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
+from sage.core.engine.keyed_state import MISSING
 from sage.core.engine.operators.base import Emit, Flow, RunningOperator
 from sage.core.graph.model import Operator
 
 __all__ = ["AggregateOperator"]
-
-_MISSING: Final = object()
 
 
 class AggregateOperator(RunningOperator):
@@ -46,8 +45,8 @@ def _adding(accumulators: dict[Any, Any], function: Any) -> Callable[[Any, Any],
     create, add = function.create, function.add
 
     def step(key: Any, record: Any) -> None:
-        before = accumulators.get(key, _MISSING)
-        accumulators[key] = add(create() if before is _MISSING else before, record)
+        before = accumulators.get(key, MISSING)
+        accumulators[key] = add(create() if before is MISSING else before, record)
 
     return step
 
@@ -56,8 +55,8 @@ def _stepping(accumulators: dict[Any, Any], function: Any) -> Callable[[Any, Any
     create, add, result_of = function.create, function.add, function.result
 
     def step(key: Any, record: Any) -> Any:
-        before = accumulators.get(key, _MISSING)
-        after = add(create() if before is _MISSING else before, record)
+        before = accumulators.get(key, MISSING)
+        after = add(create() if before is MISSING else before, record)
         result = result_of(after)
         accumulators[key] = after  # not before: a failing call leaves what it found
         return result

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
+from sage.core.engine.keyed_state import MISSING
 from sage.core.engine.operators.base import Emit, Flow, RunningOperator
 from sage.core.graph.model import Operator
 
 __all__ = ["ReduceOperator"]
-
-_MISSING: Final = object()
 
 
 class ReduceOperator(RunningOperator):
@@ -29,7 +28,7 @@ class ReduceOperator(RunningOperator):
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_key(code, flow)
-        key, before, missing = flow.key or "None", code.name("before"), code.fast("MISSING", _MISSING)
+        key, before, missing = flow.key or "None", code.name("before"), code.fast("MISSING", MISSING)
         code.line(f"{before} = {code.fast('kept', self._values.get)}({key}, {missing})")
         first = f"{flow.value} if {before} is {missing}"
         with self.calling(code, "reduce", flow.value, before, flow.value, otherwise=first) as reduced:
