@@ -426,6 +426,85 @@ def test_attributes_are_state_and_what_a_class_shares_is_not(function: Any, what
     assert told(function) == what
 
 
+class Dedup(MapFunction):
+    def __init__(self, words: list[Any] = [], seen: Any = {}, /, *, names: list[Any] = []) -> None:  # noqa: B006
+        self.words = words
+        self.seen: Any = seen
+        self.renamed = names
+
+    def execute(self, value: Any) -> Any:
+        self.words.append(value)
+        self.seen[value] = 1
+        self.renamed.clear()
+        return value
+
+
+class DerivedDedup(Dedup):
+    """Takes the constructor of its base."""
+
+
+class Careful(MapFunction):
+    """Each of these is a container of its own, or nobody's to change."""
+
+    def __init__(
+        self,
+        words: list[Any] = [],  # noqa: B006
+        seen: list[Any] = [],  # noqa: B006
+        rows: list[Any] = [],  # noqa: B006
+        more: list[Any] = [],  # noqa: B006
+        late: list[Any] = [],  # noqa: B006
+        read: list[Any] = [],  # noqa: B006
+        none: Any = None,
+    ) -> None:
+        self.words = list(words)
+        self.seen = seen or []
+        rows = rows or []
+        self.rows = rows
+        self.more = more
+        if not more:
+            self.more = []
+        self.other = [] if not seen else seen  # noqa: SIM212 - the order in which they are loaded
+        self.late = late
+        self.read = read
+        self.none = [] if none is None else none
+
+    def open(self, context: Any) -> None:
+        self.late = []
+
+    def execute(self, value: Any) -> Any:
+        for each in (self.words, self.seen):
+            each.append(value)
+        self.words.append(value)
+        self.seen.append(value)
+        self.rows.append(value)
+        self.more.append(value)
+        self.other.append(value)
+        self.late.append(value)
+        self.none.append(value)
+        return value in self.read
+
+
+def test_a_default_of_the_constructor_is_one_for_all_instances() -> None:
+    """Python makes it once, with the class; what is given instead is copied, as an instance is."""
+    words = "changes the list 'words' that all instances of Dedup share, a default of __init__"
+    seen = "changes the dict 'seen' that all instances of Dedup share, a default of __init__"
+    renamed = "changes the list 'renamed' that all instances of Dedup share, a default of __init__"
+    assert told(Dedup) == [words, seen, renamed]
+    assert told(Dedup, []) == [seen, renamed]
+    assert told(Dedup, [], {}) == [renamed]
+    assert told(Dedup()) == []
+    assert told(DerivedDedup)[0] == words.replace("Dedup", "DerivedDedup")
+    assert told(Careful) == []
+
+
+def test_a_default_given_by_name() -> None:
+    """An argument given by its name replaces it as well."""
+    stream: DataStream[Any] = LocalEnvironment().from_batch([1])
+    stream.map(Dedup, [], {}, names=[])
+    graph, _ = stream._environment._builder.draft()
+    assert unsaved_state(graph) == ()
+
+
 def test_an_instance_with_an_attribute_of_its_own() -> None:
     """It hides that of the class."""
     function = Shared()

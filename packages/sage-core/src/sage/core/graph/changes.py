@@ -7,11 +7,21 @@ import dis
 import functools
 import itertools
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["METHODS", "Change", "changes", "changing_methods", "made_lazily", "nested", "stored_locals", "used_globals"]
+__all__ = [
+    "METHODS",
+    "Change",
+    "changes",
+    "changing_methods",
+    "kept_arguments",
+    "made_lazily",
+    "nested",
+    "stored_locals",
+    "used_globals",
+]
 
 _LIST = frozenset({"append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"})
 _DICT = frozenset({"clear", "pop", "popitem", "setdefault", "update"})
@@ -156,6 +166,40 @@ def stored_locals(code: types.CodeType) -> frozenset[str]:
         if each.opname.startswith(("STORE_FAST", "STORE_DEREF")):  # newer Pythons store two at once
             stored.update(each.argval if isinstance(each.argval, tuple) else (each.argval,))
     return frozenset(stored)
+
+
+@functools.lru_cache(maxsize=1024)
+def kept_arguments(code: types.CodeType) -> Mapping[str, str]:
+    """Attributes that a method sets once, and to a parameter as it came: ``self.rows = given``."""
+    kept: dict[str, str] = {}
+    twice: set[str] = set()
+    this, parameters = code.co_varnames[0], code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    replaced = stored_locals(code)
+    instructions = [each for each in dis.get_instructions(code) if each.opname != "CACHE"]
+    for index, each in enumerate(instructions):
+        if each.opname not in ("STORE_ATTR", "DELETE_ATTR"):
+            continue
+        name, loaded = str(each.argval), _loaded_before(instructions, index)
+        if name in kept:
+            twice.add(name)
+        kept[name] = loaded[0] if len(loaded) == 2 and loaded[1] == this else ""
+    return {
+        name: argument
+        for name, argument in kept.items()
+        if name not in twice and argument in parameters and argument not in replaced
+    }
+
+
+def _loaded_before(instructions: list[dis.Instruction], index: int) -> tuple[str, ...]:
+    """The last two variables that are loaded right before an instruction, whichever way it is come to."""
+    loaded: tuple[str, ...] = ()
+    for each in reversed(instructions[:index]):
+        if len(loaded) >= 2 or not each.opname.startswith(("LOAD_FAST", "LOAD_DEREF")):
+            break
+        loaded = (*(each.argval if isinstance(each.argval, tuple) else (str(each.argval),)), *loaded)
+        if each.is_jump_target:
+            break
+    return loaded[-2:]
 
 
 def nested(code: types.CodeType) -> Iterator[types.CodeType]:

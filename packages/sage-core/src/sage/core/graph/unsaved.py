@@ -25,13 +25,14 @@ from sage.core.graph.changes import (
     Change,
     changes,
     changing_methods,
+    kept_arguments,
     made_lazily,
     nested,
     stored_locals,
     used_globals,
 )
 from sage.core.graph.kinds import KINDS
-from sage.core.graph.model import LogicalGraph, Operator, SourceLocation
+from sage.core.graph.model import FunctionSpec, LogicalGraph, Operator, SourceLocation
 
 __all__ = ["Unsaved", "unsaved_state"]
 
@@ -87,7 +88,7 @@ _Found = Iterator[tuple[str, SourceLocation | None]]
 def _of_operator(operator: Operator) -> _Found:
     spec, visited = operator.function, set[types.CodeType]()
     if spec.form in ("class", "instance"):
-        yield from _of_class(spec.target, visited)
+        yield from _of_class(spec, visited)
         return
     for target in spec.target if isinstance(spec.target, tuple) and spec.form == "callable" else (spec.target,):
         if callable(target):
@@ -115,18 +116,22 @@ def _of_callable(target: Any, bound: tuple[Any, ...], records: int, visited: set
             yield from _of_function(call, _given(call, (target, *bound), keywords, records), visited)
 
 
-def _of_class(target: Any, visited: set[types.CodeType]) -> _Found:
+def _of_class(spec: FunctionSpec, visited: set[types.CodeType]) -> _Found:
     """What the methods of a function class change, besides the attributes of its instances, which are state."""
-    kind = target if isinstance(target, type) else type(target)
-    own = dict(_attributes(target)) if kind is not target else {}
+    kind = spec.target if isinstance(spec.target, type) else type(spec.target)
+    own = dict(_attributes(spec.target)) if kind is not spec.target else {}
     bases = [base for base in kind.__mro__ if _is_users_module(base.__module__)]
     assigned = {name for base in bases for method in base.__dict__.values() for name in _assigned_on_self(method)}
     shared = {
-        name: value
+        name: (value, "")
         for base in reversed(bases)
         for name, value in base.__dict__.items()
         if changing_methods(value) and name not in assigned and name not in own
     }
+    if spec.form == "class":  # an instance is copied, and what its constructor was given with it
+        anew = {name for base in bases for name in _assigned_on_self(base.__dict__.get("open"))}
+        defaults = _kept_defaults(kind, spec)
+        shared |= {name: (value, ", a default of __init__") for name, value in defaults.items() if name not in anew}
     for base in bases:
         for name, method in base.__dict__.items():
             if name not in _BEFORE_STATE and isinstance(method, types.FunctionType):
@@ -134,16 +139,34 @@ def _of_class(target: Any, visited: set[types.CodeType]) -> _Found:
                 yield from _of_shared(method, kind, shared)
 
 
-def _of_shared(method: types.FunctionType, kind: type, shared: Mapping[str, Any]) -> _Found:
-    """Containers in the body of a class are one for all its instances, and none of their own attributes."""
+def _kept_defaults(kind: type, spec: FunctionSpec) -> Mapping[str, Any]:
+    """Containers that are defaults of the constructor, where it makes attributes of them as they are.
+
+    They are made once, when the class is; arguments that are given are copied for each instance.
+    """
+    constructor = inspect.getattr_static(kind, "__init__", None)
+    if not isinstance(constructor, types.FunctionType) or not _is_users(constructor.__code__):
+        return {}
+    defaults = _given(constructor, (None,), {}, len(spec.args))
+    return {
+        name: defaults[argument]
+        for name, argument in kept_arguments(constructor.__code__).items()
+        if argument not in spec.kwargs and changing_methods(defaults.get(argument))
+    }
+
+
+def _of_shared(method: types.FunctionType, kind: type, shared: Mapping[str, tuple[Any, str]]) -> _Found:
+    """Containers in the body of a class, or in its constructor's defaults, are one for all its instances."""
     if not shared or not method.__code__.co_argcount or not _is_users(method.__code__):
         return
     this = method.__code__.co_varnames[0]
     for change in changes(method.__code__):
         name = change.path[0] if change.path else ""
-        if change.root == this and name in shared and _applies(change, shared[name], change.path[1:]):
-            what = f"changes the {type(shared[name]).__name__} '{name}' that all instances of {kind.__name__} share"
-            yield what, _location(method.__code__, change.line)
+        if change.root == this and name in shared:
+            value, which = shared[name]
+            if _applies(change, value, change.path[1:]):
+                what = f"changes the {type(value).__name__} '{name}' that all instances of {kind.__name__} share{which}"
+                yield what, _location(method.__code__, change.line)
 
 
 def _of_function(function: types.FunctionType, given: Mapping[str, Any], visited: set[types.CodeType]) -> _Found:
