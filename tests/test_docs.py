@@ -112,6 +112,7 @@ def run(tmp_path: Path) -> Run:
         "SAGE_DAEMON__PORT": str(free_port()),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "COLUMNS": "100",
+        "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1",
     }
 
     def run(command: list[str]) -> str:
@@ -163,6 +164,27 @@ def test_the_code_of_a_page_runs(page: Path, run: Run, tmp_path: Path) -> None:
             assert printed_by(before, printed) == block.text, f"line {block.line}"
         elif block.directive == "output":
             assert block.text in printed, f"line {block.line}: not in\n{printed}"
+
+
+@pytest.mark.parametrize("checker", ["mypy", "pyright"])
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "tutorial" / "first-pipeline.md"], ids=name)
+def test_type_checkers_accept_the_first_programs(page: Path, checker: str, run: Run, tmp_path: Path) -> None:
+    """What a newcomer copies has no error in an editor, under the settings that checkers have by themselves."""
+    for block in blocks(page):
+        if block.directive.startswith("file:") and block.language == "python":
+            (tmp_path / "page" / block.directive.removeprefix("file:").strip()).write_text(block.text)
+    if code := program(page):
+        (tmp_path / "page" / "program.py").write_text(code)
+    run(
+        [
+            sys.executable,
+            "-m",
+            checker,
+            "--python-executable" if checker == "mypy" else "--pythonpath",
+            sys.executable,
+            ".",
+        ]
+    )
 
 
 def slug(heading: str) -> str:

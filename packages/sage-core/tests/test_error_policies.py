@@ -182,7 +182,20 @@ def test_one_record_more_than_the_budget_fails_the_job(backend: str, policy: Err
     (stream if policy.then == "skip" else stream.union(stream.dead_letters)).collect()
     with pytest.raises(JobFailedError, match="3 records were given up, 2 at most are allowed") as caught:
         env.submit(autostop=True)
-    assert "5 is odd" in str(caught.value)
+    assert caught.value.failure is not None
+    assert "5 is odd" in str(caught.value.failure.traceback)
+
+
+def test_a_budget_of_nothing_is_spent_by_one_record() -> None:
+    """Which is told in the singular, with what to do."""
+    for budget, told in (
+        (skip(at_most=0), "1 record was given up, 0 at"),
+        (skip(ratio=0), "1 record was given up, a share of 0 of 1 "),
+    ):
+        env = LocalEnvironment("budget", backend="inline")
+        env.from_batch([1]).map(odd, on_error=budget).collect()
+        with pytest.raises(JobFailedError, match=f"{told}.*\n  hint: mend what fails"):
+            env.submit(autostop=True)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

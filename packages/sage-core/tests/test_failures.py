@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -125,16 +126,50 @@ def test_a_failing_call_names_operator_line_record_and_begins_with_the_users_cod
 
 
 def test_the_exception_itself_is_the_cause(backend: str) -> None:
-    """`JobFailedError` shows the remote traceback in its text and has the original exception as its cause."""
+    """`JobFailedError` names what failed, and the original exception is its cause: nothing is shown twice."""
     env = LocalEnvironment("shop", backend=backend)
     env.from_batch(RECORDS).map(boom, name="price").sink(drop)
     with pytest.raises(JobFailedError) as caught:
         env.submit(autostop=True, timeout=LIMIT)
     assert isinstance(caught.value.__cause__, ValueError)
     text = str(caught.value)
-    for part in ("job 'shop'", "map 'price' failed: ValueError: no luck", "record: 3", "in boom", env.env_uuid):
+    for part in ("job 'shop'", "map 'price' failed: ValueError: no luck", "record: 3", env.env_uuid):
         assert part in text
+    shown = "".join(traceback.format_exception(caught.value))
+    assert shown.count("in boom\n") == 1
+    assert "engine" not in shown.partition("direct cause")[0]
     assert caught.value.exit_code == 1
+
+
+def test_what_its_cause_does_not_tell_is_in_the_text(backend: str) -> None:
+    """Of a failure that another one followed while closing, the second is not lost."""
+
+    class Closing(MapFunction):
+        def execute(self, value: Any) -> Any:
+            return boom(value)
+
+        def close(self) -> None:
+            raise OSError("stuck")
+
+    env = LocalEnvironment("shop", backend=backend)
+    env.from_batch(RECORDS).map(Closing).sink(drop)
+    with pytest.raises(JobFailedError) as caught:
+        env.submit(autostop=True, timeout=LIMIT)
+    text = str(caught.value)
+    assert "in boom\n" not in text
+    assert "while closing after that failure" in text
+    assert "OSError: stuck" in text
+
+
+def test_a_malformed_line_is_shown_without_the_ways_of_connectors(backend: str, tmp_path: Path) -> None:
+    """What is wrong with a file is told in a few lines: nothing of them is the user's code."""
+    (tmp_path / "a.csv").write_bytes("a,b\n1,é\n".encode("latin-1"))
+    env = LocalEnvironment("shop", backend=backend)
+    env.from_csv(tmp_path / "a.csv").sink(drop)
+    failure = failure_of(env)
+    assert failure.traceback is not None
+    assert "line 2: not UTF-8" in failure.traceback
+    assert "File " not in failure.traceback
 
 
 LIFE: list[str] = []

@@ -113,7 +113,7 @@ def test_a_path_that_leads_to_no_file_is_a_problem_of_the_graph(
     (tmp_path / "file").write_text("")
     os.mkfifo(tmp_path / "fifo")
     text = problems(lambda env: getattr(env, read)(tmp_path / path))
-    assert reason in text
+    assert reason in text and "hint: " in text
     assert str(tmp_path / path)[:100] in text
 
 

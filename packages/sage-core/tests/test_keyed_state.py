@@ -306,6 +306,7 @@ def test_state_is_declared_in_open_and_once(backend: str) -> None:
     assert "keyed state 'one' is declared twice" in told[1]
     assert "must be text that is not empty, not ''" in told[2]
     assert "can be changed, and all keys would share it: []" in told[3]
+    assert all("\n  hint: " in text for text in told)
 
 
 class Joined(CoMapFunction):

@@ -667,7 +667,7 @@ def test_a_coroutine_that_takes_too_long_is_cancelled(backend: str, ordered: boo
     assert type(error) is RecordTimeoutError
     assert (error.operator, error.seconds) == ("fetch", 0.05)
     assert failure.message.startswith("map_async 'fetch' failed: ")
-    assert failure.message.endswith("the coroutine of 'fetch' did not end within 0.05 s")
+    assert "the coroutine of 'fetch' did not end within 0.05 s\n  hint: give it longer" in failure.message
     assert failure.record == "3"
     assert failure.traceback is not None and "in for_ever" in failure.traceback
     results = mapped(backend, range(6), for_ever, timeout=0.05, ordered=ordered, on_error=skip())

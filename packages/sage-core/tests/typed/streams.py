@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeGuard, TypeVar, assert_type
+from typing import Any, NamedTuple, TypeGuard, TypeVar, assert_type
 
 from typing_extensions import TypeIs
 
@@ -146,6 +146,20 @@ class ByItem(KeyByFunction[Order]):
 class Sum(ReduceFunction[int]):
     def execute(self, accumulated: int, value: int) -> int:
         return accumulated + value
+
+
+class Add(ReduceFunction):
+    def execute(self, accumulated: tuple[str, int], value: tuple[str, int]) -> tuple[str, int]:
+        return accumulated[0], accumulated[1] + value[1]
+
+
+class Spot(NamedTuple):
+    item: str
+    much: int
+
+
+def more(one: tuple[str, int], other: tuple[str, int]) -> tuple[str, int]:
+    return one[0], one[1] + other[1]
 
 
 class Mean(AggregateFunction[int, tuple[int, int], float]):
@@ -319,6 +333,27 @@ def operators(texts: DataStream[str], orders: DataStream[Order], counts: DataStr
     assert_type(orders.side_output("late"), DataStream[Any])
 
 
+def tuples(texts: DataStream[str], env: Environment) -> None:
+    """What a lambda makes of literals is reduced as what they are literals of."""
+    ones = texts.map(lambda word: (word, 1)).keyby(lambda pair: pair[0])
+    assert_type(ones.reduce(lambda a, b: (a[0], a[1] + b[1]), final=True), DataStream[tuple[str, int]])
+    assert_type(ones.reduce(more, parallelism=2), DataStream[tuple[str, int]])
+    assert_type(ones.reduce(Add), DataStream[tuple[str, int]])
+    assert_type(ones.reduce(Add(), final=True), DataStream[tuple[str, int]])
+    first = texts.map(lambda word: (1, word)).reduce(lambda a, b: (a[0] + b[0], b[1]))
+    assert_type(first, DataStream[tuple[int, str]])
+    both = texts.map(lambda word: (0, 1)).reduce(lambda a, b: (a[0] + b[0], a[1] + b[1]))
+    assert_type(both, DataStream[tuple[int, int]])
+    three = texts.map(lambda word: (word, 0.5, 1)).reduce(lambda a, b: (a[0], a[1] + b[1], a[2] + b[2]))
+    assert_type(three, DataStream[tuple[str, float, int]])
+    four = texts.map(lambda word: (word, b"", 0, 1)).reduce(lambda a, b: (a[0], a[1], a[2] + b[2], a[3] + b[3]))
+    four.map(lambda record: record[2] + record[3]).reduce(Sum)
+    spots = texts.map(lambda word: Spot(word, 1)).reduce(lambda a, b: Spot(a.item, a.much + b.much))
+    assert_type(spots, DataStream[Spot])
+    known: DataStream[tuple[str, int]] = texts.map(lambda word: (word, 1))
+    known.reduce(Add).union(env.from_batch([("a", 1)])).reduce(more)
+
+
 def keyed(orders: DataStream[Order]) -> None:
     assert_type(orders.keyby(ByItem).map(Spent), DataStream[tuple[str, int]])
     assert_type(orders.keyby(ByItem).aggregate(Count).keyby(len), DataStream[str])
@@ -405,6 +440,13 @@ def mistakes(env: Environment, texts: DataStream[str], orders: DataStream[Order]
     texts.map_async(Fetch, "url", concurrency="4")  # type: ignore[call-overload]
     texts.keyby(ByItem)  # type: ignore[arg-type]
     texts.reduce(Sum)  # type: ignore[arg-type]
+    texts.reduce(lambda a, b: len(b))  # type: ignore[arg-type,return-value]
+    pairs = texts.map(lambda word: (word, 1))
+    pairs.reduce(lambda a, b: (a[0], str(b[1])))  # type: ignore[arg-type,return-value]
+    pairs.reduce(lambda a, b: a[0])  # type: ignore[arg-type,return-value]
+    pairs.reduce(Sum)  # type: ignore[arg-type]
+    pairs.reduce(more, finale=True)  # type: ignore[call-overload]
+    texts.map(lambda word: (1, word)).reduce(more)  # type: ignore[arg-type]
     texts.aggregate(Mean)  # type: ignore[arg-type]
     texts.sink(Store)  # type: ignore[arg-type]
     texts.connect(orders).keyby(len, len)  # type: ignore[arg-type]

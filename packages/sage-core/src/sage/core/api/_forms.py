@@ -7,7 +7,7 @@ derived from ``MapFunction`` without brackets is judged by what its ``execute`` 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypedDict, TypeVar
+from typing import Protocol, TypedDict, TypeVar, TypeVarTuple
 
 from sage.core.api._typevars import Accumulator, In, Out, Value
 from sage.core.engine.stop import StopType
@@ -20,9 +20,11 @@ __all__ = [
     "CoMaps2",
     "CoMaps3",
     "Executes",
+    "Folds",
     "In0",
     "In1",
     "In2",
+    "Items",
     "Key",
     "Keywords",
     "Out0",
@@ -38,6 +40,7 @@ In2 = TypeVar("In2", contravariant=True)
 Out0 = TypeVar("Out0", covariant=True)
 Out1 = TypeVar("Out1", covariant=True)
 Out2 = TypeVar("Out2", covariant=True)
+Items = TypeVarTuple("Items")
 
 
 class Keywords(TypedDict, total=False):
@@ -77,6 +80,10 @@ class Reduces(Protocol[Value]):
     """A function of what was accumulated and one record."""
 
     def execute(self, accumulated: Value, value: Value, /) -> Value: ...
+
+
+Folds = type[Reduces[Value]] | Reduces[Value] | Callable[[Value, Value], Value]
+"""A reducing function in any form."""
 
 
 class Aggregates(Protocol[In, Accumulator, Out]):

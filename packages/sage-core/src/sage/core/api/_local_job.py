@@ -120,7 +120,7 @@ class LocalJob(Job):
             self._told = True
             if self.in_callers_thread and type(run.error) is KeyboardInterrupt:  # Ctrl-C met the user's code
                 raise run.error
-            raise job_failed(self.uuid, self.name, run.failure) from run.error
+            raise job_failed(self.uuid, self.name, run.failure, run.error) from run.error
         return self.status()
 
     def logs(self) -> Iterator[str]:

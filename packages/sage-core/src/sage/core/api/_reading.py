@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sage.core.api._files import describe_file
 from sage.core.connectors.api import MAX_LINE_SIZE, SPLIT_SIZE, is_bounded
+from sage.core.graph.builder import Upstream
 from sage.core.graph.functions import Given, describe_connector
 from sage.core.graph.policy import ErrorPolicy
 
@@ -40,7 +41,7 @@ class Reading(ABC):
             on_error: for single records that cannot be read; other errors are retried where it says so, and fail.
         """
         given = describe_connector(source, args, kwargs, "read")
-        return self._add_source("read", given, name, uid, parallelism, on_error, {"bounded": is_bounded(source)})
+        return self._declare("read", given, name, uid, parallelism, on_error, {"bounded": is_bounded(source)})
 
     def from_text(
         self,
@@ -71,7 +72,7 @@ class Reading(ABC):
 
         options = {"encoding": encoding, "max_line_size": max_line_size, **_splitting(split_size, parallelism)}
         given = describe_file(TextSource, path, options, "text")
-        return self._add_source("read", given, name, uid, parallelism, on_error, {"bounded": True})
+        return self._declare("read", given, name, uid, parallelism, on_error, {"bounded": True})
 
     def from_jsonl(
         self,
@@ -94,7 +95,7 @@ class Reading(ABC):
 
         options = {"max_line_size": max_line_size, **_splitting(split_size, parallelism)}
         given = describe_file(JsonlSource, path, options, "jsonl")
-        return self._add_source("read", given, name, uid, parallelism, on_error, {"bounded": True})
+        return self._declare("read", given, name, uid, parallelism, on_error, {"bounded": True})
 
     def from_csv(
         self,
@@ -132,10 +133,10 @@ class Reading(ABC):
             "max_line_size": max_line_size,
         }
         given = describe_file(CsvSource, path, options, "csv")
-        return self._add_source("read", given, name, uid, parallelism, on_error, {"bounded": True})
+        return self._declare("read", given, name, uid, parallelism, on_error, {"bounded": True})
 
     @abstractmethod
-    def _add_source(
+    def _declare(
         self,
         kind: str,
         given: Given,
@@ -144,8 +145,9 @@ class Reading(ABC):
         parallelism: int,
         on_error: ErrorPolicy | None,
         options: Mapping[str, Any] | None = None,
+        upstream: tuple[Upstream, ...] = (),
     ) -> DataStream[Any]:
-        """Declare a source."""
+        """Declare an operator; a source has no upstream."""
 
 
 def _splitting(split_size: int | None, parallelism: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from sage.core.graph.policy import DEAD_LETTERS, ErrorPolicy
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-    from sage.core.api._forms import Aggregates, Awaits, Executes, In0, In1, In2, Keywords, Reduces
+    from sage.core.api._forms import Aggregates, Awaits, Executes, Folds, In0, In1, In2, Items, Keywords, Reduces
     from sage.core.api.environment import Environment
     from sage.core.engine.dead_letter import DeadLetter
 
@@ -323,7 +323,7 @@ class DataStream(Writing, Generic[Record]):
         return self._add("keyby", function, args, kwargs, name, uid, number, on_error)._keyed()
 
     @overload
-    def reduce(
+    def reduce(  # type: ignore[overload-overlap]
         self: DataStream[Value],
         function: type[Reduces[Value]],
         *args: Any,
@@ -335,13 +335,39 @@ class DataStream(Writing, Generic[Record]):
         **kwargs: Any,
     ) -> DataStream[Value]: ...
     @overload
-    def reduce(
+    def reduce(  # type: ignore[overload-overlap]
         self: DataStream[Value],
         function: Reduces[Value] | Callable[[Value, Value], Value],
         *,
         final: bool = False,
         **keywords: Unpack[Keywords],
     ) -> DataStream[Value]: ...
+    # To pyright `lambda word: (word, 1)` makes tuples with a Literal[1], which no sum of two is. Where the overloads
+    # above fail for that, such tuples are taken for what they are: of some int.
+    @overload
+    def reduce(  # type: ignore[overload-overlap]
+        self: DataStream[tuple[*Items, int]],
+        function: Folds[tuple[*Items, int]],
+        *,
+        final: bool = False,
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[tuple[*Items, int]]: ...
+    @overload
+    def reduce(  # type: ignore[overload-overlap]
+        self: DataStream[tuple[*Items, int, int]],
+        function: Folds[tuple[*Items, int, int]],
+        *,
+        final: bool = False,
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[tuple[*Items, int, int]]: ...
+    @overload
+    def reduce(
+        self: DataStream[tuple[int, *Items]],
+        function: Folds[tuple[int, *Items]],
+        *,
+        final: bool = False,
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[tuple[int, *Items]]: ...
     def reduce(
         self,
         function: Any,
@@ -525,18 +551,7 @@ class DataStream(Writing, Generic[Record]):
         on_error: ErrorPolicy | None,
         options: Mapping[str, Any] | None = None,
     ) -> DataStream[Any]:
-        number = self._environment._recorder().add(
-            kind,
-            given,
-            location=users_location(),
-            upstream=upstream,
-            name=name,
-            uid=uid,
-            parallelism=parallelism,
-            options=options,
-            on_error=on_error,
-        )
-        return DataStream(self._environment, (Upstream(number),))
+        return self._environment._declare(kind, given, name, uid, parallelism, on_error, options, upstream)
 
     def _write(
         self, given: Given, name: str | None, uid: str | None, parallelism: int, on_error: ErrorPolicy | None

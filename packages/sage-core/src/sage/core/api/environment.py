@@ -7,7 +7,7 @@ import uuid
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from sage.core.api._reading import Reading
 from sage.core.api._typevars import Value
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Environment"]
 
+_Job = TypeVar("_Job", bound=Job)
 _log = logging.getLogger("sage.job")
 
 
@@ -96,8 +97,8 @@ class Environment(Reading):
         """
         if is_function_class(source) or function_kind(source) or callable(getattr(source, "execute", None)):
             given = describe_function(source, args, kwargs, "batch")
-            return self._add_source("batch", given, name, uid, parallelism, on_error)
-        return self._add_source("collection", describe_data(source, args, kwargs), name, uid, parallelism, on_error)
+            return self._declare("batch", given, name, uid, parallelism, on_error)
+        return self._declare("collection", describe_data(source, args, kwargs), name, uid, parallelism, on_error)
 
     def from_collection(
         self,
@@ -108,7 +109,7 @@ class Environment(Reading):
         parallelism: int = 1,
     ) -> DataStream[Value]:
         """A source of the records of an iterable, in its order."""
-        return self._add_source("collection", describe_data(records, (), {}), name, uid, parallelism, None)
+        return self._declare("collection", describe_data(records, (), {}), name, uid, parallelism, None)
 
     @overload
     def from_source(
@@ -142,7 +143,7 @@ class Environment(Reading):
                 "nothing yet", `STOP` ends it.
         """
         given = describe_function(source, args, kwargs, "source")
-        return self._add_source("source", given, name, uid, parallelism, on_error)
+        return self._declare("source", given, name, uid, parallelism, on_error)
 
     def register_service(self, name: str, service: Any, *args: Any, **kwargs: Any) -> None:
         """Make a service known that functions call by ``self.call_service(name).method(…)``.
@@ -187,15 +188,25 @@ class Environment(Reading):
         """
         from sage.core.api._capture import capture, capture_folder
 
-        graph = self._recorder().build()
         folder = capture_folder()
         if folder is not None:
-            self._job = capture(folder, graph, self.env_uuid, self._backend_name(), self._job_options())
-            return self._job
-        self._job = self._start(graph, waited=autostop)
-        if autostop or self._job.in_callers_thread:
-            self._job.wait(timeout if autostop else None)
-        return self._job
+            return self.hand_over(
+                lambda graph: capture(folder, graph, self.env_uuid, self._backend_name(), self._job_options())
+            )
+        job = self.hand_over(lambda graph: self._start(graph, waited=autostop))
+        if autostop or job.in_callers_thread:
+            job.wait(timeout if autostop else None)
+        return job
+
+    def hand_over(self, start: Callable[[LogicalGraph], _Job]) -> _Job:
+        """Let ``start`` make a job of the pipeline: what `submit` does, and whatever takes its place.
+
+        Raises:
+            GraphError: the pipeline cannot run; all its problems are listed.
+            AlreadySubmittedError: this environment was submitted before.
+        """
+        self._job = job = start(self._recorder().build())
+        return job
 
     def get_job_status(self) -> dict[str, Any]:
         """The job's status; ``"status"`` is its state, ``not_submitted`` or ``deleted``."""
@@ -253,7 +264,7 @@ class Environment(Reading):
             )
         return self._builder
 
-    def _add_source(
+    def _declare(
         self,
         kind: str,
         given: Given,
@@ -262,11 +273,13 @@ class Environment(Reading):
         parallelism: int,
         on_error: ErrorPolicy | None,
         options: Mapping[str, Any] | None = None,
+        upstream: tuple[Upstream, ...] = (),
     ) -> DataStream[Any]:
         number = self._recorder().add(
             kind,
             given,
             location=users_location(),
+            upstream=upstream,
             name=name,
             uid=uid,
             parallelism=parallelism,

@@ -12,14 +12,14 @@ from typing import Any
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.keyed_state import KeyedState
 from sage.core.engine.saving import load
-from sage.core.engine.services import AsyncServiceHandle, ServiceHandle
+from sage.core.engine.services import Handle
 from sage.core.errors import StateError
 
 __all__ = ["Attributes", "lay_over", "load_attributes"]
 
 _ENGINES = frozenset({"context", "logger"})
 
-_NO_STATE = (KeyedState, ServiceHandle, AsyncServiceHandle, RuntimeContext)
+_NO_STATE = (KeyedState, Handle, RuntimeContext)
 
 _CODE = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, type)
 """What is code of itself comes with the program and is no state, unless it can be saved by its name."""
@@ -83,7 +83,10 @@ class Attributes:
         except Exception as error:
             for name, _, reason in self._culprits():
                 raise _unsaved(name, reason) from reason
-            raise StateError(f"its attributes cannot be saved: {type(error).__name__}: {error}") from error
+            raise StateError(
+                f"its attributes cannot be saved: {type(error).__name__}: {error}",
+                hint="each of them can, but not together: name what is no state in the class's `transient`",
+            ) from error
         if most is not None and len(saved) > most:
             sizes = {name: len(_pickled(value, self._function)) for name, value in self._state().items()}
             name = max(sizes, key=lambda name: sizes[name])
@@ -119,7 +122,8 @@ class Attributes:
         parts = list(split([dict(state) for state in states], parallelism))
         if len(parts) != parallelism or not all(isinstance(part, Mapping) for part in parts):
             raise StateError(
-                f"split_state(states, {parallelism}) must return {parallelism} mappings, not {parts!r:.200}"
+                f"split_state(states, {parallelism}) must return {parallelism} mappings, not {parts!r:.200}",
+                hint="return a list with the attributes of each of the n subtasks, by name",
             )
         part: Mapping[str, Any] = parts[subtask]
         return part

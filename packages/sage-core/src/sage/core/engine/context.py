@@ -84,11 +84,11 @@ class RuntimeContext:
         Raises:
             UnknownServiceError: none was registered under that name.
         """
-        return ServiceHandle(name, self._services.get(name), timeout, self._services.callers(name))
+        return ServiceHandle(self._services.get(name), timeout)
 
     def call_service_async(self, name: str, *, timeout: float | None = None) -> Any:
         """Like `call_service`, for coroutines: the methods of the handle return awaitables."""
-        return AsyncServiceHandle(name, self._services.get(name), timeout)
+        return AsyncServiceHandle(self._services.get(name), timeout)
 
     def side_output(self, tag: str, record: Any) -> None:
         """Put a record out on the side output ``tag``, for ``stream.side_output(tag)``.

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import select
 import selectors
-import threading
 from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from functools import partial
-from queue import SimpleQueue
+from concurrent.futures import Executor
 from typing import Any, TypeVar, TypeVarTuple
 
 from sage.core.engine.clock import WALL, Clock
 from sage.core.engine.links import Signal
+from sage.core.engine.threads import Threads
 
 __all__ = ["LoopSignal", "whereabouts"]
 
@@ -113,49 +111,6 @@ class _Loop(asyncio.SelectorEventLoop):
 _NEVER = Signal()
 
 
-class _Threads(ThreadPoolExecutor):
-    """Threads for what coroutines call by `asyncio.to_thread`.
-
-    Those of the base class keep the program from ending while one of them does not return; these are like a task's.
-    """
-
-    def __init__(self, name: str, most: int) -> None:
-        super().__init__(most)  # which starts no thread of its own before its `submit` is called
-        self._name = name
-        self._most = most
-        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        self._guard = threading.Lock()
-        self._count = self._idle = 0
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        self._calls.put((future, partial(fn, *args, **kwargs)))
-        with self._guard:
-            if self._idle:
-                self._idle -= 1
-            elif self._count < self._most:
-                self._count += 1
-                threading.Thread(target=self._work, name=f"{self._name}-{self._count}", daemon=True).start()
-        return future
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Let threads end as soon as they have nothing to do. None of them is waited for."""
-        for _ in range(self._count):
-            self._calls.put(None)
-
-    def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
-            future, function = call
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(function())
-                except BaseException as error:  # raised in the coroutine
-                    future.set_exception(error)
-            del call, future, function
-            with self._guard:
-                self._idle += 1
-
-
 def _swap_task(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] | None) -> asyncio.Task[Any] | None:
     """Make ``task`` the running one of a loop, while Python would let no other be stepped; returns the one before."""
     swap = getattr(asyncio.tasks, "_swap_current_task", None)
@@ -196,7 +151,7 @@ class LoopSignal(Signal):
             clock: by which coroutines sleep.
         """
         self._loop = _Loop(clock)
-        self._loop.set_default_executor(_Threads(name, threads))
+        self._loop.set_default_executor(Threads(name, threads))
 
     def set(self) -> None:
         super().set()

@@ -23,6 +23,7 @@ __all__ = [
     "describe_backend_failure",
     "describe_failure",
     "headline",
+    "told_by_python",
     "trace_of",
     "users_frames",
 ]
@@ -35,6 +36,7 @@ _NO_METHODS = {
 }
 """Phases that are no methods of the function's, in words."""
 
+_OWN = ("sage.core.engine", "sage.core.connectors.files")
 _MAX_RECORD = 500
 _MAX_MESSAGE = 2_000
 _MAX_TRACEBACK = 64_000
@@ -122,6 +124,7 @@ def _described(error: BaseException, subtask: int | None) -> FailureInfo:
     notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
     phase = _NO_METHODS.get(error.phase, f" in {error.phase}()")
     more = _current_folder(cause) + _advice(spec.kind, cause)
+    _leave_users_frames(cause, error.trace)
     return FailureInfo(
         kind="user_code",
         message=_bounded(f"{spec.title} failed{phase}: {headline(cause)}{more}", _MAX_MESSAGE),
@@ -178,6 +181,32 @@ def _cut_off(error: BaseException) -> None:
             return
         seen.add(id(error))
         error = before
+
+
+def _leave_users_frames(error: BaseException, trace: TracebackType | None) -> None:
+    """Begin the traceback of ``error`` at ``trace``, and those of what it came from behind the frames of SAGE's own.
+
+    Wherever it is shown from here on, as the cause of a `JobFailedError` too, the way through the engine is left out.
+    """
+    set_trace = vars(BaseException)["__traceback__"].__set__  # also where a class hides it
+    set_trace(error, trace)
+    seen, left = {id(error)}, [error]
+    while left:
+        for name in ("__cause__", "__context__"):
+            before = vars(BaseException)[name].__get__(left[0])
+            if before is not None and id(before) not in seen:  # user code may have tied them into a ring
+                seen.add(id(before))
+                left.append(before)
+                set_trace(before, users_frames(trace_of(before)))
+        left.pop(0)
+
+
+def told_by_python(error: BaseException | None) -> str:
+    """What Python prints of ``error``, as a `FailureInfo` has it."""
+    try:
+        return "" if error is None else _format(error, trace_of(error))
+    except BaseException:  # a class of the user's may raise wherever it is looked at
+        return ""
 
 
 def _safe_repr(value: Any, limit: int = _MAX_RECORD) -> str:
@@ -253,7 +282,7 @@ def _format(error: BaseException, trace: TracebackType | None) -> str:
 
 
 def users_frames(trace: TracebackType | None) -> TracebackType | None:
-    """Skip the engine's own frames at the top of a traceback."""
-    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("sage.core.engine"):
+    """Skip frames of the engine and of its own connectors at the top of a traceback."""
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(_OWN):
         trace = trace.tb_next
     return trace

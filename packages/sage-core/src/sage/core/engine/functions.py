@@ -11,6 +11,7 @@ from sage.core.graph.model import FunctionSpec
 
 if TYPE_CHECKING:
     from sage.core.engine.context import RuntimeContext
+    from sage.core.engine.services import ServiceContext
 
 __all__ = [
     "build_function",
@@ -56,7 +57,7 @@ def wants_context(function: Any, spec: FunctionSpec) -> bool:
     )
 
 
-def open_function(function: Any, spec: FunctionSpec, context: RuntimeContext) -> Any:
+def open_function(function: Any, spec: FunctionSpec, context: RuntimeContext | ServiceContext) -> Any:
     """Give the function its context and call its ``open``. Returns what that returned."""
     if spec.form not in ("class", "instance"):
         return None

@@ -62,9 +62,15 @@ class KeyedStates:
             StateError: there can be none here, or ``name`` is taken.
         """
         if self.refusal is not None:
-            raise StateError(f"keyed state '{name}' cannot be declared: {self.refusal}")
+            raise StateError(
+                f"keyed state '{name}' cannot be declared: {self.refusal}",
+                hint="declare it in open(context) of an operator directly behind keyby(…) that takes single records",
+            )
         if not isinstance(name, str) or not name:
-            raise StateError(f"the name of keyed state must be text that is not empty, not {name!r}")
+            raise StateError(
+                f"the name of keyed state must be text that is not empty, not {name!r}",
+                hint="name it after what it keeps: it is saved under that name",
+            )
         if name in self.tables:
             raise StateError(f"keyed state '{name}' is declared twice", hint="give each its own name")
         return self.table(name, kind)
@@ -89,7 +95,8 @@ class KeyedStates:
         if not self.has_key:
             raise StateError(
                 f"keyed state '{name}' was used where there is no key: outside of execute(), or for a record of an"
-                " input without keyby"
+                " input without keyby",
+                hint="use it in execute() alone, and put keyby(…) before each input whose records use it",
             )
         return self.context.key
 

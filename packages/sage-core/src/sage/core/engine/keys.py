@@ -61,7 +61,10 @@ def admit_key(key: Any) -> Any:
     try:
         hash(key)
     except TypeError as error:
-        raise UnsupportedKeyError(f"a value that cannot be hashed cannot be a key: {error}") from None
+        raise UnsupportedKeyError(
+            f"a value that cannot be hashed cannot be a key: {error}",
+            hint="make it of what cannot be changed: a tuple for a list, frozen=True for a dataclass",
+        ) from None
     return key
 
 
@@ -207,8 +210,9 @@ def _encode_by_kind(key: Any) -> bytes:
         return _framed(b"c", _framed(b"s", name) + _encode(values))
     raise UnsupportedKeyError(
         f"a value of type {kind.__module__}.{kind.__qualname__} cannot be a key",
-        hint="use str, bytes, int, float, None, tuples of those, enums, frozen dataclasses, UUID or dates, without an"
-        " __eq__ or __hash__ of their own; or give the class a method __sage_key__() that returns one of them",
+        hint="use str, bytes, int, float, bool, None, tuples of those, enums, frozen dataclasses, UUID or dates,"
+        " without an __eq__ or __hash__ of their own; or give the class a method __sage_key__() that returns"
+        " one of them",
     )
 
 

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
+import queue
 import threading
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from sage.core.engine.callers import Callers
 from sage.core.engine.events import Attempt
 from sage.core.engine.failures import OperatorError
-from sage.core.engine.functions import build_function
+from sage.core.engine.functions import build_function, close_function, open_function
+from sage.core.engine.threads import Threads
 from sage.core.errors import PipelineError, ServiceTimeoutError, UnknownServiceError
 from sage.core.graph.model import ServiceSpec
 
 __all__ = [
     "AsyncServiceHandle",
+    "Handle",
+    "RunningService",
     "ServiceContext",
     "ServiceHandle",
     "ServiceRegistry",
 ]
+
+_MOST_CALLS = 128
+"""Calls of one service with a time-out that may be under way at once, those that were given up included."""
 
 
 @dataclass(frozen=True)
@@ -42,26 +48,42 @@ class ServiceContext:
     attempt: int
 
 
-class _RunningService:
-    """One instance; in the shape of a running operator, so that a failure of it is told like any other."""
+class RunningService:
+    """One instance; in the shape of a running operator, so that a failure of it is told like any other.
+
+    Attributes:
+        failed: how often its ``open`` or ``close`` has raised.
+    """
 
     def __init__(self, spec: ServiceSpec) -> None:
         self.spec = spec
         self.function: Any = None
-        self.callers = Callers(spec.name)
         self.failed = 0
+        self._threads = Threads(f"sage-service-{spec.name}", _MOST_CALLS, queues=False)
 
     def open(self, context: ServiceContext) -> None:
         self.function = build_function(self.spec.function)
-        hook = getattr(self.function, "open", None)
-        if callable(hook):
-            hook(context)
+        open_function(self.function, self.spec.function, context)
+
+    def call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call on a thread that is not the caller's.
+
+        Raises:
+            ServiceTimeoutError: as many calls as there may be have not returned.
+        """
+        try:
+            return self._threads.submit(method, *args, **kwargs)
+        except queue.Full:
+            name = self.spec.name
+            raise ServiceTimeoutError(
+                f"{_MOST_CALLS} calls of the service '{name}' have not returned, so no further one is made",
+                hint="find out why it does not answer; a time-out gives up the wait for a call, not the call",
+                service=name,
+            ) from None
 
     def close(self) -> None:
-        self.callers.close()
-        hook = getattr(self.function, "close", None)
-        if callable(hook):
-            hook()
+        self._threads.shutdown()
+        close_function(self.function, self.spec.function)
 
 
 class ServiceRegistry:
@@ -74,11 +96,11 @@ class ServiceRegistry:
     """
 
     def __init__(self, specs: Iterable[ServiceSpec], attempt: Attempt, users: int) -> None:
-        self._services = {spec.name: _RunningService(spec) for spec in specs}
+        self._services = {spec.name: RunningService(spec) for spec in specs}
         self._attempt = attempt
         self._users = users
         self._lock = threading.Lock()
-        self._begun: list[_RunningService] = []
+        self._begun: list[RunningService] = []
         self._are_open: bool | None = None
 
     def open(self) -> bool:
@@ -124,21 +146,14 @@ class ServiceRegistry:
         if first is not None:
             raise first
 
-    def get(self, name: str) -> Any:
-        """The instance registered as ``name``.
+    def get(self, name: str) -> RunningService:
+        """What is registered as ``name``.
 
         Raises:
-            UnknownServiceError: there is none.
+            UnknownServiceError: nothing is.
         """
-        return self._running(name).function
-
-    def callers(self, name: str) -> Callers:
-        """The threads that call it for those who give a time-out. Raises as `get` does."""
-        return self._running(name).callers
-
-    def _running(self, name: str) -> _RunningService:
         service = self._services.get(name)
-        if service is None or service.function is None:
+        if service is None:
             registered = tuple(self._services)
             raise UnknownServiceError(
                 f"there is no service '{name}'; registered are: {', '.join(registered) or 'none'}",
@@ -147,28 +162,49 @@ class ServiceRegistry:
             )
         return service
 
-    def _context(self, service: _RunningService) -> ServiceContext:
+    def _context(self, service: RunningService) -> ServiceContext:
         attempt = self._attempt
         return ServiceContext(attempt.job, attempt.name, service.spec.name, attempt.attempt)
 
 
-class ServiceHandle:
-    """What ``call_service`` gives: its methods are those of the service.
+class Handle:
+    """What user code holds of a service; it gives the methods of the service as its own."""
 
-    Without a time-out a method is called on the caller's own thread; with one, on another, one of ``callers``.
-    """
-
-    def __init__(self, name: str, service: Any, timeout: float | None, callers: Callers) -> None:
-        self._name = name
+    def __init__(self, service: RunningService, timeout: float | None) -> None:
+        self._name = service.spec.name
         self._service = service
         self._timeout = timeout
-        self._callers = callers
 
     def __reduce__(self) -> Any:
         raise TypeError("a handle on a service cannot be pickled: ask for it with call_service() where it is needed")
 
+    def _method(self, method: str) -> Callable[..., Any]:
+        service = self._service.function
+        bound = getattr(service, method, None)
+        if method.startswith("_") or not callable(bound):
+            public = [name for name in dir(service) if name[0] != "_" and callable(getattr(service, name, None))]
+            raise AttributeError(
+                f"the service '{self._name}' has no method '{method}'; it has: {', '.join(public) or 'none'}"
+            )
+        call: Callable[..., Any] = bound
+        return call
+
+    def _too_late(self, method: str) -> ServiceTimeoutError:
+        return ServiceTimeoutError(
+            f"the service '{self._name}' has not answered {method} within {self._timeout:g} s",
+            hint="find out why it does not, or give it longer by timeout=…",
+            service=self._name,
+        )
+
+
+class ServiceHandle(Handle):
+    """What ``call_service`` gives.
+
+    Without a time-out a method is called on the caller's own thread; with one, on another.
+    """
+
     def __getattr__(self, method: str) -> Callable[..., Any]:
-        bound = _method(self._name, self._service, method)
+        bound = self._method(method)
         if inspect.iscoroutinefunction(bound):
             raise PipelineError(
                 f"{self._name}.{method} is a coroutine function",
@@ -176,36 +212,27 @@ class ServiceHandle:
             )
         if self._timeout is None:
             return bound
-        timeout = self._timeout
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            answer = self._callers.call(functools.partial(bound, *args, **kwargs))
+            answer = self._service.call(bound, *args, **kwargs)
             try:
-                return answer.result(timeout)
+                return answer.result(self._timeout)
             except TimeoutError as error:
                 if answer.done():
                     raise  # the service's own
-                raise _too_late(self._name, method, timeout) from error
+                raise self._too_late(method) from error
 
         return call
 
 
-class AsyncServiceHandle:
-    """What ``call_service_async`` gives: its methods return awaitables.
+class AsyncServiceHandle(Handle):
+    """What ``call_service_async`` gives: the methods return awaitables.
 
     A coroutine method is awaited, a plain one called on a thread, so that the event loop goes on.
     """
 
-    def __init__(self, name: str, service: Any, timeout: float | None) -> None:
-        self._name = name
-        self._service = service
-        self._timeout = timeout
-
-    def __reduce__(self) -> Any:
-        raise TypeError("a handle on a service cannot be pickled: ask for it with call_service() where it is needed")
-
     def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
-        bound = _method(self._name, self._service, method)
+        bound = self._method(method)
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             if inspect.iscoroutinefunction(bound):
@@ -219,19 +246,6 @@ class AsyncServiceHandle:
             except TimeoutError as error:
                 if self._timeout is None or not scope.expired():
                     raise  # the service's own
-                raise _too_late(self._name, method, self._timeout) from error
+                raise self._too_late(method) from error
 
         return call
-
-
-def _method(name: str, service: Any, method: str) -> Callable[..., Any]:
-    bound = getattr(service, method, None)
-    if method.startswith("_") or not callable(bound):
-        public = [item for item in dir(service) if not item.startswith("_") and callable(getattr(service, item, None))]
-        raise AttributeError(f"the service '{name}' has no method '{method}'; it has: {', '.join(public) or 'none'}")
-    call: Callable[..., Any] = bound
-    return call
-
-
-def _too_late(name: str, method: str, timeout: float) -> ServiceTimeoutError:
-    return ServiceTimeoutError(f"the service '{name}' has not answered {method} within {timeout:g} s", service=name)

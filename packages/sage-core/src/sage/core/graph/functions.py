@@ -6,7 +6,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sage.core.graph.kinds import KINDS, SOURCE_KINDS
@@ -135,18 +135,23 @@ def describe_connector(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, A
     if missing:
         slip = Slip(f"does not define {', '.join(missing)}: what a connector has to define: {', '.join(called)}")
         return Given(FunctionSpec("instance", given), name, (slip,))
-    return describe_service(given, args, kwargs)
+    return _built(given, args, kwargs)
 
 
 def describe_service(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Given:
     """Describe a service: any class with its constructor arguments, or an instance."""
+    found = _built(given, args, kwargs)
+    return replace(found, slips=(*found.slips, *_hooks(found.spec.target)))
+
+
+def _built(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Given:
+    """A class with its constructor arguments, or an instance, of whatever methods."""
     given = _without_brackets(given)
     name = _name(given)
     if isinstance(given, type):
-        slips = [*_constructor(given, args, kwargs), *_hooks(given)]
-        return Given(FunctionSpec("class", given, args, dict(kwargs)), name, tuple(slips))
-    slips = [Slip("constructor arguments only go with a class")] if args or kwargs else []
-    return Given(FunctionSpec("instance", given), name, (*slips, *_hooks(given)))
+        return Given(FunctionSpec("class", given, args, dict(kwargs)), name, tuple(_constructor(given, args, kwargs)))
+    slips = (Slip("constructor arguments only go with a class"),) if args or kwargs else ()
+    return Given(FunctionSpec("instance", given), name, slips)
 
 
 def describe_data(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Given:

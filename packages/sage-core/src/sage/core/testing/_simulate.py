@@ -64,7 +64,6 @@ def simulate(
         JobFailedError: the job failed; a note names the seed. Its cause is the user's own exception, or a
             `SimulationError` if the job could not end.
     """
-    graph = env._recorder().build()
     trace: list[str] = []
 
     def note(line: str) -> None:
@@ -73,10 +72,10 @@ def simulate(
             tell(line)
 
     backend = SimulatedBackend(seed, cancel=cancel, max_records=max_records, timeout=timeout, turns=turns, tell=note)
-    env._job = job = LocalJob.start(graph, env.env_uuid, backend, "simulated", waited=True)
+    job = env.hand_over(lambda graph: LocalJob.start(graph, env.env_uuid, backend, "simulated", waited=True))
     backend.stop = job.stop
     try:
-        job.wait()
+        state = job.wait()["status"]
     except JobFailedError as error:
         error.add_note(
             f"Simulated with seed {seed}: simulate(env, seed={seed}, …) with the same pipeline replays exactly this,"
@@ -85,5 +84,4 @@ def simulate(
         raise
     deployment = backend.deployment
     assert deployment is not None
-    run = job._coordinator
-    return Simulation(seed, run.state, deployment.clock.now(), run.metrics(), tuple(trace))
+    return Simulation(seed, state, deployment.clock.now(), job.metrics(), tuple(trace))

@@ -95,9 +95,10 @@ class _CsvReader:
         except (csv.Error, ValueError, ConnectorError):
             self._careful_until = self._lines.start + max(len(self._lines.block), 1)
             offset = start + size_of_lines(block, begin - first)
-            self._careful = LineByLine(self._lines, offset)
-            return self._read_carefully(self._careful, n)
-        return records if records or rows.line_num > begin else STOP
+            careful = self._careful = LineByLine(self._lines, offset)
+        else:
+            return records if records or rows.line_num > begin else STOP
+        return self._read_carefully(careful, n)
 
     def position(self) -> object:
         return tuple(self._lines.place(self._offset()))
@@ -309,10 +310,10 @@ def _check_columns(columns: Sequence[str] | None) -> tuple[str, ...] | None:
     if columns is None:
         return None
     if isinstance(columns, str) or not all(isinstance(name, str) for name in columns) or not columns:
-        raise ConnectorError(f"columns are a list of names, not {columns!r}")
+        raise ConnectorError(f"columns are a list of names, not {columns!r}", hint="columns=['id', 'name']")
     twice = _twice(columns)
     if twice is not None:
-        raise ConnectorError(f"columns name {twice!r} twice")
+        raise ConnectorError(f"columns name {twice!r} twice", hint="give each a name of its own")
     return tuple(columns)
 
 
@@ -322,11 +323,11 @@ def _twice(names: Sequence[str]) -> str | None:
 
 
 def _dialect(delimiter: str, quotechar: str, quoting: str) -> dict[str, Any]:
-    for name, value in (("delimiter", delimiter), ("quotechar", quotechar)):
+    for name, value, usual in (("delimiter", delimiter, ","), ("quotechar", quotechar, '"')):
         if not isinstance(value, str) or len(value) != 1 or value in "\r\n":
-            raise ConnectorError(f"{name} is one character, not {value!r}")
+            raise ConnectorError(f"{name} is one character, not {value!r}", hint=f"{name}={usual!r} is usual")
     if delimiter == quotechar:
-        raise ConnectorError(f"delimiter and quotechar are both {delimiter!r}")
+        raise ConnectorError(f"delimiter and quotechar are both {delimiter!r}", hint="use two that differ")
     if quoting not in _QUOTING:
         raise ConnectorError(f"quoting is one of {', '.join(map(repr, _QUOTING))}, not {quoting!r}")
     if quoting == "none":

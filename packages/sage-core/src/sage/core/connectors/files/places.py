@@ -43,7 +43,7 @@ def absolute(path: str | os.PathLike[str]) -> str:
     """A path or pattern that means the same wherever the job runs: relative to the folder that it was written in."""
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else path
     if not isinstance(text, str) or not text or "\0" in text:
-        raise ConnectorError(f"a path is text that is not empty, not {text!r}")
+        raise ConnectorError(f"a path is text that is not empty, not {text!r}", hint="give a str or a pathlib.Path")
     return os.path.abspath(text)  # noqa: PTH100 - it may be a pattern, and ".." has to go
 
 
@@ -56,7 +56,11 @@ def find_files(pattern: str) -> list[str]:
     try:
         return _find(Path(pattern))
     except OSError as error:
-        raise ConnectorError(f"{pattern} cannot be looked for: {error.strerror}", file=pattern) from error
+        raise ConnectorError(
+            f"{pattern} cannot be looked for: {error.strerror}",
+            hint="see that its folders may be read where the job runs",
+            file=pattern,
+        ) from error
 
 
 def cut(path: str, size: int | None, at_least: int = 1) -> list[ByteRange]:
@@ -70,7 +74,9 @@ def cut(path: str, size: int | None, at_least: int = 1) -> list[ByteRange]:
     try:
         length = Path(path).stat().st_size
     except OSError as error:
-        raise ConnectorError(f"{path}: {error.strerror}", file=path) from error
+        raise ConnectorError(
+            f"{path}: {error.strerror}", hint="see that it is still there where the job runs", file=path
+        ) from error
     if size is None or length == 0:
         return [ByteRange(path, 0, length, is_last=True)]
     step = min(size, -(-length // at_least))
@@ -90,12 +96,18 @@ def _find(path: Path) -> list[str]:
     if path.is_dir():
         raise ConnectorError(f"{pattern} is a folder", hint=f"name its files: {pattern}/*", file=pattern)
     if path.exists():
-        raise ConnectorError(f"{pattern} is no regular file", file=pattern)
+        raise ConnectorError(
+            f"{pattern} is no regular file", hint="read it by a function given to from_source", file=pattern
+        )
     if not glob.has_magic(pattern):
-        raise ConnectorError(f"there is no file {pattern}", file=pattern)
+        raise ConnectorError(
+            f"there is no file {pattern}", hint="it has to be there where the job runs, before it starts", file=pattern
+        )
     found = sorted(name for name in set(glob.iglob(pattern, recursive=True)) if Path(name).is_file())  # noqa: PTH207
     if not found:
-        raise ConnectorError(f"no file matches {pattern}", file=pattern)
+        raise ConnectorError(
+            f"no file matches {pattern}", hint="one has to be there where the job runs, before it starts", file=pattern
+        )
     return _once(found) if "**" in pattern else found
 
 

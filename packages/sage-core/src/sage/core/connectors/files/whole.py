@@ -29,7 +29,11 @@ def written_before(path: Path) -> list[Path]:
         if path.is_dir():
             raise ConnectorError(f"{path} is a folder", hint="name the file to be written in it", file=str(path))
         if path.exists() and not path.is_file():
-            raise ConnectorError(f"{path} is no regular file, and cannot be replaced by one", file=str(path))
+            raise ConnectorError(
+                f"{path} is no regular file, and cannot be replaced by one",
+                hint="write to another path, or to this one by a function given to sink",
+                file=str(path),
+            )
         parts = re.compile(rf"{re.escape(path.stem)}-\d{{3,}}-of-\d{{3,}}{re.escape(path.suffix)}")
         with os.scandir(path.parent) as entries:
             names = sorted(entry.name for entry in entries if entry.name == path.name or parts.fullmatch(entry.name))
@@ -106,6 +110,7 @@ class WholeFile:
                 os.close(descriptor)
                 raise ConnectorError(
                     f"{self.target}: another job, or another sink of this one, is writing it just now",
+                    hint="give each sink a path of its own",
                     file=str(self.target),
                 ) from error
             except BaseException:
@@ -124,7 +129,11 @@ def publish(temporary: Path, target: Path, *, overwrite: bool) -> None:
         if not temporary.exists() and target.exists():
             return  # it was done before
         if not overwrite and target.exists():
-            raise ConnectorError(f"{target} has appeared while its new content was written", file=str(target))
+            raise ConnectorError(
+                f"{target} has appeared while its new content was written",
+                hint="somebody else writes there: write to another path, or give overwrite=True",
+                file=str(target),
+            )
         temporary.replace(target)
         _flush_folder(target.parent)
     except OSError as error:

@@ -160,14 +160,20 @@ class RunningOperator:
             StateError: it does not fit this operator, or its attributes cannot be shared out.
         """
         if any(part.kind != self.spec.kind for part in saved):
-            raise StateError(f"what was saved belongs to an operator of kind {saved[0].kind}, this is {self.spec.kind}")
+            raise StateError(
+                f"what was saved belongs to an operator of kind {saved[0].kind}, this is {self.spec.kind}",
+                hint=f"give this operator a uid of its own: under '{self.spec.uid}' another one was saved",
+            )
         self._restore_attributes([part.attributes for part in saved])
         subtask, parallelism = self.context.subtask, self.context.parallelism
         for part in saved:
             for name, kind in part.states.items():
                 if self.states.kinds.get(name) != kind:
                     now = self.states.kinds.get(name, "not declared any more")
-                    raise StateError(f"the saved keyed state '{name}' was of kind {kind}, it is {now} now")
+                    raise StateError(
+                        f"the saved keyed state '{name}' was of kind {kind}, it is {now} now",
+                        hint="declare it in open(context) as it was, and new state under another name",
+                    )
         for name, items in share_out_keyed(saved, subtask, parallelism).items():
             self.states.tables[name].update(items)
         self.take_back(share_out_records(saved, subtask, parallelism))

@@ -282,6 +282,7 @@ class MapAsyncOperator(RunningOperator):
     def _too_late(self) -> RecordTimeoutError:
         return RecordTimeoutError(
             f"the coroutine of '{self.spec.name}' did not end within {self._timeout:g} s",
+            hint="give it longer by timeout=…, or say by on_error=… what becomes of such records",
             operator=self.spec.name,
             seconds=self._timeout,
         )
