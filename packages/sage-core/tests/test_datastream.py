@@ -175,8 +175,12 @@ def test_union_takes_streams_of_one_environment() -> None:
     """Others are refused at once, with the line."""
     one, two = LocalEnvironment(), LocalEnvironment()
     stream = one.from_batch([1])
-    for other in (two.from_batch([2]), [2], None):
-        with pytest.raises(GraphError, match=r"test_datastream\.py:\d+: union takes streams of the same environment"):
+    for other, told in (
+        (two.from_batch([2]), "union takes streams of the same environment"),
+        ([2], r"union takes streams, not list\n.*hint: env\.from_batch"),
+        (None, "union takes streams, not NoneType"),
+    ):
+        with pytest.raises(GraphError, match=rf"test_datastream\.py:\d+: {told}"):
             stream.union(other)  # type: ignore[arg-type]
 
 

@@ -229,7 +229,9 @@ def test_records_may_be_given_as_iterables_or_as_callables_that_make_them() -> N
     assert describe_data(numbers, (5,), {}).slips == ()
     for text in ("abc", b"abc", bytearray(b"abc")):
         assert "is one value, not a collection of records" in data_slip(text)
-    assert "not int" in data_slip(5)
+    assert data_slip(5).endswith("not int")
+    assert describe_data(5, (6,), {}).slips[0].hint == "put the records into a list: env.from_batch([…])"
+    assert slip([1], "source").endswith("not list | env.from_batch(…) reads records that are there")
     assert "too many positional arguments" in data_slip(numbers, 1, 2)
     assert "arguments only go with a class or a callable" in data_slip([1], 2)
     assert "is a function, not a collection of records" in data_slip(define("batch"))

@@ -147,8 +147,9 @@ def test_what_is_declared_after_submit_is_refused(backend: str) -> None:
     stream.sink(same)
     env.submit(autostop=True, timeout=LIMIT)
     for declare in (lambda: env.from_batch([2]), lambda: stream.map(same), lambda: env.register_service("it", Gate)):
-        with pytest.raises(AlreadySubmittedError, match=env.env_uuid):
+        with pytest.raises(AlreadySubmittedError, match=env.env_uuid) as caught:
             declare()
+        assert caught.value.hint == "one environment is one job: declare all of it before submit()"
 
 
 def test_what_was_refused_may_be_submitted_once_mended() -> None:

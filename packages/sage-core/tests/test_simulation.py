@@ -199,6 +199,9 @@ def test_a_job_that_does_not_end_fails() -> None:
     cause = caught.value.__cause__
     assert isinstance(cause, SimulationError)
     assert "it has not ended after 500 turns" in str(cause)
+    assert "hint: max_records=… or timeout=… ends the input of a source" in str(cause)
+    assert caught.value.failure is not None
+    assert "SAGE itself failed" not in str(caught.value)
     assert "waits for" in str(cause)
     assert "of edge 0: " in str(cause)
 

@@ -564,5 +564,10 @@ class DataStream(Writing, Generic[Record]):
 
     def _belongs_with(self, others: Iterable[DataStream[Any]], what: str) -> None:
         for other in others:
-            if not isinstance(other, DataStream) or other._environment is not self._environment:
-                raise GraphError([Problem(f"{what} takes streams of the same environment", str(users_location()))])
+            if isinstance(other, DataStream) and other._environment is self._environment:
+                continue
+            where, message, hint = str(users_location()), f"{what} takes streams of the same environment", None
+            if not isinstance(other, DataStream):
+                message = f"{what} takes streams, not {type(other).__name__}"
+                hint = "env.from_batch(…) makes a stream of records"
+            raise GraphError([Problem(message, where, hint=hint)])

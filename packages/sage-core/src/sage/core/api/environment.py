@@ -205,7 +205,7 @@ class Environment(Reading):
             GraphError: the pipeline cannot run; all its problems are listed.
             AlreadySubmittedError: this environment was submitted before.
         """
-        self._job = job = start(self._recorder().build())
+        self._job = job = start(self._recorder("make a new environment for another run").build())
         return job
 
     def get_job_status(self) -> dict[str, Any]:
@@ -250,8 +250,8 @@ class Environment(Reading):
         """What else the package of the job says of it."""
         return {}
 
-    def _recorder(self) -> GraphBuilder:
-        """Where declarations go, as long as they count.
+    def _recorder(self, then: str = "declare all of it before submit()") -> GraphBuilder:
+        """Where declarations go, as long as they count; ``then`` says what to do once they do not.
 
         Raises:
             AlreadySubmittedError: what is declared now would be in no job.
@@ -259,7 +259,7 @@ class Environment(Reading):
         if self._job is not None:
             raise AlreadySubmittedError(
                 f"'{self.name}' was submitted before, as job {self._job.uuid}",
-                hint="one environment is one job: make a new environment for another run",
+                hint=f"one environment is one job: {then}",
                 job=self._job.uuid,
             )
         return self._builder

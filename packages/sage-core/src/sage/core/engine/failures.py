@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sage.core.engine.excerpt import excerpt
-from sage.core.errors import BudgetSpentError, RecordError
+from sage.core.errors import BudgetSpentError, RecordError, SimulationError
 from sage.core.models import FailureInfo
 
 if TYPE_CHECKING:
@@ -112,6 +112,9 @@ def describe_failure(error: BaseException, *, subtask: int | None = None) -> Fai
 
 
 def _described(error: BaseException, subtask: int | None) -> FailureInfo:
+    if isinstance(error, SimulationError):  # nothing of the job has raised, and SAGE has not either
+        text = _bounded(str(error), _MAX_MESSAGE)
+        return FailureInfo("backend", text, subtask=subtask, error_type=_type_name(error))
     if not isinstance(error, OperatorError):
         return FailureInfo(
             kind="internal",

@@ -120,10 +120,11 @@ def describe_function(
         return Given(FunctionSpec("instance", given), name, (*extra, *_methods(given, kind, inputs)))
     if callable(given) and kind not in _INSTEAD:
         return Given(FunctionSpec("callable", given), name, (*extra, *_callable(given, kind)))
+    example = f"for example a class derived from {KINDS[kind].base}{'' if kind in _INSTEAD else ', or a lambda'}"
     slip = Slip(
         f"expects a function class, an instance of one{_INSTEAD.get(kind, ', or a callable')},"
         f" not {type(given).__name__}",
-        f"for example a class derived from {KINDS[kind].base}{'' if kind in _INSTEAD else ', or a lambda'}",
+        "env.from_batch(…) reads records that are there" if kind == "source" else example,
     )
     return Given(FunctionSpec("callable", given), name, (slip,))
 
@@ -168,7 +169,7 @@ def describe_data(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
         return Given(spec, name, (slip,))
     if not callable(given) and not isinstance(given, Iterable):
         message = f"expects a BatchFunction, an iterable, or a callable that makes one, not {type(given).__name__}"
-        return Given(spec, name, (Slip(message),))
+        return Given(spec, name, (Slip(message, "put the records into a list: env.from_batch([…])"),))
     if (args or kwargs) and not callable(given):
         return Given(spec, name, (Slip("arguments only go with a class or a callable"),))
     if callable(given) and (problem := _refuses(given, args, kwargs)):

@@ -10,7 +10,7 @@ from sage.core.engine.failures import OperatorError
 from sage.core.engine.life import TaskLife
 from sage.core.engine.links import Signal
 from sage.core.engine.pace import Pace
-from sage.core.errors import SimulationError
+from sage.core.errors import InternalError
 from sage.core.testing._channel import Channel
 from sage.core.testing._choices import Choices
 from sage.core.testing._coroutines import LoopFlag
@@ -113,7 +113,7 @@ class Task:
         before = self._work_done()
         step = life.step()
         if any(channel.is_stuck for channel in stuck) and self._work_done() != before and not life.ended:
-            life.give_up(SimulationError(f"{self.name} went on although a full batch waited for a credit: {stuck[0]}"))
+            life.give_up(InternalError(f"{self.name} went on although a full batch waited for a credit: {stuck[0]}"))
             return "fails"
         self._waits = step == "wait"
         self.until = math.inf

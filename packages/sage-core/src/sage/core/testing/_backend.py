@@ -35,6 +35,11 @@ __all__ = ["SimulatedBackend"]
 _OUTSIDE = 10.0
 """Seconds, real ones, that coroutines may wait for the world outside."""
 
+_HOW_TO_END = (
+    "max_records=… or timeout=… ends the input of a source that goes on for ever;"
+    " a job that only takes long is given more turns=…"
+)
+
 _DEEPEST = 3
 """How many tasks may be in user code at once."""
 
@@ -223,7 +228,7 @@ class SimulatedDeployment:
         self._may_cancel()
         possible = self._turn.possible()
         if self.turns > self._backend.turns and not self._failed:
-            self._fail(f"it has not ended after {self._backend.turns:,} turns")
+            self._fail(f"it has not ended after {self._backend.turns:,} turns", _HOW_TO_END)
         elif not possible:
             if not self._hears_from_outside():
                 self._fail("it stands still: nothing can happen any more")
@@ -244,10 +249,10 @@ class SimulatedDeployment:
         turn = self.turns
         self._note(f"{actor.name}: {actor.act()}", turn)
 
-    def _fail(self, what: str) -> None:
+    def _fail(self, what: str, hint: str | None = None) -> None:
         self._failed = True
         left = [task for task in self._tasks.values() if not task.life.ended]
-        lines = [f"the simulated job cannot end: {what}."]
+        lines = [f"the simulated job cannot end: {what}.", *([] if hint is None else [f"  hint: {hint}"])]
         lines += [f"  {task.name} waits for {task.life.task.waits_for}" for task in left]
         lines += [f"  {channel}" for channel in self._channels if channel.is_in_use]
         lines += [f"The last of {self.turns:,} turns:", *(f"  {line}" for line in self.last)]
