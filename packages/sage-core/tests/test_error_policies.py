@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bdb
 import json
+import resource
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -368,6 +369,28 @@ def test_a_file_of_dead_letters_is_there_from_the_start(backend: str, tmp_path: 
     env.from_batch([2, 4]).sink(odd, on_error=dead_letter(tmp_path / "dead.jsonl"))
     env.submit(autostop=True)
     assert list(read_dead_letters(tmp_path / "dead.jsonl")) == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_dead_letter_that_does_not_fit_fails_the_job(backend: str, tmp_path: Path) -> None:
+    """What was written of it is taken back, so that those before it can be read, and later ones appended."""
+    path = tmp_path / "dead.jsonl"
+
+    def run(records: list[int]) -> None:
+        env = LocalEnvironment("full", backend)
+        env.from_batch(records).sink(odd, on_error=dead_letter(path))
+        env.submit(autostop=True)
+
+    run([1])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100, limits[1]))
+    try:
+        with pytest.raises(JobFailedError, match=r"OSError: only 100 of .* bytes of a dead letter .*dead.jsonl"):
+            run([3])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    run([5])
+    assert [letter.record for letter in read_dead_letters(path)] == [1, 5]
 
 
 class MuteError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import pickle
@@ -54,6 +55,7 @@ class DeadLetterFile:
         self._file = self._path.open("ab", buffering=0)
 
     def write(self, letter: DeadLetter) -> None:
+        """Append one. Raises `OSError` if not all of it could be written: then nothing of it is left in the file."""
         assert self._file is not None
         pickled: str | None = None
         reason: str | None = None
@@ -62,7 +64,21 @@ class DeadLetterFile:
         except Exception as error:  # the text of the record is kept all the same, and the reason told
             reason = headline(error)
         line = {"time": letter.time, **letter.failure.to_json(), "pickle": pickled, "not_pickled": reason}
-        self._file.write(json.dumps(line).encode() + b"\n")
+        data = json.dumps(line).encode() + b"\n"
+        written = self._file.write(data) or 0
+        if written < len(data):  # the disk, or what the file may take, has ended within the line
+            self._take_back(self._file, written)
+            raise OSError(f"only {written:,} of {len(data):,} bytes of a dead letter could be written to {self._path}")
+
+    def _take_back(self, file: BinaryIO, written: int) -> None:
+        """Remove the beginning of a line, or end it where another has written behind it: no letter is glued to it."""
+        with contextlib.suppress(OSError):  # no file that can be cut, or no room at all: the error tells of it
+            end = file.tell()
+            if os.fstat(file.fileno()).st_size == end:
+                os.ftruncate(file.fileno(), end - written)
+                return
+        with contextlib.suppress(OSError):
+            file.write(b"\n")
 
     def close(self) -> None:
         if self._file is not None:
