@@ -796,6 +796,36 @@ def test_stop_iteration_and_stack_overflow_are_errors_like_others(backend: str) 
     assert mapped(backend, [1], overflow, on_error=skip()) == []
 
 
+def ends() -> Any:
+    return next(iter(()))
+
+
+class Ending(BaseService):
+    def price(self) -> Any:
+        return ends()
+
+
+class PriceOrEnd(AsyncMapFunction[int, Any]):
+    async def execute(self, value: int) -> Any:
+        return await (asyncio.to_thread(ends) if value == 0 else self.call_service_async("ending").price())
+
+
+def test_stop_iteration_on_a_thread_does_not_hang(backend: str) -> None:
+    """No future can carry it: who awaits the call of a function or a service gets an error like others."""
+    for policy, left in ((fail(), None), (skip(), [])):
+        env = LocalEnvironment("stop", backend)
+        env.register_service("ending", Ending)
+        results = env.from_batch([0, 1]).map_async(PriceOrEnd, on_error=policy).collect()
+        if left is None:
+            with pytest.raises(JobFailedError, match="raised StopIteration") as caught:
+                env.submit(autostop=True, timeout=LIMIT)
+            assert type(caught.value.__cause__) is RuntimeError
+            assert type(caught.value.__cause__.__cause__) is StopIteration
+        else:
+            env.submit(autostop=True, timeout=LIMIT)
+            assert results == left
+
+
 def test_a_failure_does_not_wait_for_earlier_records() -> None:
     """In order, too, where the first coroutine would never end."""
 

@@ -99,13 +99,21 @@ class _Loop(asyncio.SelectorEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*_Arguments], _Answer], *args: *_Arguments
     ) -> asyncio.Future[_Answer]:
-        answer = super().run_in_executor(executor, func, *args)
+        answer = super().run_in_executor(executor, _without_stop, func, *args)
         self.selector.calls += 1
         answer.add_done_callback(self._answered)
         return answer
 
     def _answered(self, _: object) -> None:
         self.selector.calls -= 1
+
+
+def _without_stop(function: Callable[[*_Arguments], _Answer], *args: *_Arguments) -> _Answer:
+    """Call a function for a coroutine: no future can carry `StopIteration`, so that the coroutine would never go on."""
+    try:
+        return function(*args)
+    except StopIteration as error:
+        raise RuntimeError("the function that was called on a thread raised StopIteration") from error
 
 
 _NEVER = Signal()
