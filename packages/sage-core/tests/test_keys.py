@@ -11,10 +11,10 @@ import sys
 import uuid
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import pytest
 from hypothesis import given
@@ -60,6 +60,57 @@ class Text(str):
 class Whole(int):
     def __str__(self) -> str:
         return "not a number"
+
+
+class OddInt(int):
+    def __int__(self) -> int:
+        return 7
+
+
+class OddFloat(float):
+    def __float__(self) -> float:
+        return 99.5
+
+    def is_integer(self) -> bool:
+        return True
+
+
+class OddBytes(bytes):
+    def __bytes__(self) -> bytes:
+        return b"other"
+
+
+class OddTuple(tuple[Any, ...]):
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(["other"])
+
+
+class OddMoment(datetime.datetime):
+    def isoformat(self, sep: str = "T", timespec: str = "auto") -> str:
+        return "other"
+
+    def replace(self, *args: Any, **kwargs: Any) -> Self:
+        raise NotImplementedError
+
+    def utcoffset(self) -> datetime.timedelta:
+        return datetime.timedelta(hours=5)
+
+
+class OddDate(datetime.date):
+    def isoformat(self) -> str:
+        return "other"
+
+
+class PlainDate(datetime.date):
+    pass
+
+
+class OddUuid(uuid.UUID):
+    @property
+    def bytes(self) -> bytes:
+        return b"other"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +160,14 @@ EQUAL: list[tuple[Any, ...]] = [
     (datetime.datetime(2026, 3, 1), datetime.datetime(2026, 3, 1, fold=1)),
     (datetime.date(2026, 3, 1), datetime.date.fromisoformat("2026-03-01")),
     (uuid.UUID(int=5), uuid.UUID("00000000-0000-0000-0000-000000000005")),
+    (3, OddInt(3)),
+    (1.5, OddFloat(1.5)),
+    (b"a", OddBytes(b"a")),
+    ((1, 2), OddTuple((1, 2))),
+    (datetime.datetime(2026, 3, 1), OddMoment(2026, 3, 1)),
+    (NOON, OddMoment(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)),
+    (datetime.date(2026, 3, 1), PlainDate(2026, 3, 1), OddDate(2026, 3, 1)),
+    (uuid.UUID(int=5), OddUuid(int=5)),
     (Place("CH", "Chur"), Place("CH", "Chur", visits=3), Place(Text("CH"), "Chur")),
 ]
 
@@ -128,6 +187,20 @@ def test_numpys_numbers_are_numbers(dtype: str) -> None:
     numpy = pytest.importorskip("numpy")
     assert key_group(admit_key(numpy.dtype(dtype).type(1))) == key_group(1)
     assert key_group(admit_key((numpy.dtype(dtype).type(0), "a"))) == key_group((0, "a"))
+
+
+def test_numpys_wide_floats_are_numbers() -> None:
+    """One that equals a float or an integer is that key, one that equals neither is a key of its own."""
+    numpy = pytest.importorskip("numpy")
+    wide = numpy.longdouble
+    for plain in (0, 1, 1.5, 2**63, float("inf"), 1e300):
+        assert wide(plain) == plain
+        assert key_group(admit_key(wide(plain))) == key_group(plain)
+    third = wide(1) / wide(3)
+    assert key_group(admit_key((third,))) == key_group((wide(2) / wide(6),))
+    assert key_group(wide(2**63) + wide(1)) == key_group(int(wide(2**63) + wide(1)))
+    with pytest.raises(UnsupportedKeyError, match="NaN"):
+        admit_key(wide("nan"))
 
 
 def test_numpys_other_scalars() -> None:
@@ -327,6 +400,35 @@ def test_what_has_no_canonical_form_is_refused(key: Any) -> None:
     assert "cannot be a key" in str(caught.value)
 
 
+def test_own_equality_is_seen_in_a_program_on_the_command_line() -> None:
+    """Where code that the decorator of dataclasses made, and code of the user's, come from a file of the same name."""
+    program = """
+import dataclasses
+from sage.core.engine.keys import admit_key
+from sage.core.errors import UnsupportedKeyError
+
+@dataclasses.dataclass(frozen=True)
+class Plain:
+    name: str
+
+@dataclasses.dataclass(frozen=True)
+class Caseless:
+    name: str
+    def __eq__(self, other):
+        return self.name.lower() == other.name.lower()
+    def __hash__(self):
+        return hash(self.name.lower())
+
+admit_key(Plain("a"))
+try:
+    admit_key(Caseless("a"))
+except UnsupportedKeyError:
+    print("refused")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "refused\n"
+
+
 def test_the_refusal_names_type_and_remedy() -> None:
     """The error names the type in full and what to do."""
     with pytest.raises(UnsupportedKeyError) as caught:
@@ -346,15 +448,35 @@ class Own:
         return self.key
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Slotted:
+    key: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Held:
+    key: Any
+    keys: tuple[Any, ...]
+    left: Any = dataclasses.field(default=None, compare=False)
+    code: str = dataclasses.field(default="c", init=False)
+
+
 def test_a_class_may_say_what_its_key_is() -> None:
-    """``__sage_key__()`` replaces the object by its key, also inside a tuple; what it gives must be a key itself."""
+    """``__sage_key__()`` replaces an object by its key, also in tuples and dataclasses; what it gives must be a key."""
     assert admit_key(Own("a")) == "a"
     assert admit_key((1, Own("a"), (Own(2),))) == (1, "a", (2,))
-    point = Point(1, 2)
-    assert admit_key(point) is point
+    point, place = Point(1, 2), Place("CH", "Chur", visits=3)
+    assert admit_key(point) is point and admit_key(place) is place
+    given = Held(Own("a"), (Own(2), Slotted(Own(3))), left=Own(4))
+    admitted = admit_key(given)
+    assert admitted == Held("a", (2, Slotted(3)), left=None) and admitted.left is given.left
+    assert admitted.code == "c" and isinstance(given.key, Own)
+    assert key_group(admitted) == key_group(Held("a", (2, Slotted(3))))
     for wrong in (NAN, [1], object(), Own(1)):
         with pytest.raises(UnsupportedKeyError):
             admit_key(Own(wrong))
+        with pytest.raises(UnsupportedKeyError):
+            admit_key(Slotted(Own(wrong)))
 
 
 GOLDEN: list[tuple[Any, int]] = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from types import CodeType
 from typing import Any
 
 __all__ = ["excerpt", "is_generated"]
@@ -21,6 +22,9 @@ _BRACKETS: dict[type, tuple[str, str]] = {
     frozenset: ("frozenset({", "})"),
 }
 _DEEPEST = 20
+
+_MAKER = "__create_fn__."
+"""The function within which the decorator of dataclasses makes methods, in CPython 3.11 to 3.14."""
 
 
 def excerpt(value: Any, limit: int) -> str:
@@ -76,7 +80,9 @@ def _parts(value: Any, room: int, inside: tuple[int, ...], *, is_generated: bool
 
 def is_generated(method: Any) -> bool:
     """Whether a dataclass's method was made by the decorator: it keeps one that the class defines itself."""
-    return getattr(getattr(method, "__code__", None), "co_filename", None) == "<string>"
+    code = getattr(method, "__code__", None)
+    # The file alone tells nothing: that of a program given to `python -c` has this name too.
+    return isinstance(code, CodeType) and code.co_filename == "<string>" and code.co_qualname.startswith(_MAKER)
 
 
 def _has_generated_repr(kind: type) -> bool:

@@ -8,6 +8,7 @@ ranges of groups go to subtasks, so that state can move when the parallelism cha
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import datetime
 import enum
@@ -51,7 +52,7 @@ def admit_key(key: Any) -> Any:
     """Check a key at the place where it enters the engine.
 
     Returns:
-        the key itself, or what its ``__sage_key__()`` gives; also within a tuple.
+        the key itself, or what its ``__sage_key__()`` gives; also within a tuple and a frozen dataclass.
 
     Raises:
         UnsupportedKeyError: if it cannot be a key.
@@ -80,9 +81,15 @@ def _own_key(key: Any) -> Any:
             )
         return plain
     if isinstance(key, tuple):
-        parts = tuple(map(_own_key, key))
-        if any(part is not item for part, item in zip(parts, key, strict=True)):
+        parts = tuple(map(_own_key, tuple.__iter__(key)))
+        if any(part is not item for part, item in zip(parts, tuple.__iter__(key), strict=True)):
             return parts
+    elif (names := _compared_fields(type(key))) is not None:
+        owned = {name: own for name in names if (own := _own_key(value := getattr(key, name))) is not value}
+        if owned:
+            key = copy.copy(key)
+            for name, own in owned.items():
+                object.__setattr__(key, name, own)  # it is frozen for others
     return key
 
 
@@ -118,18 +125,31 @@ def _encode(key: Any) -> bytes:
     return encoder(key) if encoder else _encode_by_kind(key)
 
 
+# A subclass may convert and write itself as it likes and still equal what its base does: the base's methods are asked.
+
+
 def _encode_int(key: int) -> bytes:
-    return _framed(b"i", b"%x" % int(key))  # hexadecimal: Python limits the digits of long decimals
+    return _framed(b"i", b"%x" % int.__int__(key))  # hexadecimal: Python limits the digits of long decimals
 
 
 def _encode_float(key: float) -> bytes:
+    key = float.__float__(key)
     if math.isnan(key):
         raise UnsupportedKeyError(
             "NaN cannot be a key: it does not equal itself", hint="filter such records out, or map NaN to a value"
         )
     if key.is_integer():  # 1.0 == 1, and -0.0 == 0
         return _encode_int(int(key))
-    return _framed(b"f", float(key).hex().encode())
+    return _framed(b"f", key.hex().encode())
+
+
+def _encode_wide_float(key: Any) -> bytes:
+    """NumPy's ``longdouble``: as a float where it equals one, as an integer where it equals one."""
+    plain = float(key)
+    if plain == key or math.isnan(plain):
+        return _encode_float(plain)
+    numerator, denominator = key.as_integer_ratio()
+    return _encode_int(numerator) if denominator == 1 else _framed(b"q", b"%x/%x" % (numerator, denominator))
 
 
 def _encode_str(key: str) -> bytes:
@@ -137,7 +157,7 @@ def _encode_str(key: str) -> bytes:
 
 
 def _encode_bytes(key: bytes) -> bytes:
-    return _framed(b"b", bytes(key))
+    return _framed(b"b", bytes.__bytes__(key))
 
 
 def _encode_none(key: None) -> bytes:
@@ -145,15 +165,16 @@ def _encode_none(key: None) -> bytes:
 
 
 def _encode_tuple(key: tuple[Any, ...]) -> bytes:
-    return _framed(b"t", b"".join(map(_encode, key)))
+    return _framed(b"t", b"".join(map(_encode, tuple.__iter__(key))))
 
 
 def _encode_uuid(key: uuid.UUID) -> bytes:
-    return _framed(b"u", key.bytes)
+    return _framed(b"u", key.int.to_bytes(16, "big"))  # by which UUIDs are compared
 
 
 def _encode_datetime(key: datetime.datetime) -> bytes:
-    key = key.replace(fold=0)  # equality and hash() do not look at it either
+    clock = datetime.datetime.timetz(key).replace(fold=0)  # equality and hash() do not look at it either
+    key = datetime.datetime.combine(datetime.datetime.date(key), clock)
     offset = key.utcoffset()
     if offset is None:
         return _framed(b"d", key.isoformat().encode())
@@ -162,7 +183,7 @@ def _encode_datetime(key: datetime.datetime) -> bytes:
 
 
 def _encode_date(key: datetime.date) -> bytes:
-    return _framed(b"D", key.isoformat().encode())
+    return _framed(b"D", datetime.date.isoformat(key).encode())
 
 
 _ENCODERS: dict[type, Callable[[Any], bytes]] = {
@@ -189,24 +210,26 @@ def _encode_by_kind(key: Any) -> bytes:
         plain = key.item()
         if type(plain) in (int, float, bool):
             return _encode(plain)
+        if kind.__name__ == "longdouble":
+            return _encode_wide_float(key)
     if isinstance(key, tuple) and not _compares_anew(kind, tuple):
         return _encode_tuple(key)
     if isinstance(key, enum.Enum) and not _compares_anew(kind, enum.Enum):
         return _framed(b"e", f"{kind.__module__}.{kind.__qualname__}.{key.name}".encode())
     if isinstance(key, datetime.datetime) and not _compares_anew(kind, datetime.datetime):
         return _encode_datetime(key)
+    if (
+        isinstance(key, datetime.date)
+        and not isinstance(key, datetime.datetime)
+        and not _compares_anew(kind, datetime.date)
+    ):
+        return _encode_date(key)
     if isinstance(key, uuid.UUID) and not _compares_anew(kind, uuid.UUID):
         return _encode_uuid(key)
-    parameters = getattr(kind, "__dataclass_params__", None)
-    if (
-        parameters is not None
-        and parameters.frozen
-        and parameters.eq
-        and is_generated(kind.__eq__)
-        and is_generated(kind.__hash__)
-    ):
+    names = _compared_fields(kind)
+    if names is not None:
         name = f"{kind.__module__}.{kind.__qualname__}".encode()
-        values = tuple(getattr(key, item.name) for item in dataclasses.fields(key) if item.compare)
+        values = tuple(getattr(key, item) for item in names)
         return _framed(b"c", _framed(b"s", name) + _encode(values))
     raise UnsupportedKeyError(
         f"a value of type {kind.__module__}.{kind.__qualname__} cannot be a key",
@@ -214,6 +237,16 @@ def _encode_by_kind(key: Any) -> bytes:
         " without an __eq__ or __hash__ of their own; or give the class a method __sage_key__() that returns"
         " one of them",
     )
+
+
+def _compared_fields(kind: type) -> tuple[str, ...] | None:
+    """The fields that a frozen dataclass is compared by; None for everything else."""
+    parameters = getattr(kind, "__dataclass_params__", None)
+    if parameters is None or not parameters.frozen or not parameters.eq:
+        return None
+    if not is_generated(kind.__eq__) or not is_generated(kind.__hash__):
+        return None
+    return tuple(field.name for field in dataclasses.fields(kind) if field.compare)
 
 
 def _compares_anew(kind: type, base: type) -> bool:
