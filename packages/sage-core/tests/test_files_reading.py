@@ -329,6 +329,17 @@ def test_a_line_may_be_as_long_as_allowed(write: Write, monkeypatch: pytest.Monk
     assert read(TextSource(write(b"1\n" + b"2" * 5000 + b"\n3"), max_line_size=5000)) == ["1", "2" * 5000, "3"]
 
 
+@pytest.mark.parametrize("ahead", [1, 3, 11, 12, 100])
+def test_the_end_of_a_line_does_not_count(write: Write, monkeypatch: pytest.MonkeyPatch, ahead: int) -> None:
+    """Neither of its two forms, however it is cut when it is read; a carriage return that ends no line does."""
+    monkeypatch.setattr(lines, "_AHEAD", ahead)
+    ten = b"x" * 10
+    path = write(ten + b"\r\n" + ten + b"\n" + ten + b"y\r\n" + ten + b"\ry\n" + ten + b"\r\n" + ten + b"\r")
+    records, errors = read_past_errors(TextSource(path, max_line_size=10))
+    assert records == [ten.decode()] * 3
+    assert [error.line for error in errors] == [3, 4, 6]
+
+
 def test_a_value_of_csv_that_is_too_long_is_an_error(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """A quote that never ends takes no more memory than that."""
     import csv

@@ -64,7 +64,7 @@ class Reading(ABC):
             encoding: of the files.
             split_size: bytes; larger files are cut, so that several subtasks may read them, and smaller ones as well if
                 there are not enough for ``parallelism``. None: never.
-            max_line_size: bytes; a longer line is no record.
+            max_line_size: bytes, without a line's end; a longer line is no record.
             on_error: for lines that cannot be decoded or are too long; the record that is given up is the raw line
                 (of one that is too long, its beginning).
         """

@@ -41,7 +41,7 @@ class Lines:
     Args:
         part: what to read.
         place: where to go on, as `place` gave it; None for the beginning.
-        max_line_size: bytes.
+        max_line_size: bytes, without the end of a line.
 
     Raises:
         ConnectorError: the file cannot be opened, or is not what it was when the job began or ``place`` was taken.
@@ -146,10 +146,13 @@ class Lines:
         while not cut:
             piece = self._read(min(_AHEAD, self._longest))  # so that only the first line may be too long
             if not piece:
+                if size > self._longest:  # what might have been half of its end was none
+                    raise self._too_long()
                 break
             first = piece.find(b"\n")
             pieces.append(piece)
-            if size + (len(piece) if first < 0 else first) > self._longest:
+            length = size + (len(piece) if first < 0 else first)
+            if length > self._longest and not self._is_end(pieces, length):
                 raise self._too_long()
             size += len(piece)
             cut = piece.rfind(b"\n") + 1
@@ -159,6 +162,10 @@ class Lines:
             end = min(end, last + 1)  # what follows begins in the next range
         self.block, self._rest = data[:end], data[end:]
         return self.block
+
+    def _is_end(self, pieces: list[bytes], length: int) -> bool:
+        """Whether all that the first ``length`` bytes have too many is the first half of an end of line."""
+        return length == self._longest + 1 and b"".join(pieces)[self._longest : length] == b"\r"
 
     def _read(self, size: int) -> bytes:
         try:

@@ -25,7 +25,7 @@ class FileSource(ABC):
             is relative to the folder in which this object is made.
         split_size: bytes; larger files are read as several partitions of that size. None: each is one.
         min_partitions: smaller files are cut, too, until there are so many, where ``split_size`` is not None.
-        max_line_size: bytes; a longer line is no record, and takes no memory.
+        max_line_size: bytes, without a line's end; a longer line is no record, and takes no memory.
     """
 
     bounded: ClassVar[bool] = True
