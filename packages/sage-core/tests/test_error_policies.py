@@ -356,19 +356,21 @@ def test_the_truth_of_a_filters_answer_belongs_to_the_call(backend: str) -> None
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_file_of_dead_letters_is_there_from_the_start(backend: str, tmp_path: Path) -> None:
     """A path that leads nowhere fails the job before the first record; without dead letters the file is empty."""
+    (tmp_path / "no").write_text("a file")
     seen: list[int] = []
     for operator in ("map", "sink"):
         env = LocalEnvironment("nowhere", backend)
         stream = env.from_batch([2, 4]).sink(seen.append).rebalance()
         built = getattr(stream, operator)(odd, name="it", on_error=dead_letter(tmp_path / "no" / "dead.jsonl"))
         built.sink(odd)
-        with pytest.raises(JobFailedError, match=rf"{operator} 'it' failed in open\(\): FileNotFoundError.*dead.jsonl"):
+        with pytest.raises(JobFailedError, match=rf"{operator} 'it' failed in open\(\): FileExistsError.*/no'"):
             env.submit(autostop=True)
     assert seen == []
     env = LocalEnvironment("none", backend)
-    env.from_batch([2, 4]).sink(odd, on_error=dead_letter(tmp_path / "dead.jsonl"))
+    path = tmp_path / "made" / "anew" / "dead.jsonl"
+    env.from_batch([2, 4]).sink(odd, on_error=dead_letter(path))
     env.submit(autostop=True)
-    assert list(read_dead_letters(tmp_path / "dead.jsonl")) == []
+    assert list(read_dead_letters(path)) == []
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

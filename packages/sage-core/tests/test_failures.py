@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bdb
+import gzip
 import logging
+import os
 import sys
 import threading
 import traceback
@@ -169,7 +172,35 @@ def test_a_malformed_line_is_shown_without_the_ways_of_connectors(backend: str, 
     failure = failure_of(env)
     assert failure.traceback is not None
     assert "line 2: not UTF-8" in failure.traceback
+    assert "hint: give its encoding=" in failure.message
     assert "File " not in failure.traceback
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.txt.gz"])
+def test_a_packed_file_is_to_be_unpacked(backend: str, name: str, tmp_path: Path) -> None:
+    """Nothing of it is text: the hint says so."""
+    (tmp_path / name).write_bytes(gzip.compress(b"a,b\n1,2\n"))
+    env = LocalEnvironment("shop", backend=backend)
+    (env.from_csv if "csv" in name else env.from_text)(tmp_path / name).sink(drop)
+    assert "hint: the file is packed: unpack it first" in failure_of(env).message
+
+
+def test_what_is_not_there_under_a_jobmanager_comes_with_a_hint(backend: str) -> None:
+    """A variable and a terminal: what is told names what to do."""
+
+    def variable(value: Any) -> str:
+        return os.environ["NOT_THERE_AT_ALL"]
+
+    def quit_debugger(value: Any) -> None:
+        raise bdb.BdbQuit
+
+    for function, hint in ((variable, "env_vars={…}"), (quit_debugger, "the backend inline")):
+        env = LocalEnvironment("shop", backend=backend)
+        env.from_batch([1]).map(function).sink(drop)
+        assert hint in failure_of(env).message
+    env = LocalEnvironment("shop", backend=backend)
+    env.from_batch([{"a": 1}]).map(lambda value: value["NOT_THERE_AT_ALL"]).sink(drop)
+    assert "hint" not in failure_of(env).message
 
 
 LIFE: list[str] = []

@@ -225,7 +225,7 @@ def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ("job.options.env_vars", ["A"], "env_vars must be a mapping"),
         ("job.options.env_vars", {"A B": "x"}, "'A B' is no name of an environment variable"),
         ("job.options.env_vars", {"SAGE_SHIM_FD": "x"}, "SAGE_SHIM_FD is SAGE's own"),
-        ("job.options.env_vars", {"A": 1}, "variable A must be text"),
+        ("job.options.env_vars", {"A": 1}, "variable A must be text, not int"),
         ("job.options.env_vars", {"A": "x\0y"}, "variable A must be text"),
         ("job.options.env_vars", {f"A{n}": "" for n in range(101)}, "there may be 100 environment variables"),
         ("job.options.env_vars", {"A": "x" * (1 << 16)}, "of 65536 characters together"),

@@ -99,4 +99,5 @@ def other_port(host: str, port: int) -> str | None:
     found = _running() if host in _LOOPBACK else None
     if found is None or found[1] == port:
         return None
-    return f"the JobManager of this SAGE_HOME listens on port {found[1]}: --port {found[1]}, or set daemon.port"
+    port = found[1]
+    return f"the JobManager of this SAGE_HOME listens on port {port}: port={port}, --port {port}, or set daemon.port"

@@ -76,7 +76,9 @@ def _env_vars_problem(given: object) -> str | None:
             return f"{str(name)[:80]!r} is no name of an environment variable"
         if name.startswith("SAGE_"):
             return f"the environment variable {name} is SAGE's own: names must not begin with SAGE_"
-        if not isinstance(value, str) or "\0" in value or not _encodes(value):
+        if not isinstance(value, str):
+            return f"the environment variable {name} must be text, not {type(value).__name__}"
+        if "\0" in value or not _encodes(value):
             return f"the environment variable {name} must be text without NUL"
         size += len(name) + len(value)
     if len(given) > _ENV_VARS or size > _ENV_VARS_SIZE:

@@ -51,6 +51,7 @@ class DeadLetterFile:
 
     def open(self) -> None:
         """Open the file before the first record, so that a path that leads nowhere is told then. Raises `OSError`."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         # Unbuffered and for appending: each line is one write, and lands whole behind what others wrote.
         self._file = self._path.open("ab", buffering=0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -227,7 +228,6 @@ def trace_of(error: BaseException) -> TracebackType | None:
 
 
 def headline(error: BaseException) -> str:
-    """Class and text of an exception in a line. Never raises."""
     """Class and text of an exception, whatever asking it for its text does."""
     try:
         text = str.__str__(str(error))
@@ -254,11 +254,24 @@ def _current_folder(error: BaseException) -> str:
 
 
 def _advice(kind: str, error: BaseException) -> str:
-    """How a source ends, to one that calls ``next``."""
+    """What to do about an exception that says too little by itself."""
+    bdb = sys.modules.get("bdb")
+    if bdb is not None and isinstance(error, bdb.BdbQuit):
+        return "\n  hint: a debugger needs a terminal of its own: debug on the backend inline, in this very thread"
+    if type(error) is KeyError and _raised_in(error) == "os":
+        return "\n  hint: a job of a JobManager is given variables by RemoteEnvironment(…, env_vars={…})"
     ends = {"batch": "None", "source": "STOP"}.get(kind)
     if ends is None or not issubclass(type(error), StopIteration):
         return ""
     return f"\n  hint: a source ends by returning {ends}, as by next(iterator, {ends})"
+
+
+def _raised_in(error: BaseException) -> str | None:
+    """The name of the module that raised ``error``."""
+    found, trace = None, trace_of(error)
+    while trace is not None:
+        found, trace = trace.tb_frame.f_globals.get("__name__"), trace.tb_next
+    return found
 
 
 def _type_name(error: BaseException) -> str:

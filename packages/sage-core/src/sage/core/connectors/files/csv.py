@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import Any, Literal
 
 from sage.core.connectors.api import MAX_LINE_SIZE, STOP, StopType
-from sage.core.connectors.files.encoding import check_encoding, mark_of, undecodable, unencodable
+from sage.core.connectors.files.encoding import check_encoding, mark_of, undecodable, undecodable_hint, unencodable
 from sage.core.connectors.files.lines import LineByLine, Lines, raw_line, size_of_lines
 from sage.core.connectors.files.sink import FileSink
 from sage.core.connectors.files.source import FileSource
@@ -146,7 +146,8 @@ class _CsvReader:
                     lines.put_back(feed.taken[1:])
                     del feed.taken[1:]
                 record = raw_line(b"".join(feed.taken), self._encoding)
-                raise self._lines.unusable(record, begin, _reason(error)) from error
+                hint = undecodable_hint(self._lines.path) if isinstance(error, UnicodeDecodeError) else None
+                raise self._lines.unusable(record, begin, _reason(error), hint) from error
             except ConnectorError as error:
                 if records or not isinstance(error, RecordError):  # which is a line that is too long, and behind us
                     lines.go_back(begin)
@@ -176,7 +177,8 @@ class _CsvReader:
                 begin = lines.offset
                 row = next(csv.reader(_Feed(lines, self._decode), **self._dialect), None)
         except (csv.Error, ValueError) as error:
-            raise self._lines.error(f"the header is unusable: {_reason(error)}", begin) from error
+            hint = undecodable_hint(self._lines.path) if isinstance(error, UnicodeDecodeError) else None
+            raise self._lines.error(f"the header is unusable: {_reason(error)}", begin, hint) from error
         except RecordError as error:
             raise self._lines.error("the header is too long", begin) from error
         names = tuple(row or ())

@@ -6,7 +6,7 @@ import codecs
 
 from sage.core.errors import ConnectorError
 
-__all__ = ["check_encoding", "mark_of", "split_lines", "undecodable", "unencodable"]
+__all__ = ["check_encoding", "mark_of", "split_lines", "undecodable", "undecodable_hint", "unencodable"]
 
 _PLAIN = "".join(map(chr, range(32, 127))) + "\r\n"
 
@@ -58,6 +58,13 @@ def undecodable(error: UnicodeDecodeError) -> ValueError:
     """The same error in words for people."""
     byte = error.object[error.start]
     return ValueError(f"not {_title(error.encoding)}: byte 0x{byte:02x} at {error.start + 1}: {error.reason}")
+
+
+def undecodable_hint(path: str) -> str:
+    """What to do about a file that is not in the encoding it is read in."""
+    if path.endswith((".gz", ".bz2", ".xz", ".zip", ".zst")):
+        return "the file is packed: unpack it first"
+    return "give its encoding=, for example 'latin-1', or convert it to UTF-8 (JSON Lines always are)"
 
 
 def unencodable(error: UnicodeEncodeError) -> str:

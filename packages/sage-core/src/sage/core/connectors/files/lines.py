@@ -122,12 +122,12 @@ class Lines:
         self._counted = (start, number)
         return number
 
-    def error(self, message: str, offset: int | None = None) -> ConnectorError:
+    def error(self, message: str, offset: int | None = None, hint: str | None = None) -> ConnectorError:
         """An error that names the file, and the line at ``offset``."""
         if offset is None:
-            return ConnectorError(f"{self.path}: {message}", file=self.path)
+            return ConnectorError(f"{self.path}: {message}", hint=hint, file=self.path)
         line = self.number(offset)
-        return ConnectorError(f"{self.path}, line {line}: {message}", file=self.path, line=line)
+        return ConnectorError(f"{self.path}, line {line}: {message}", hint=hint, file=self.path, line=line)
 
     def unusable(self, record: str | bytes, offset: int, message: str, hint: str | None = None) -> RecordError:
         """The error of one record, which begins at ``offset``."""

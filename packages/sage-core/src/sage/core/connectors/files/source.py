@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from sage.core.connectors.api import MAX_LINE_SIZE, STOP, Reader, StopType
-from sage.core.connectors.files.encoding import split_lines, undecodable
+from sage.core.connectors.files.encoding import split_lines, undecodable, undecodable_hint
 from sage.core.connectors.files.lines import Lines, Place, without_end
 from sage.core.connectors.files.places import ByteRange, absolute, cut, find_files
 from sage.core.errors import ConnectorError
@@ -139,7 +139,8 @@ class LineReader(ABC):
                     return records
                 offset = self._lines.offset(self._next)
                 self._next += 1
-                raise self._lines.unusable(found, offset, str(error)) from error
+                hint = undecodable_hint(self._lines.path) if isinstance(found, bytes) else None
+                raise self._lines.unusable(found, offset, str(error), hint) from error
             self._next += 1
         return records
 
