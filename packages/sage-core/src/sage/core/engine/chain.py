@@ -44,18 +44,20 @@ class Chain:
 
     Attributes:
         has_budgets: whether there is anything for `check_budgets` to look at.
-        runs: for each input, ``run(records, keys)`` processes one batch; set by `open`.
-        turn: ``turn(limit)`` lets the source take a turn; set by `open` if it does.
-        results: ``results(limit)`` puts out what coroutines have come to; set by `open` if the first operator awaits
+        runs: for each input, ``run(records, ahead, keys)`` processes some records, of which ``ahead`` is an iterator;
+            set by `open`.
+        turn: ``turn(ticks)`` lets the source take a turn, at most a record for each of ``ticks``, which count from 0;
+            set by `open` if it does. Who empties that list meanwhile, from any thread, ends the turn.
+        results: ``results(ticks)`` puts out what coroutines have come to; set by `open` if the first operator awaits
             some.
         entered: which operator is being opened or closed, or waits in its own way; any thread may ask.
         due: operators that may have something to emit without any input, and ``due()`` which does it.
-        endings: ``ending(limit)``, to be called in order at the end of input, each until it answers ``ENDED``: they
+        endings: ``ending(ticks)``, to be called in order at the end of input, each until it answers ``ENDED``: they
             emit what was held back until then.
     """
 
-    turn: Callable[[int], int]
-    results: Callable[[int], int]
+    turn: Callable[[list[int]], int]
+    results: Callable[[list[int]], int]
 
     def __init__(
         self,
@@ -67,7 +69,7 @@ class Chain:
         self.operators = tuple(operators)
         self.entered: RunningOperator | None = None
         self.code = Code(title)
-        self.endings: list[Callable[[int], int]] = []
+        self.endings: list[Callable[[list[int]], int]] = []
         self.due: list[tuple[RunningOperator, Callable[[], int]]] = []
         self._hops = hops
         self.runs: dict[int, Callable[[list[Any], list[Any] | None], None]] = {}
@@ -160,25 +162,24 @@ class Chain:
     def _compile(self) -> None:
         code, first = self.code, self.operators[0]
         if isinstance(first, SourceOperator):
-            with code.function("def turn(limit):", self._write_counts):
-                first.generate_turn(code, "limit", self._emit_from(first), lambda: self._drain_side_outputs(first))
+            with code.function("def turn(ticks):", self._write_counts):
+                first.generate_turn(code, "ticks", self._emit_from(first), lambda: self._drain_side_outputs(first))
         for number, keyed in self._inputs.items():
-            with code.function(f"def run_{number}(records, keys):", self._write_counts):
+            with code.function(f"def run_{number}(records, ahead, keys):", self._write_counts):
                 # Read off the iterator, the count is right also where a record fails, and costs nothing.
-                ahead, record = code.local("ahead", "iter(records)"), code.name("record")
-                count = f"len(records) - {ahead}.__length_hint__()"
+                record, count = code.name("record"), "len(records) - ahead.__length_hint__()"
                 key = code.name("key") if keyed else None
-                header = f"for {record}, {key} in zip({ahead}, keys):" if key else f"for {record} in {ahead}:"
+                header = f"for {record}, {key} in zip(ahead, keys):" if key else f"for {record} in ahead:"
                 with code.block(header):
                     self._generate(first, Flow(record, count, key, number))
         endings, due = [], []
         if isinstance(first, MapAsyncOperator):
-            with code.function("def results(limit):", self._write_counts):
-                first.generate_results(code, "limit", self._emit_from(first), lambda: self._drain_side_outputs(first))
+            with code.function("def results(ticks):", self._write_counts):
+                first.generate_results(code, "ticks", self._emit_from(first), lambda: self._drain_side_outputs(first))
             endings.append("results")
         for number, operator in enumerate(self.operators):
             if operator.gathers:
-                with code.function(f"def due_{number}(limit=0):", self._write_counts):
+                with code.function(f"def due_{number}(ticks=()):", self._write_counts):
                     operator.generate_due(code, self._emit_from(operator))
                     self._drain_side_outputs(operator)
                     code.line(f"return {ENDED}")
@@ -186,8 +187,8 @@ class Chain:
                 endings.append(f"due_{number}")
             held_back = operator.held_back()
             if held_back is not None:
-                with code.function(f"def ending_{number}(limit):", self._write_counts):
-                    operator.generate_taking(code, held_back, "limit", self._emit_and_drain(operator))
+                with code.function(f"def ending_{number}(ticks):", self._write_counts):
+                    operator.generate_taking(code, held_back, "ticks", self._emit_and_drain(operator))
                 endings.append(f"ending_{number}")
         functions = {name: self._then_write(function) for name, function in code.compile().items()}
         if isinstance(first, SourceOperator):

@@ -22,12 +22,14 @@ class Interrupt:
 
     Attributes:
         cancelled: whether the task is to end at its next step.
+        stop: empty until then, and not from then on: what generated code can ask at next to no cost.
     """
 
     def __init__(self, signal: Signal, clock: Clock = WALL) -> None:
         self.signal = signal
         self.clock = clock
         self.cancelled = False
+        self.stop: list[bool] = []
         self._also: list[Callable[[], None]] = []
 
     def wakes(self, callback: Callable[[], None]) -> None:
@@ -37,6 +39,7 @@ class Interrupt:
     def cancel(self) -> None:
         """End the task; any thread may ask."""
         self.cancelled = True
+        self.stop.append(True)
         self.signal.set()
         for callback in self._also:
             callback()

@@ -11,6 +11,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import length_hint
 from types import FrameType
 from typing import Any, Literal
 
@@ -80,10 +81,14 @@ class Task:
         self._batch: Batch | None = None
         self._run: Callable[..., None] | None = None  # what processes the batch
         self._position = 0
+        self._ticks: list[int] = []
+        self._records: list[Any] = []  # in the slice that is running
+        self._ahead = iter(self._records)
+        interrupt.wakes(self._cut)
         self._free = True
         self._slow = False
         self._drained = False
-        self._endings: deque[Callable[[int], int]] | None = None  # from the end of input on
+        self._endings: deque[Callable[[list[int]], int]] | None = None  # from the end of input on
         self._ended = False
         self.prepared = False
         self._may_commit = False
@@ -199,7 +204,7 @@ class Task:
         if self.chain.due and self._do_what_is_due():
             return "again"
         if self._awaiting is not None and self._awaiting.ready:
-            self._call(self.chain.results, self._pace.limit)
+            self._call(self.chain.results, self._slice())
             self._free = self._flush(partial=True)
             return "again"
         return self._consume() if self._source is None else self._produce()
@@ -254,7 +259,7 @@ class Task:
         if self._drained:
             return self._end_input()
         before = source.records_out
-        answer = self._call(self.chain.turn, self._pace.limit)
+        answer = self._call(self.chain.turn, self._slice())
         self._free = self._flush(partial=True)
         if source.records_out > before:
             self._idle_for = _FIRST_WAIT
@@ -285,22 +290,40 @@ class Task:
             batch = self._batch = message
             self._position = 0
             self._run = self.chain.runs[number]
-        records, keys = batch.records, batch.keys
         start, end = self._position, self._position + limit
-        if start or end < len(records):
-            records, keys = records[start:end], keys and keys[start:end]
+        keys, count = batch.keys, len(batch.records)
+        # The slice is the task's own list: it is cut where the task is cancelled meanwhile.
+        self._records = records = batch.records[start:end] if start or end < count else batch.records
+        self._ahead = ahead = iter(records)
+        if keys is not None and (start or end < count):
+            keys = keys[start:end]
+        if self.cancelled:  # just now, so that nobody may have seen this slice
+            return "again"
         self._position = end
-        if end >= len(batch.records):
+        if end >= count:
             self._batch = None
         assert self._run is not None
         if self._awaiting is not None:  # which notes when its records are done
             self._awaiting.arrived = self._arrived
-        self._call(self._run, records, keys)
+        self._call(self._run, records, ahead, keys)
         if self._awaiting is None:
             self._meter.latency.add(self._meter.ended - self._arrived, len(records))
         more = self._has_more()
         self._free = self._flush(partial=self._slow or not more)  # nothing more at hand: what there is may leave
         return self._wait(math.inf) if self._free and not more and self._awaiting is None else "again"
+
+    def _slice(self) -> list[int]:
+        """What counts the records of a slice."""
+        if len(self._ticks) != self._pace.limit:
+            self._ticks = list(range(self._pace.limit))
+        return [] if self.cancelled else self._ticks
+
+    def _cut(self) -> None:
+        """Let the slice that is running end with the record in hand; any thread may call it."""
+        if not self._may_commit:
+            records, ahead = self._records, self._ahead
+            del records[len(records) - length_hint(ahead) :]
+            self._ticks.clear()
 
     def _has_more(self) -> bool:
         """Whether there is input at hand."""
@@ -324,10 +347,10 @@ class Task:
         self._endings = deque(self.chain.endings)
         return "again"
 
-    def _finish(self, endings: deque[Callable[[int], int]]) -> Step:
+    def _finish(self, endings: deque[Callable[[list[int]], int]]) -> Step:
         """All input has been processed: emit what was held back, bit by bit, then close."""
         if endings:
-            answer = self._call(endings[0], self._pace.limit)
+            answer = self._call(endings[0], self._slice())
             if answer == ENDED:
                 endings.popleft()
             self._free = self._flush(partial=self._slow or self._awaiting is not None)

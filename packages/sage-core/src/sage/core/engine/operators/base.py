@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from typing import Any, ClassVar
 
 from sage.core.engine.attributes import Attributes, lay_over, load_attributes
@@ -64,6 +63,7 @@ class RunningOperator:
         side: by tag, what the call that is running has put out on the side.
         clock: of the host that it runs on.
         goes_on: whether the task is still to work; any thread may ask.
+        stop: not empty if it is not.
     """
 
     def __init__(self, spec: Operator, context: RuntimeContext) -> None:
@@ -79,6 +79,7 @@ class RunningOperator:
         self.side: dict[str, list[Any]] = context._side
         self.clock: Clock = WALL
         self.goes_on: Callable[[], bool] = _always
+        self.stop: list[bool] = []
         self.states = context._states
         self._attributes: Attributes | None = None
         self._opened = False
@@ -89,6 +90,7 @@ class RunningOperator:
         """Keep time by the clock of ``interrupt``, and apply the operator's error policy with its pauses."""
         self.clock = interrupt.clock
         self.goes_on = lambda: not interrupt.cancelled
+        self.stop = interrupt.stop
         if self.spec.on_error != FAIL:
             self.recovery = Recovery(self.spec.on_error, self, interrupt.pause)
 
@@ -249,15 +251,19 @@ class RunningOperator:
         """What is emitted at the end of input, read no sooner; None if nothing ever is."""
         return None
 
-    def generate_taking(self, code: Code, records: Iterator[Any], limit: str, emit: Emit) -> None:
-        """Write a loop that emits at most ``limit`` of ``records`` and answers `MORE` or `ENDED`."""
-        value, count = code.name("record"), code.counter("taken")
-        some = f"{code.bind('islice', islice)}({code.bind('records', records)}, {limit})"
-        code.call(f"for {value} in {some}:", self, None)
+    def leaving_if_cancelled(self, code: Code) -> None:
+        """Write the line that leaves a loop which no emptied list ends when the task is cancelled."""
+        with code.block(f"if {code.fast('stop', self.stop)}:"):
+            code.line("break")
+
+    def generate_taking(self, code: Code, records: Iterator[Any], ticks: str, emit: Emit) -> None:
+        """Write a loop that emits one of ``records`` for each of ``ticks`` and answers `MORE` or `ENDED`."""
+        tick, value, count = code.name("tick"), code.name("record"), code.counter("taken")
+        code.call(f"for {tick}, {value} in zip({ticks}, {code.bind('records', records)}):", self, None)
         with code.indented():
-            code.line(f"{count} += 1")
+            code.line(f"{count} = {tick} + 1")
             emit(Flow(value, count))
-        code.line(f"return {MORE} if {count} == {limit} else {ENDED}")
+        code.line(f"return {MORE} if {count} == len({ticks}) else {ENDED}")
 
     @contextmanager
     def calling(

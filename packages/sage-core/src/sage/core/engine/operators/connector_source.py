@@ -73,13 +73,14 @@ class ConnectorSourceOperator(SourceOperator):
         if first is not None:
             raise first
 
-    def generate_turn(self, code: Code, limit: str, emit: Emit, drain: Drain) -> None:
+    def generate_turn(self, code: Code, ticks: str, emit: Emit, drain: Drain) -> None:
         records, record = code.local("records", "()"), code.name("record")
         ahead = code.local("ahead", f"iter({records})")
-        code.call(f"{records} = {code.bind('read', self.read)}({limit})", self, None)
+        code.call(f"{records} = {code.bind('read', self.read)}(len({ticks}))", self, None)
         code.line(f"{ahead} = iter({records})")
         with code.block(f"for {record} in {ahead}:"):
             emit(Flow(record, f"len({records}) - {ahead}.__length_hint__()"))
+            self.leaving_if_cancelled(code)
         drain()
         code.line(f"return {code.bind('source', self)}.answer")
 

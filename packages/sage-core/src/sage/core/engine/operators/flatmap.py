@@ -22,6 +22,7 @@ class FlatMapOperator(RunningOperator):
             code.line(f"{count} += len({results})")
             with code.block(f"for {item} in {results}:"):
                 emit(Flow(item, count))
+                self.leaving_if_cancelled(code)
 
     def _expand(self, result: Any) -> Sequence[Any]:
         if type(result) is list or type(result) is tuple:

@@ -199,12 +199,12 @@ class MapAsyncOperator(RunningOperator):
         take = code.fast("take", self._start if self._side_by_side else self._run)
         code.call(f"{take}({flow.value}, {flow.key})", self, flow.value)
 
-    def generate_results(self, code: Code, limit: str, emit: Emit, drain: Callable[[], None]) -> None:
-        """Write a loop that puts out at most ``limit`` results and answers `MORE`, `IDLE` or `ENDED`."""
+    def generate_results(self, code: Code, ticks: str, emit: Emit, drain: Callable[[], None]) -> None:
+        """Write a loop that puts out a result for each of ``ticks``, and answers `MORE`, `IDLE` or `ENDED`."""
         ready, held = code.fast("ready", self.ready), code.fast("held", self._held)
         call, record, result = code.name("call"), code.name("record"), code.name("result")
         taken, count = code.counter("taken"), code.counter("mapped")
-        with code.block(f"while {ready} and {taken} < {limit}:"):
+        with code.block(f"while {ready} and {taken} < len({ticks}):"):
             code.line(f"{taken} += 1")
             code.line(f"{call} = {ready}.popleft()")
             code.line(f"{record} = {call}.record")

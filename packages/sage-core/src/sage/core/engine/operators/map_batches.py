@@ -70,6 +70,7 @@ class MapBatchesOperator(RunningOperator):
             code.line(f"{count} += len({results})")
             with code.block(f"for {item} in {results}:"):
                 emit(Flow(item, count))
+                self.leaving_if_cancelled(code)
 
     def _begin(self) -> None:
         assert self._max_wait is not None

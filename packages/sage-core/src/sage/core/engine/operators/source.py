@@ -24,18 +24,18 @@ class SourceOperator(RunningOperator):
     wait: Callable[[float], None] | None = None
     """A source's own way of waiting for news, at most so many seconds; None for the task's."""
 
-    def generate_turn(self, code: Code, limit: str, emit: Emit, drain: Drain) -> None:
-        """Write the lines of a turn: a loop over at most ``limit`` records that leaves by ``return``."""
+    def generate_turn(self, code: Code, ticks: str, emit: Emit, drain: Drain) -> None:
+        """Write the lines of a turn: a loop over ``ticks``, a record for each, that leaves by ``return``."""
         if self.spec.is_partitioned and not self.context.partitions:
             code.line(f"return {ENDED}")
             return
-        count = code.counter("taken")
-        with code.block(f"for {count} in range({limit}):"), self.calling(code, "source", None) as value:
+        count = code.local("taken", "-1")
+        with code.block(f"for {count} in {ticks}:"), self.calling(code, "source", None) as value:
             drain()
             self._generate_checks(code, value)
             emit(Flow(value, self.passing(code, Flow(value, count))))
         with code.block("else:"):
-            code.line(f"{count} = {limit}")
+            code.line(f"{count} += 1")
         code.line(f"return {MORE}")
 
     def _generate_checks(self, code: Code, value: str) -> None:
@@ -90,6 +90,6 @@ class CollectionOperator(SourceOperator):
         if records is not None:
             close_iterator(records, self.spec.function)
 
-    def generate_turn(self, code: Code, limit: str, emit: Emit, drain: Drain) -> None:
+    def generate_turn(self, code: Code, ticks: str, emit: Emit, drain: Drain) -> None:
         assert self._records is not None
-        self.generate_taking(code, self._records, limit, emit)
+        self.generate_taking(code, self._records, ticks, emit)
