@@ -7,7 +7,7 @@ import os
 import pickle
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,12 @@ def events(reader: Reader, n: int, most: int | None = None) -> list[Any]:
     return found
 
 
+def whole_of(reader: Reader, n: int) -> list[Any]:
+    """All `events` of a reader, which is closed then."""
+    with closing(reader):
+        return events(reader, n)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
 @settings(max_examples=120)
@@ -80,7 +86,7 @@ def test_reading_goes_on_exactly_where_it_was_left(kind: str, data: st.DataObjec
         path.write_bytes(content)
         source = make(path)
         (partition,) = source.partitions()
-        whole = events(source.open(partition, None), 1000)
+        whole = whole_of(source.open(partition, None), 1000)
         with reading_ahead(data.draw(sizes)):
             reader = source.open(partition, None)
             before = events(reader, data.draw(sizes), data.draw(st.integers(0, 10)))
@@ -105,10 +111,10 @@ def test_every_line_is_in_just_one_range(kind: str, data: st.DataObject) -> None
         path = Path(folder) / "in"
         path.write_bytes(data.draw(contents))
         source = make(path)
-        whole = events(source.open(source.partitions()[0], None), 1000)
+        whole = whole_of(source.open(source.partitions()[0], None), 1000)
         source.split_size = data.draw(st.integers(1, 20))
         with reading_ahead(data.draw(st.integers(1, 12))):
-            found = [event for name in source.partitions() for event in events(source.open(name, None), 5)]
+            found = [event for name in source.partitions() for event in whole_of(source.open(name, None), 5)]
         assert found == whole
 
 
@@ -132,7 +138,7 @@ def test_a_read_that_fails_may_be_tried_again(kind: str, data: st.DataObject) ->
         path.write_bytes(data.draw(contents))
         source = make(path)
         (partition,) = source.partitions()
-        whole = events(source.open(partition, None), 1000)
+        whole = whole_of(source.open(partition, None), 1000)
         with reading_ahead(data.draw(st.integers(1, 12))), pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "read", flaky)
             found: list[Any] = []
@@ -168,7 +174,7 @@ def test_what_the_csv_module_reads_is_read(data: st.DataObject) -> None:
         path = Path(folder) / "in"
         path.write_bytes(text.getvalue().encode())
         source = CsvSource(path, columns=["a", "b"])
-        found = events(source.open(source.partitions()[0], None), 3)
+        found = whole_of(source.open(source.partitions()[0], None), 3)
     assert found == [("record", {"a": a, "b": b}) for a, b in rows]
 
 

@@ -223,6 +223,28 @@ def test_a_failing_call_leaves_no_trace_in_keyed_state(calls: list[Any], retried
     assert results == told
 
 
+def test_the_order_of_a_map_is_set_back_too() -> None:
+    """What a failing call took out is at its old place again."""
+
+    class Taking(MapFunction):
+        def open(self, context: RuntimeContext) -> None:
+            self.map = context.map_state("map")
+
+        def execute(self, record: tuple[str, bool]) -> list[str]:
+            name, fails = record
+            self.map.pop(name, None)
+            self.map[name] = fails
+            if fails:
+                raise ValueError(name)
+            return list(self.map)
+
+    env = LocalEnvironment("order", "inline")
+    records = [("a", False), ("b", False), ("a", True), ("c", False)]
+    results = env.from_collection(records).keyby(lambda _: "k").map(Taking, on_error=skip()).collect()
+    env.submit(autostop=True)
+    assert results == [["a"], ["a", "b"], ["a", "b", "c"]]
+
+
 def test_what_the_fold_of_a_failing_call_has_kept_is_not_seen(backend: str) -> None:
     """An aggregate whose result() fails for a record does not keep that record."""
 

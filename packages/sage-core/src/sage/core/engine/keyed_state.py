@@ -107,10 +107,20 @@ class KeyedStates:
             undo = partial(table.pop, key, None) if before is MISSING else partial(table.__setitem__, key, before)
             self.journal.append(undo)
 
+    def note_items(self, items: dict[Any, Any]) -> None:
+        """Remember all items of a mapping, and their order, before one is taken out."""
+        if self.journal is not None:
+            self.journal.append(partial(_refill, items, dict(items)))
+
     def note_length(self, table: dict[Any, Any], key: Any, values: list[Any]) -> None:
         """Remember how long the list of ``key`` is, before something is appended to it."""
         if self.journal is not None:
             self.journal.append(partial(_shorten, table, key, values, len(values)))
+
+
+def _refill(items: dict[Any, Any], before: dict[Any, Any]) -> None:
+    items.clear()
+    items.update(before)
 
 
 def _shorten(table: dict[Any, Any], key: Any, values: list[Any], length: int) -> None:
@@ -292,7 +302,7 @@ class MapState(KeyedState, MutableMapping[MapKey, Value]):
         if len(items) == 1:  # what is empty is not kept
             self.clear()
         else:
-            self._states.note(items, name)
+            self._states.note_items(items)
             del items[name]
 
     def __iter__(self) -> Iterator[MapKey]:
