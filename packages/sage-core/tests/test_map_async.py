@@ -879,6 +879,26 @@ def test_what_runs_beside_the_coroutines_fails_the_job_too() -> None:
     assert type(error) is SystemExit and failure.operator == "schedules"
 
 
+def test_callbacks_that_exit_while_the_loop_ends_leave_nothing(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+    """One for each coroutine: what is cancelled ends all the same."""
+    ended = []
+
+    async def schedules(value: int) -> int:
+        for _ in range(5):
+            asyncio.get_running_loop().call_soon(sys.exit, 3)
+        try:
+            await asyncio.sleep(LIMIT * 10)
+        finally:
+            ended.append(value)
+        return value
+
+    _, error = failing(backend, [1, 2, 3], schedules)
+    assert type(error) is SystemExit
+    assert ended == ([1] if backend == "inline" else [1, 2, 3])
+    gc.collect()
+    assert caplog.messages == []
+
+
 # Life
 
 

@@ -236,19 +236,23 @@ class LoopSignal(Signal):
             return []
         left: list[asyncio.Task[Any]] = []
         try:
-            left = self.end(asyncio.all_tasks(loop), grace)
-            left += self._await([self.start(loop.shutdown_asyncgens(), "shutdown")], grace)
-            for task in left:
-                task._log_destroy_pending = False  # type: ignore[attr-defined] # the caller tells of them
+            try:
+                left = self.end(asyncio.all_tasks(loop), grace)
+            finally:
+                left += self._await([self.start(loop.shutdown_asyncgens(), "shutdown")], grace)
         finally:
+            for task in asyncio.all_tasks(loop):
+                task._log_destroy_pending = False  # type: ignore[attr-defined] # the caller tells of them
             self._was_busy = loop.selector.busy
             self._loop = None
             loop.close()
         return left
 
     def _await(self, tasks: list[asyncio.Task[Any]], grace: float) -> list[asyncio.Task[Any]]:
+        """Returns those that have not ended in time. Raises what callbacks of the user's raise, but not before."""
         assert self._loop is not None
         left, now = set(tasks), self._loop.time
+        raised: BaseException | None = None
 
         def ended(task: asyncio.Task[Any]) -> None:
             left.discard(task)
@@ -259,7 +263,12 @@ class LoopSignal(Signal):
             task.add_done_callback(ended)
         deadline = now() + grace
         while left and (patience := deadline - now()) > 0:
-            self.wait(patience)
+            try:
+                self.wait(patience)
+            except BaseException as error:  # others are to end nevertheless
+                raised = error if raised is None else raised
+        if raised is not None:
+            raise raised
         return list(left)
 
     def _run(self, loop: _Loop) -> None:
