@@ -210,7 +210,20 @@ class Named(MapFunction):
         return value
 
 
-CARELESS = [(Locked, "lock"), (Stepping, "steps"), (Generating, "later"), (Named, "lock")]
+class Exits:
+    def __reduce__(self) -> str:
+        raise SystemExit(3)
+
+
+class Exiting(MapFunction):
+    def __init__(self) -> None:
+        self.leaves = Exits()
+
+    def execute(self, value: int) -> int:
+        return value
+
+
+CARELESS = [(Exiting, "leaves"), (Locked, "lock"), (Stepping, "steps"), (Generating, "later"), (Named, "lock")]
 
 
 @pytest.mark.parametrize(("function", "name"), CARELESS)

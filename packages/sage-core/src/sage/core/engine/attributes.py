@@ -24,6 +24,9 @@ _NO_STATE = (KeyedState, Handle, RuntimeContext)
 _CODE = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, type)
 """What is code of itself comes with the program and is no state, unless it can be saved by its name."""
 
+_UNSAVABLE = (Exception, SystemExit)
+"""What the user's ``__reduce__`` may raise: one that exits says no more than that its object cannot be saved."""
+
 
 class Attributes:
     """The attributes of one function.
@@ -62,7 +65,7 @@ class Attributes:
         values = [value for value in gc.get_referents(self._function) if not isinstance(value, (*_NO_STATE, *_CODE))]
         try:
             _dump(values, _Nowhere(), self._function)
-        except Exception:  # now by name, since some may be left out
+        except _UNSAVABLE:  # now by name, since some may be left out
             made_before = {id(value) for value in before}
             for name, value, reason in self._culprits():
                 if id(value) in made_before:
@@ -80,7 +83,7 @@ class Attributes:
         """
         try:
             saved = _pickled(self._state(), self._function)
-        except Exception as error:
+        except _UNSAVABLE as error:
             for name, _, reason in self._culprits():
                 raise _unsaved(name, reason) from reason
             raise StateError(
@@ -138,12 +141,12 @@ class Attributes:
             return True
         return not same
 
-    def _culprits(self) -> Iterator[tuple[str, Any, Exception]]:
+    def _culprits(self) -> Iterator[tuple[str, Any, BaseException]]:
         """Attributes that are state and cannot be pickled, and why."""
         for name, value in self._state().items():
             try:
                 _dump(value, _Nowhere(), self._function)
-            except Exception as reason:
+            except _UNSAVABLE as reason:
                 yield name, value, reason
 
     def _state(self) -> dict[str, Any]:
@@ -167,7 +170,7 @@ class Attributes:
         return False
 
 
-def _unsaved(name: str, reason: Exception) -> StateError:
+def _unsaved(name: str, reason: BaseException) -> StateError:
     return StateError(
         f"its attribute '{name}' cannot be saved: {type(reason).__name__}: {reason}",
         hint=f"attributes are state: make it in open(), or name it in the class's `transient`: transient = ({name!r},)",
