@@ -343,6 +343,32 @@ def test_open_and_close_are_looked_at(given: Any) -> None:
         assert [slip.hint for slip in described.slips] == ["def open(self, context): …", "def close(self): …"]
 
 
+class OpensLazily(BaseFunction):
+    def open(self, context: Any) -> Iterator[None]:  # type: ignore[override]
+        yield
+
+    async def close(self) -> AsyncIterator[None]:  # type: ignore[override]
+        yield
+
+    async def execute(self, value: Any) -> Any:
+        return value
+
+
+class OpensLazilyInMap(OpensLazily):
+    def execute(self, value: Any) -> Any:
+        return value
+
+
+def test_open_and_close_that_yield_are_refused() -> None:
+    """Nothing of a generator runs when it is called."""
+    given = [describe_function(OpensLazilyInMap, (), {}, "map"), describe_function(OpensLazily, (), {}, "map_async")]
+    for described in (*given, describe_service(OpensLazily, (), {})):
+        assert [slip.message for slip in described.slips] == [
+            f"its {name} is a generator function: SAGE would call it, and nothing of it would ever run"
+            for name in ("open", "close")
+        ]
+
+
 def test_a_class_that_is_neither_a_function_nor_called_with_a_record_lacks_execute() -> None:
     """It is not only told of arguments that its constructor does not take."""
 

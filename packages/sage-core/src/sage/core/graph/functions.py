@@ -249,7 +249,7 @@ def _methods(given: Any, kind: str, inputs: int) -> list[Slip]:
     for name, count in called.items():
         slips += _called(getattr(given, name), _arguments(given, name, count), kind, f"its {name}", count)
     if not KINDS[kind].awaits:
-        hooks = [name for name in _HOOKS if _is_async(getattr(given, name, None))]
+        hooks = [name for name in _HOOKS if inspect.iscoroutinefunction(getattr(given, name, None))]
         slips += [Slip(f"its {name} is a coroutine function, which only map_async awaits") for name in hooks]
     return [*slips, *_hooks(given)]
 
@@ -267,6 +267,10 @@ def _hooks(given: Any) -> list[Slip]:
         if problem is not None:
             shape = ", ".join(("self", *arguments))
             slips.append(Slip(f"its {name} cannot be called as SAGE does: {problem}", f"def {name}({shape}): …"))
+        elif inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
+            slips.append(
+                Slip(f"its {name} is a generator function: SAGE would call it, and nothing of it would ever run")
+            )
     return slips
 
 
