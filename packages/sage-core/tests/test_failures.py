@@ -185,6 +185,21 @@ def test_a_packed_file_is_to_be_unpacked(backend: str, name: str, tmp_path: Path
     assert "hint: the file is packed: unpack it first" in failure_of(env).message
 
 
+def test_a_context_of_ones_own_is_refused(backend: str) -> None:
+    """It would be overwritten without a word."""
+
+    class Own(MapFunction):
+        def __init__(self) -> None:
+            self.context = {"rate": 2}  # type: ignore[assignment]
+
+        def execute(self, value: Any) -> Any:
+            return value
+
+    env = LocalEnvironment("shop", backend=backend)
+    env.from_batch(RECORDS).map(Own).sink(drop)
+    assert "its attribute 'context' is a dict, and self.context is SAGE's" in failure_of(env).message
+
+
 def test_what_is_not_there_under_a_jobmanager_comes_with_a_hint(backend: str) -> None:
     """A variable and a terminal: what is told names what to do."""
 

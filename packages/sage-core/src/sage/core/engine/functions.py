@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from sage.core.errors import StateError
 from sage.core.graph.model import FunctionSpec
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ def open_function(function: Any, spec: FunctionSpec, context: RuntimeContext | S
     if spec.form not in ("class", "instance"):
         return None
     if hasattr(type(function), "__sage_function__"):
+        own = getattr(function, "context", None)
+        if own is not None and not isinstance(own, type(context)):
+            message = f"its attribute 'context' is a {type(own).__name__}, and self.context is SAGE's"
+            raise StateError(message, hint="give the attribute another name", attribute="context")
         object.__setattr__(function, "context", context)  # a function may be a frozen dataclass
     hook = getattr(function, "open", None)
     return hook(context) if callable(hook) else None
