@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 from sage.core import timestamps
@@ -18,6 +18,7 @@ from sage.core.api._status import status_of
 from sage.core.api.job import Job
 from sage.core.api.state_warning import warn_of_unsaved
 from sage.core.backends.api import Backend
+from sage.core.engine import ctrl_c
 from sage.core.engine.coordinator import Coordinator
 from sage.core.engine.events import Attempt
 from sage.core.engine.interrupt import GRACE
@@ -51,6 +52,8 @@ class LocalJob(Job):
         _at_exit(job)  # before it starts: Ctrl-C may come at any moment
         try:
             job._coordinator.start()
+            if not job._is_awaited:
+                ctrl_c.check()
         except BaseException:
             job._coordinator.cancel(GRACE)
             raise
@@ -103,12 +106,15 @@ class LocalJob(Job):
 
     def wait(self, timeout: float | None = None) -> dict[str, Any]:
         run = self._coordinator
-        try:
-            with self._to_be_told():
-                run.join(timeout)
-        except KeyboardInterrupt:
-            self.interrupted()
-            raise
+        with ctrl_c.Guard():
+            try:
+                with self._to_be_told(), nullcontext() if self.in_callers_thread else ctrl_c.freely():
+                    run.join(timeout)
+                if not run.is_ended:
+                    ctrl_c.check()
+            except KeyboardInterrupt:
+                self.interrupted()
+                raise
         if run.state not in ENDED_STATES:
             then = "when it is waited for again" if self.in_callers_thread else self._until
             raise WaitTimeoutError(
@@ -118,7 +124,7 @@ class LocalJob(Job):
             )
         if run.state == "failed":
             self._told = True
-            if self.in_callers_thread and type(run.error) is KeyboardInterrupt:  # Ctrl-C met the user's code
+            if self.in_callers_thread and type(run.error) is KeyboardInterrupt:  # raised by the user's code
                 raise run.error
             raise job_failed(self.uuid, self.name, run.failure, run.error) from run.error
         return self.status()
@@ -180,7 +186,7 @@ class LocalJob(Job):
 
     def interrupted(self) -> None:
         """Ctrl-C once ends the job in good order; a second one, during that, leaves at once."""
-        with self._left_at_once():
+        with self._left_at_once(), ctrl_c.freely():
             _log.warning("job '%s' is being cancelled; press Ctrl-C again to leave at once", self.name)
             self.cancel_and_wait()
 

@@ -52,6 +52,12 @@ class LocalEnvironment(Environment):
         elif not self._job.goes_on_after(error):
             self._job.cancel_and_wait()
 
+    def submit(self, autostop: bool = False, timeout: float | None = 300) -> Job:
+        from sage.core.engine.ctrl_c import Guard
+
+        with Guard():  # also between the start of the job and the wait for its end
+            return super().submit(autostop, timeout)
+
     def _start(self, graph: LogicalGraph, *, waited: bool) -> Job:
         from sage.core.api._local_job import LocalJob
         from sage.core.backends.api import BackendOptions

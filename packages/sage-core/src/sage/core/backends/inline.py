@@ -26,6 +26,7 @@ from sage.core.backends.api import (
     missing_capabilities,
     read_options,
 )
+from sage.core.engine import ctrl_c
 from sage.core.engine.allowance import InputAllowance
 from sage.core.engine.clock import WALL, VirtualClock
 from sage.core.engine.life import TaskLife
@@ -120,6 +121,7 @@ class _InlineDeployment:
     def join(self, timeout: float | None) -> bool:
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while not self._ended():
+            ctrl_c.check()
             if time.monotonic() >= deadline:
                 return False
             busy = self._drain()
@@ -144,7 +146,8 @@ class _InlineDeployment:
             patience = min(patience, self._allowance.seconds_left)
             if not self._jumps or patience == math.inf:
                 patience = min(patience, max(0.0, deadline - time.monotonic()))
-                self._signal.wait(None if patience == math.inf else patience)
+                with ctrl_c.freely():
+                    self._signal.wait(None if patience == math.inf else patience)
             else:
                 self._clock.wait(self._signal, patience)
 

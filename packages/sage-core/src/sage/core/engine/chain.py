@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from sage.core.engine import ctrl_c
 from sage.core.engine.code import Code
 from sage.core.engine.failures import OperatorError, describe_failure
 from sage.core.engine.operators.base import ENDED, Emit, Flow, RunningOperator
@@ -133,6 +134,7 @@ class Chain:
                 sink.prepare()
         return any(sink.is_prepared for sink in self._sinks)
 
+    @ctrl_c.to_its_end
     def commit(self) -> None:
         """Publish what connectors' sinks have made ready. Raises `OperatorError`."""
         for sink in self._sinks:

@@ -193,7 +193,9 @@ class Coordinator:
 
     def _not_deployed(self, error: BaseException) -> None:
         with self._lock:
-            if self.state == "starting":
+            if isinstance(error, KeyboardInterrupt) and self.state == "starting":
+                self._move("cancelling")
+            elif self.state == "starting":
                 self.failure, self.error = describe_backend_failure(error), error
                 self._move("failing", self.failure.message)
             self._move(_ENDS[self.state])

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sage.core.engine import ctrl_c
 from sage.core.engine.excerpt import excerpt
 from sage.core.errors import BudgetSpentError, RecordError, SimulationError
 from sage.core.models import FailureInfo
@@ -99,8 +100,8 @@ class OperatorError(Exception):
 
 
 def count_failure(operator: RunsUserCode, error: BaseException) -> None:
-    """Count ``error`` for ``operator``, unless it only tells that one too many of those counted before was raised."""
-    if type(error) is not BudgetSpentError:
+    """Count ``error`` for ``operator``, unless it is Ctrl-C or tells that one too many of those counted was raised."""
+    if type(error) is not BudgetSpentError and not ctrl_c.is_pressed(error):
         operator.failed += 1
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from sage.core.engine.clock import WALL
 from sage.core.engine.events import Attempt, Command, HostInfo, TaskEvent
@@ -85,7 +86,7 @@ class TaskHost:
             self._over.set()
             deadline = time.monotonic() + GRACE
             for thread in (self._monitor, *self._threads.values()):
-                if thread.ident is not None:  # it was started
+                with suppress(RuntimeError):  # not started, or not quite: then it finds its task cancelled
                     thread.join(max(0.0, deadline - time.monotonic()))
             raise
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
+from sage.core.engine import ctrl_c
 from sage.core.engine.events import Command, TaskEvent
 from sage.core.engine.failures import OperatorError, describe_failure
 from sage.core.engine.services import ServiceRegistry
@@ -46,7 +47,11 @@ class TaskLife:
                 self.task.open()
                 self._events(TaskEvent(self.task.id, "running"))
         except BaseException as error:
-            self.give_up(error)
+            if _is_ctrl_c(error):
+                self.task.cancel()
+                ctrl_c.put_off()  # until there is a deployment that can be cancelled
+            else:
+                self.give_up(error)
             return False
         return True
 
@@ -61,7 +66,7 @@ class TaskLife:
             self._events(TaskEvent(self.task.id, "counts", counts=self.task.counts(), where=where))
 
     def step(self) -> Step:
-        """Step the task; what it raises, and its end, are reported."""
+        """Step the task; what it raises, and its end, are reported. Ctrl-C is raised: the job is to be cancelled."""
         if not self.started:
             if self.task.cancelled:
                 self._end_in_order()
@@ -70,6 +75,8 @@ class TaskLife:
         try:
             step = self.task.step()
         except BaseException as error:
+            if _is_ctrl_c(error):
+                raise _cause_of(error) from None
             self.give_up(error)
             return "done"
         if self.task.prepared and not self._told_prepared:
@@ -80,10 +87,12 @@ class TaskLife:
         return step
 
     def idle(self) -> None:
-        """Wait until there may be something to do. What a source's own ``wait`` raises fails the task."""
+        """Wait until there may be something to do. What a source's own ``wait`` raises is met as in `step`."""
         try:
             self.task.idle()
         except BaseException as error:
+            if _is_ctrl_c(error):
+                raise _cause_of(error) from None
             self.give_up(error)
 
     def give_up(self, error: BaseException) -> None:
@@ -92,8 +101,7 @@ class TaskLife:
         for second in self._close_all():
             text = f"{failure.traceback}\nThen, while closing after that failure, {second}\n"
             failure = replace(failure, traceback=text + (self._describe(second).traceback or ""))
-        cause = error.cause if isinstance(error, OperatorError) else error
-        self._end("failed", failure, cause)
+        self._end("failed", failure, _cause_of(error))
 
     def end_untold(self) -> None:
         """The thread that ran the task is about to end: unless that was told, the job fails, for it would never end."""
@@ -116,7 +124,10 @@ class TaskLife:
             try:
                 close()
             except OperatorError as error:
-                errors.append(error)
+                if _is_ctrl_c(error):
+                    ctrl_c.put_off()
+                else:
+                    errors.append(error)
         return errors
 
     def _describe(self, error: BaseException) -> FailureInfo:
@@ -130,3 +141,11 @@ class TaskLife:
     ) -> None:
         self.ended = True
         self._events(TaskEvent(self.task.id, kind, self.task.counts(), failure, error))
+
+
+def _cause_of(error: BaseException) -> BaseException:
+    return error.cause if isinstance(error, OperatorError) else error
+
+
+def _is_ctrl_c(error: BaseException) -> bool:
+    return ctrl_c.is_pressed(_cause_of(error))
