@@ -52,7 +52,7 @@ def test_files_are_the_same_everywhere(user: User) -> None:
 
 
 def test_a_job_that_fails_leaves_no_files(user: User) -> None:
-    """With file and line of what was wrong, and nothing of the sinks that had gone well."""
+    """With file and line of what was wrong, and nothing of the sinks that had gone well; dead letters are no result."""
     program = PROGRAM.replace("on_error=skip()", "on_error=None")
     folder = user.write("src/program.py", program).parent
     (folder / "in").mkdir()
@@ -61,4 +61,5 @@ def test_a_job_that_fails_leaves_no_files(user: User) -> None:
     done = user.python("program.py", "remote", "out", cwd=folder)
     assert f"{folder / 'in' / 'table.csv'}, line 3: 1 value for 2 columns" in done.out
     assert done.out.endswith("failed\n")
-    assert sorted(path.name for path in folder.iterdir()) == ["in", "program.py"]
+    assert sorted(path.name for path in folder.iterdir()) == ["in", "out.letters", "program.py"]
+    assert (folder / "out.letters").read_text() == ""
