@@ -31,7 +31,7 @@ class Threads(ThreadPoolExecutor):
         self._queues = queues
         self._guard = threading.Lock()
         self._free: list[_Thread] = []
-        self._queued: deque[_Call] = deque()
+        self._queued: deque[_Call] = deque()  # as many as coroutines await: to block here would stop their loop
         self._count = 0
         self._closed = False
 

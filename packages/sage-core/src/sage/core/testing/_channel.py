@@ -32,7 +32,7 @@ class Channel:
         self.name = name
         self.credits = credits
         self.inbox = inbox
-        self.in_flight: deque[Message] = deque()
+        self.in_flight: deque[Message] = deque()  # bounded by the credits
         self.returning = 0
         self.is_stuck = False
         self._full = full

@@ -108,7 +108,7 @@ class MapAsyncOperator(RunningOperator):
 
     def __init__(self, spec: Operator, context: RuntimeContext) -> None:
         super().__init__(spec, context)
-        self.ready: deque[_Call] = deque()
+        self.ready: deque[_Call] = deque()  # of those held, which `room` bounds
         self.arrived = 0.0
         self.latency = Histogram()
         self._concurrency: int = spec.options["concurrency"]
@@ -120,7 +120,7 @@ class MapAsyncOperator(RunningOperator):
         self._stopping = False
         self._loop = LoopSignal()
         self._side_by_side = False
-        self._taken_back: deque[tuple[Any, ...]] = deque()
+        self._taken_back: deque[tuple[Any, ...]] = deque()  # no more than were in flight when it was saved
         self._once: Callable[[Any], Any] = self.execute
 
     def run_under(self, interrupt: Interrupt) -> None:
