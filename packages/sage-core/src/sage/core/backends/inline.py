@@ -30,13 +30,13 @@ from sage.core.engine import ctrl_c
 from sage.core.engine.allowance import InputAllowance
 from sage.core.engine.clock import WALL, VirtualClock
 from sage.core.engine.life import TaskLife
-from sage.core.engine.links import Signal
+from sage.core.engine.links import Inbox, Link, Signal
 from sage.core.engine.wiring import TaskSet, wire
 from sage.core.errors import Problem
-from sage.core.plan.model import ExecutionPlan
+from sage.core.plan.model import ChannelId, ExecutionPlan
 from sage.core.plugins import hookimpl
 
-__all__ = ["InlineBackend", "InlineOptions", "sage_backend"]
+__all__ = ["InlineBackend", "InlineDeployment", "InlineOptions", "sage_backend"]
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,28 @@ class InlineBackend:
         return missing_capabilities(plan, "inline", self.capabilities)
 
     def deploy(self, plan: ExecutionPlan, attempt: Attempt, events: Callable[[TaskEvent], None]) -> Deployment:
-        return _InlineDeployment(plan, attempt, events, self._options)
+        return InlineDeployment(plan, attempt, events, self._options)
 
 
-class _InlineDeployment:
-    """Opens its tasks at once; `join` runs them."""
+class InlineDeployment:
+    """Opens its tasks at once; `join` runs them to their end, `settle` as far as they come by themselves.
+
+    Args:
+        plan, attempt, events: as of `Backend.deploy`.
+        options: how it runs.
+        connect: makes the channels; by default those of `wire`.
+
+    Attributes:
+        tasks: all of them, upstream first.
+    """
 
     def __init__(
-        self, plan: ExecutionPlan, attempt: Attempt, events: Callable[[TaskEvent], None], options: InlineOptions
+        self,
+        plan: ExecutionPlan,
+        attempt: Attempt,
+        events: Callable[[TaskEvent], None],
+        options: InlineOptions,
+        connect: Callable[[ChannelId, Inbox], Link] | None = None,
     ) -> None:
         self._signal = Signal()
         self._jumps = options.clock == "virtual"
@@ -96,7 +110,9 @@ class _InlineDeployment:
             batch_size=1,
             credits=None,
             clock=self._clock,
+            connect=connect,
         )
+        self.tasks = wiring.tasks
         self._allowance = InputAllowance(wiring.tasks, self._clock, options.max_records, options.timeout)
         self._lives = {task.id: TaskLife(task, wiring.services, events) for task in wiring.tasks}
         self._info = HostInfo("inline", os.getpid())
@@ -124,15 +140,45 @@ class _InlineDeployment:
             ctrl_c.check()
             if time.monotonic() >= deadline:
                 return False
-            busy = self._drain()
-            for life in self._sources:
-                if not life.ended:
-                    self._allowance.apply()
-                    busy = life.step() != "wait" or busy
-                    busy = self._drain() or busy
-            if not busy and not self._ended():
+            if not self._take_turns() and not self._ended():
                 self._wait(deadline)
         return True
+
+    def settle(self) -> bool:
+        """Run until nothing more happens before a source has news or time passes. Returns whether anything has."""
+        moved = False
+        while not self._ended() and self._take_turns():
+            moved = True
+            ctrl_c.check()
+        return moved
+
+    def pass_time(self, seconds: float) -> None:
+        """Let virtual time pass, in jumps from one moment at which something is due to the next."""
+        until = self._clock.now() + seconds
+        self.settle()
+        while (due := self._next_deadline()) < until and self._jump(due):
+            pass
+        self._jump(until)
+
+    def _jump(self, to: float) -> bool:
+        if isinstance(self._clock, VirtualClock):
+            self._clock.jump(to)
+        return self.settle()
+
+    def _next_deadline(self) -> float:
+        """When some operator has something to do without any news, infinite if none ever has."""
+        waiting = [life.task for life in self._lives.values() if not life.ended]
+        return min((operator.deadline for task in waiting for operator, _ in task.chain.due), default=math.inf)
+
+    def _take_turns(self) -> bool:
+        """Let each source have its turn, and drain what comes of it. Returns whether anything has happened."""
+        busy = self._drain()
+        for life in self._sources:
+            if not life.ended:
+                self._allowance.apply()
+                busy = life.step() != "wait" or busy
+                busy = self._drain() or busy
+        return busy
 
     def _wait(self, deadline: float) -> None:
         """Wait for news of any source: first as the sources that have a way of their own do, in turn."""

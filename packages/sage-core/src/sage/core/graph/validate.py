@@ -11,7 +11,7 @@ from sage.core.graph.kinds import SINK_KINDS, SOURCE_KINDS
 from sage.core.graph.model import MAX_PARALLELISM, LogicalGraph, Operator
 from sage.core.graph.policy import DEAD_LETTERS, FAIL, ErrorPolicy, named
 
-__all__ = ["validate"]
+__all__ = ["sends_letters", "validate"]
 
 _MAX_NAME = 200  # what a package takes: what runs here shall run under a JobManager as well
 
@@ -37,7 +37,7 @@ def validate(graph: LogicalGraph) -> list[Problem]:
                     "end it with .sink(…) or .print(), or remove it",
                 )
             )
-        elif _sends_letters(operator) and operator.id not in dead_lettered:
+        elif sends_letters(operator) and operator.id not in dead_lettered:
             problems.append(
                 operator.problem(
                     "its dead letters go nowhere: no operator is connected to this stream's dead_letters",
@@ -148,7 +148,7 @@ def _check_keys_are_used(operator: Operator, graph: LogicalGraph) -> list[Proble
 
 def _check_side_outputs(operator: Operator, tags: Set[str | None]) -> list[Problem]:
     """Side outputs that are taken where none can come would be empty, without a word."""
-    if DEAD_LETTERS in tags and not _sends_letters(operator):
+    if DEAD_LETTERS in tags and not sends_letters(operator):
         hint = "on_error=dead_letter(), or leave dead_letters out"
         return [operator.problem("its dead_letters are taken, and its on_error sends none to a stream", hint)]
     named = tags - {None, DEAD_LETTERS}
@@ -159,7 +159,7 @@ def _check_side_outputs(operator: Operator, tags: Set[str | None]) -> list[Probl
     return []
 
 
-def _sends_letters(operator: Operator) -> bool:
+def sends_letters(operator: Operator) -> bool:
     """Whether records that it gives up leave by a stream."""
     policy = operator.on_error
     if operator.kind in SINK_KINDS | SOURCE_KINDS - {"read"} or not isinstance(policy, ErrorPolicy):

@@ -5,14 +5,33 @@
     simulate(env, seed=17) ← _backend ← _turns (who is next)
                                       ← _actors (what happens) ← _channel (what is on its way)
 
-_choices, which draws from the seed, is below all of them.
+_choices, which draws from the seed, is below all of them. ::
+
+    run_operator(operator, steps) ← _harness ← the backend ``inline``
+                                             ← _steps (what a test gives and finds)
 
 Nothing else in SAGE imports this package.
 """
 
 from __future__ import annotations
 
+from sage.core.testing._harness import Harness, Snapshot, run_operator
 from sage.core.testing._simulate import Simulation, simulate
+from sage.core.testing._steps import End, Fail, Forever, Input, Pause, Side
 from sage.core.testing.connectors import check_sink, check_source
 
-__all__ = ["Simulation", "check_sink", "check_source", "simulate"]
+__all__ = [
+    "End",
+    "Fail",
+    "Forever",
+    "Harness",
+    "Input",
+    "Pause",
+    "Side",
+    "Simulation",
+    "Snapshot",
+    "check_sink",
+    "check_source",
+    "run_operator",
+    "simulate",
+]
