@@ -259,7 +259,7 @@ def test_the_public_graph_is_json_without_code_or_records() -> None:
     assert data["name"] == "shop"
     assert [item["uid"] for item in data["operators"]] == [item.uid for item in graph.operators]
     assert data["operators"][3]["options"] == {"final": True}
-    assert data["edges"][3] == {"source": 3, "target": 4, "input": 0, "exchange": "forward", "tag": None}
+    assert data["edges"][3] == {"source": 3, "target": 4, "input": 0, "exchange": "forward", "tag": None, "back": False}
     assert data["edges"][2]["exchange"] == "hash"
 
 

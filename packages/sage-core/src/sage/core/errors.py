@@ -18,6 +18,7 @@
     ├── BudgetSpentError           more records failed than their operator's policy allows (exit 1)
     ├── ServiceTimeoutError        a service did not answer in time                        (exit 1)
     ├── RecordTimeoutError         the coroutine of a record did not end in time           (exit 1)
+    ├── FeedbackError              a loop makes ever more of its records                   (exit 1)
     ├── DeadLetterFileError        a file of dead letters cannot be read                   (exit 9)
     ├── ConnectorError             what a connector reads or writes is not as it should be (exit 1)
     │   └── RecordError            one record in it is unusable; what follows may be fine  (exit 1)
@@ -59,6 +60,7 @@ __all__ = [
     "ConnectorError",
     "DaemonUnreachableError",
     "DeadLetterFileError",
+    "FeedbackError",
     "GraphError",
     "InternalError",
     "InvalidPackageError",
@@ -271,6 +273,17 @@ class RecordTimeoutError(SageError):
     exit_code = 1
     operator: str | None = None
     seconds: float | None = None
+
+
+class FeedbackError(SageError):
+    """A loop makes ever more of its records, so that what waits to go round again has no room. Or that cannot be kept.
+
+    The cause of a failed job. ``loop`` is the name of its future.
+    """
+
+    code = "feedback"
+    exit_code = 1
+    loop: str | None = None
 
 
 class DeadLetterFileError(SageError):

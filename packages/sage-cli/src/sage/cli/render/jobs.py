@@ -74,7 +74,7 @@ def graph_table(graph: Mapping[str, Any]) -> Sequence[Part]:
     for edge in graph.get("edges", ()):
         if isinstance(edge, Mapping):
             exchange, tag, source = edge.get("exchange"), edge.get("tag"), str(edge.get("source"))
-            way = way_of(str(exchange), None if tag is None else str(tag))
+            way = way_of(str(exchange), None if tag is None else str(tag), back=bool(edge.get("back")))
             sources.setdefault(str(edge.get("target")), []).append(
                 f"{names.get(source, source)}{f' ({way})' if way else ''}"
             )

@@ -498,6 +498,22 @@ class DataStream(Writing, Generic[Record]):
         self._belongs_with(others, "connect")
         return ConnectedStreams(self, others)
 
+    def fill_future(self, future: DataStream[Any]) -> Self:
+        """Sends the records of this stream back, to come by ``future`` once more. Returns this stream.
+
+        Args:
+            future: what `Environment.from_future` gave; this stream has to come from it. Keys do not go back: call
+                ``keyby`` behind the future.
+        """
+        self._belongs_with((future,), "fill_future")
+        head = future._upstream[0]
+        operator = self._environment._builder.operators()[head.operator]
+        if operator.kind != "feedback" or future._upstream != (Upstream(head.operator),):
+            message = f"fill_future takes what env.from_future(…) gave, not {future!r}"
+            raise GraphError([Problem(message, str(users_location()))])
+        self._environment._recorder().fill(head.operator, self._upstream, users_location())
+        return self
+
     def side_output(self, tag: str) -> DataStream[Any]:
         """What the operator puts out by ``self.context.side_output(tag, record)``."""
         upstream = tuple(replace(up, exchange="forward", tag=tag) for up in self._upstream)

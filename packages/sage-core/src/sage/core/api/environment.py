@@ -24,7 +24,7 @@ from sage.core.graph.functions import (
     is_function_class,
 )
 from sage.core.graph.location import users_location
-from sage.core.graph.model import LogicalGraph
+from sage.core.graph.model import FunctionSpec, LogicalGraph
 from sage.core.graph.policy import ErrorPolicy
 
 if TYPE_CHECKING:
@@ -144,6 +144,24 @@ class Environment(Reading):
         """
         given = describe_function(source, args, kwargs, "source")
         return self._declare("source", given, name, uid, parallelism, on_error)
+
+    def from_future(
+        self, name: str, *, in_memory: int = 100_000, on_disk: int = 1 << 30, uid: str | None = None
+    ) -> DataStream[Any]:
+        """A stream that is not there yet: what `DataStream.fill_future` sends back, so that records go in a loop.
+
+        The loop is over once no more records come into it and none goes round in it any more.
+
+        Args:
+            name: of the loop, for people.
+            in_memory: records that may wait to go round again in memory; further ones wait in a temporary file.
+                Before that comes to pass, no more records are let into the loop.
+            on_disk: bytes that this file may hold. A loop that needs more, since it makes ever more of its records,
+                fails the job with a `FeedbackError`.
+            uid: a stable identity; made of the name by default.
+        """
+        given = Given(FunctionSpec("data", ()), name)
+        return self._declare("feedback", given, name, uid, 1, None, {"in_memory": in_memory, "on_disk": on_disk})
 
     def register_service(self, name: str, service: Any, *args: Any, **kwargs: Any) -> None:
         """Make a service known that functions call by ``self.call_service(name).method(…)``.

@@ -17,6 +17,7 @@ from sage.core.engine.operators.base import RunningOperator
 from sage.core.engine.operators.comap import CoMapOperator
 from sage.core.engine.operators.connector_sink import ConnectorSinkOperator
 from sage.core.engine.operators.connector_source import ConnectorSourceOperator
+from sage.core.engine.operators.feedback import FeedbackOperator
 from sage.core.engine.operators.filter import FilterOperator
 from sage.core.engine.operators.flatmap import FlatMapOperator
 from sage.core.engine.operators.keyby import KeyByOperator
@@ -40,6 +41,7 @@ _KINDS: Mapping[str, type[RunningOperator]] = {
     "collection": CollectionOperator,
     "source": StreamSourceOperator,
     "read": ConnectorSourceOperator,
+    "feedback": FeedbackOperator,
     "map": MapOperator,
     "filter_map": FilterMapOperator,
     "map_async": MapAsyncOperator,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,15 @@ class Upstream:
     input: int = 0
 
 
+@dataclass(frozen=True)
+class _Fill:
+    """A stream that goes back to where its records came from."""
+
+    head: int
+    upstream: Sequence[Upstream]
+    location: SourceLocation
+
+
 @dataclass
 class _Declared:
     kind: str
@@ -46,6 +55,7 @@ class GraphBuilder:
         self._name = name
         self._declared: list[_Declared] = []
         self._services: list[tuple[str, Given, SourceLocation]] = []
+        self._fills: list[_Fill] = []
         self._places: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -85,6 +95,11 @@ class GraphBuilder:
         """Declare a service."""
         self._places.setdefault(str(location), len(self._places))
         self._services.append((name, given, location))
+
+    def fill(self, head: int, upstream: Sequence[Upstream], location: SourceLocation) -> None:
+        """Declare that records go back to the operator ``head``, of kind ``feedback``."""
+        self._places.setdefault(str(location), len(self._places))
+        self._fills.append(_Fill(head, upstream, location))
 
     def parallelism_of(self, operator: int) -> int:
         return self._declared[operator].parallelism
@@ -133,6 +148,9 @@ class GraphBuilder:
         for operator, item in zip(operators, self._declared, strict=True):
             problems += [operator.problem(slip.message, slip.hint) for slip in item.given.slips]
             edges += [Edge(up.operator, operator.id, up.input, up.exchange, up.tag) for up in item.upstream]
+        for fill in self._fills:
+            edges += [Edge(up.operator, fill.head, 0, "forward", up.tag, back=True) for up in fill.upstream]
+        problems += self._filled_twice(operators)
         services = tuple(ServiceSpec(name, given.spec, location) for name, given, location in self._services)
         for name, given, location in self._services:
             problems += [Problem(f"service '{name}': {s.message}", str(location), hint=s.hint) for s in given.slips]
@@ -143,3 +161,16 @@ class GraphBuilder:
         return graph, sorted(
             problems, key=lambda it: (self._places.get(it.where or "", end), order.get(repr(it.operator), 0))
         )
+
+    def _filled_twice(self, operators: Sequence[Operator]) -> Iterator[Problem]:
+        before: dict[int, _Fill] = {}
+        for fill in self._fills:
+            if fill.head in before:
+                head = operators[fill.head]
+                yield Problem(
+                    f"{head.title}: it is filled already, at {before[fill.head].location}",
+                    str(fill.location),
+                    head.uid,
+                    "fill it once, with the union of what goes back",
+                )
+            before.setdefault(fill.head, fill)

@@ -50,6 +50,7 @@ KINDS: Mapping[str, Kind] = {
     "collection": Kind("", _NOTHING, is_source=True, takes=False),
     "source": Kind("SourceFunction", _NOTHING, is_source=True, takes=False),
     "read": Kind("", {"partitions": 0, "open": 2}, "open", is_source=True, takes=False, makes=False),
+    "feedback": Kind("", {}, "", takes=False, makes=False),
     "map": Kind("MapFunction"),
     "filter_map": Kind("MapFunction", levels=1),
     "map_async": Kind("AsyncMapFunction", awaits=True),

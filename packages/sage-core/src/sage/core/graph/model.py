@@ -144,7 +144,8 @@ Declared = Operator | ServiceSpec
 class Edge:
     """Records of operator ``source`` go to input number ``input`` of operator ``target``.
 
-    ``tag`` names the side output they come from; None for the operator's own output.
+    ``tag`` names the side output they come from; None for the operator's own output. ``back`` says that the edge
+    closes a loop: it leads to an operator that was declared before.
     """
 
     source: int
@@ -152,11 +153,16 @@ class Edge:
     input: int
     exchange: Exchange
     tag: str | None = None
+    back: bool = False
 
 
 @dataclass(frozen=True)
 class LogicalGraph:
-    """An immutable DAG of operators. ``operators`` is in declaration order, which is a topological one."""
+    """An immutable DAG of operators, and the edges that lead back in it.
+
+    ``operators`` is in declaration order, which is a topological one but for back edges. Those lead to operators of
+    kind ``feedback``, and nothing else does.
+    """
 
     name: str
     operators: tuple[Operator, ...]
@@ -195,6 +201,7 @@ class LogicalGraph:
                     "input": edge.input,
                     "exchange": edge.exchange,
                     "tag": edge.tag,
+                    "back": edge.back,
                 }
                 for edge in self.edges
             ],
@@ -202,9 +209,10 @@ class LogicalGraph:
         }
 
 
-def way_of(exchange: str, tag: str | None) -> str:
+def way_of(exchange: str, tag: str | None, *, back: bool = False) -> str:
     """How records take an edge, in words for people; empty if straight forward."""
-    said = [] if exchange == "forward" else [exchange]
+    said = ["back"] if back else []
+    said += [] if exchange == "forward" else [exchange]
     if tag is not None:
         said.append("dead letters" if tag == DEAD_LETTERS else f"side output {tag}")
     return ", ".join(said)

@@ -38,7 +38,7 @@ def check_types(graph: LogicalGraph) -> list[Problem]:
     for operator in graph.operators:
         incoming: _Stream = []
         for edge in inputs[operator.id]:
-            stream = streams[edge.source] if edge.tag is None else []
+            stream = streams[edge.source] if edge.tag is None and not edge.back else []  # what comes back may be all
             with suppress(Exception):
                 problems.update(dict.fromkeys(_mismatches(operator, edge.input, stream)))
             incoming += stream or [[]]

@@ -8,6 +8,7 @@ from typing import Any
 
 from sage.core.errors import Problem
 from sage.core.graph.kinds import SINK_KINDS, SOURCE_KINDS
+from sage.core.graph.loops import Loop, find_loops
 from sage.core.graph.model import MAX_PARALLELISM, LogicalGraph, Operator
 from sage.core.graph.policy import DEAD_LETTERS, FAIL, ErrorPolicy, named
 
@@ -24,6 +25,7 @@ def validate(graph: LogicalGraph) -> list[Problem]:
     uids: dict[str, Operator] = {}
     keyed = {edge.target for edge in graph.edges if edge.exchange == "hash"}
     feeding = {edge.source for edge in graph.edges}
+    filled = {edge.target for edge in graph.edges if edge.back}
     dead_lettered = {edge.source for edge in graph.edges if edge.tag == DEAD_LETTERS}
     for operator in graph.operators:
         problems += _check_names(operator)
@@ -44,6 +46,12 @@ def validate(graph: LogicalGraph) -> list[Problem]:
                     "use them, or give dead_letter(FILE); skip() leaves such records out",
                 )
             )
+        if operator.kind == "feedback" and operator.id not in filled:
+            problems.append(
+                operator.problem(
+                    "it is never filled, so that no record ever comes by it", "call stream.fill_future(…) with it"
+                )
+            )
         problems += _check_keys_are_used(operator, graph)
         problems += _check_side_outputs(operator, {edge.tag for edge in graph.edges if edge.source == operator.id})
         if not isinstance(operator.uid, str):
@@ -54,6 +62,7 @@ def validate(graph: LogicalGraph) -> list[Problem]:
                 operator.problem(f"the uid '{operator.uid}' is taken by the operator at {other}", "uids are unique")
             )
         uids.setdefault(operator.uid, operator)
+    problems += _check_loops(graph)
     names = [service.name for service in graph.services]
     for service in graph.services:
         where = str(service.location)
@@ -83,8 +92,19 @@ def _check_names(operator: Operator) -> list[Problem]:
 
 
 def _check_options(operator: Operator) -> list[Problem]:
-    check = {"map_async": _wrong_in_map_async, "map_batches": _wrong_in_map_batches}.get(operator.kind)
+    check = {
+        "feedback": _wrong_in_feedback,
+        "map_async": _wrong_in_map_async,
+        "map_batches": _wrong_in_map_batches,
+    }.get(operator.kind)
     return [] if check is None else [operator.problem(message) for message in check(operator.options)]
+
+
+def _wrong_in_feedback(options: Mapping[str, Any]) -> Iterator[str]:
+    for name, what, least in (("in_memory", "records", 1), ("on_disk", "bytes", 0)):
+        number = options[name]
+        if isinstance(number, bool) or not isinstance(number, int) or number < least:
+            yield f"{name} must be a whole number of {what} from {least}, not {number!r}"
 
 
 def _wrong_in_map_async(options: Mapping[str, Any]) -> Iterator[str]:
@@ -138,8 +158,8 @@ def _check_keys_are_used(operator: Operator, graph: LogicalGraph) -> list[Proble
     ] + [
         operator.problem(
             f"its keys are lost on the way to {operators[edge.target].kind} '{operators[edge.target].name}':"
-            " rebalance(), broadcast() and a union with a stream without keys drop them",
-            "call keyby(…) last",
+            " rebalance(), broadcast(), fill_future(…) and a union with a stream without keys drop them",
+            "call keyby(…) last, and of what goes round in a loop behind the future",
         )
         for edge in graph.edges
         if edge.source == operator.id and edge.tag is None and edge.exchange != "hash"
@@ -165,6 +185,42 @@ def sends_letters(operator: Operator) -> bool:
     if operator.kind in SINK_KINDS | SOURCE_KINDS - {"read"} or not isinstance(policy, ErrorPolicy):
         return False  # then it is a problem already
     return policy.then == "dead_letter" and policy.file is None
+
+
+def _check_loops(graph: LogicalGraph) -> list[Problem]:
+    operators = {operator.id: operator for operator in graph.operators}
+    loops = find_loops(graph)
+    problems = []
+    for edge in graph.edges:
+        head, source = operators[edge.target], operators[edge.source]
+        if not edge.back or any(loop.operators.issuperset((edge.source, edge.target)) for loop in loops):
+            continue
+        problems.append(
+            head.problem(
+                f"it is filled by {source.described}, whose records do not come from it: that is no loop",
+                "call .union(…) for records that only go forward",
+            )
+        )
+    return problems + [problem for loop in loops for problem in _check_loop(graph, operators, loop)]
+
+
+def _check_loop(graph: LogicalGraph, operators: Mapping[int, Operator], loop: Loop) -> Iterator[Problem]:
+    head = operators[loop.heads[0]]
+    inside = loop.operators
+    if not any(edge.source not in inside and edge.target in inside for edge in graph.edges):
+        yield head.problem(
+            "nothing ever comes into its loop: there is no other stream in it",
+            "call .union(…) or .connect(…) on it and on the stream that is to go round",
+        )
+    if not any(edge.source in inside and edge.target not in inside for edge in graph.edges):
+        yield head.problem("nothing ever leaves its loop", "end a stream of the loop with .sink(…), too")
+    for number in sorted(inside):
+        operator = operators[number]
+        if operator.options.get("final"):
+            yield operator.problem(
+                f"what it puts out at the end of its input goes back to {head.title}, whose loop is over by then",
+                "leave final=True out, or fold what leaves the loop",
+            )
 
 
 def _check_parallelism(operator: Operator, *, keyed: bool) -> list[Problem]:

@@ -65,7 +65,7 @@ def _text(plan: ExecutionPlan, unsaved: Sequence[Unsaved]) -> Iterable[str]:
         yield f"  stage {stage.id} ×{stage.parallelism}: {chain}"  # noqa: RUF001
     for edge in plan.edges:
         yield (
-            f"  stage {edge.source_stage} ─{edge.exchange}→ stage {edge.target_stage}"
+            f"  stage {edge.source_stage} ─{'back, ' if edge.back else ''}{edge.exchange}→ stage {edge.target_stage}"
             f"   ({names[edge.source]} → {names[edge.target]})"
         )
     if unsaved:
@@ -75,7 +75,7 @@ def _text(plan: ExecutionPlan, unsaved: Sequence[Unsaved]) -> Iterable[str]:
 
 
 def _way(edge: Edge | PlanEdge) -> str:
-    return way_of(edge.exchange, None if edge.tag is None else _line(edge.tag))
+    return way_of(edge.exchange, None if edge.tag is None else _line(edge.tag), back=edge.back)
 
 
 def _policy(policy: ErrorPolicy) -> str:
@@ -107,8 +107,8 @@ def _mermaid(plan: ExecutionPlan) -> Iterable[str]:
         yield "  end"
     for edge in plan.graph.edges:
         crossing = cut.get((edge.source, edge.target, edge.input, edge.tag))
-        label = _way(crossing or edge)
-        yield f"  op{edge.source} -->{f'|{_quoted(label)}|' if label else ''} op{edge.target}"
+        label, arrow = _way(crossing or edge), "-.->" if edge.back else "-->"
+        yield f"  op{edge.source} {arrow}{f'|{_quoted(label)}|' if label else ''} op{edge.target}"
 
 
 def _node(operator: Operator) -> str:

@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import Any
 
 from sage.core.graph.kinds import KINDS
+from sage.core.graph.loops import find_loops
 from sage.core.graph.model import Exchange, LogicalGraph, Operator
 
-__all__ = ["ChannelId", "ExecutionPlan", "PlanEdge", "Stage", "TaskId"]
+__all__ = ["ChannelId", "ExecutionPlan", "PlanEdge", "PlanLoop", "Stage", "TaskId"]
 
 
 @dataclass(frozen=True, order=True)
@@ -43,7 +44,8 @@ class Stage:
 class PlanEdge:
     """An edge between two stages.
 
-    ``exchange`` is how records find their channel, ``tag`` names the side output they leave by.
+    ``exchange`` is how records find their channel, ``tag`` names the side output they leave by, ``back`` says that
+    it closes a loop.
     """
 
     id: int
@@ -54,10 +56,24 @@ class PlanEdge:
     input: int
     exchange: Exchange
     tag: str | None = None
+    back: bool = False
 
     @property
     def keyed(self) -> bool:
         return self.exchange == "hash"
+
+
+@dataclass(frozen=True)
+class PlanLoop:
+    """Stages that records come by again and again.
+
+    Attributes:
+        heads: the names of its futures, each of which is a stage, in one subtask.
+        stages: their ids, those of the heads too.
+    """
+
+    heads: tuple[str, ...]
+    stages: frozenset[int]
 
 
 @dataclass(frozen=True, order=True)
@@ -94,7 +110,23 @@ class ExecutionPlan:
     def needs(self) -> frozenset[str]:
         """Capabilities that a backend must have to run this plan."""
         found = {"unbounded" for item in self.graph.operators if item.is_endless}
+        found |= {"feedback" for edge in self.edges if edge.back}
         return frozenset(found | {"async" for item in self.graph.operators if KINDS[item.kind].awaits})
+
+    @cached_property
+    def loops(self) -> tuple[PlanLoop, ...]:
+        """The loops of the graph; no stage is in two, and none is in one with a part of its operators only."""
+        return tuple(
+            PlanLoop(
+                tuple(self.operators[head].name for head in loop.heads),
+                frozenset(stage.id for stage in self.stages if stage.operators[0] in loop.operators),
+            )
+            for loop in find_loops(self.graph)
+        )
+
+    def loop_of(self, stage: int) -> PlanLoop | None:
+        """The loop that a stage is in."""
+        return next((loop for loop in self.loops if stage in loop.stages), None)
 
     def awaits(self, task: TaskId) -> bool:
         """Whether a task runs coroutines."""
@@ -141,6 +173,7 @@ class ExecutionPlan:
                     "input": edge.input,
                     "exchange": edge.exchange,
                     "tag": edge.tag,
+                    "back": edge.back,
                 }
                 for edge in self.edges
             ],

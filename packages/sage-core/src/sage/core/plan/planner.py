@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sage.core.graph.kinds import KINDS
+from sage.core.graph.loops import find_loops
 from sage.core.graph.model import Edge, Exchange, LogicalGraph, Operator
 from sage.core.graph.policy import FAIL
 from sage.core.plan.model import ExecutionPlan, PlanEdge, Stage
@@ -26,8 +27,11 @@ def make_plan(graph: LogicalGraph) -> ExecutionPlan:
 
     An operator joins its upstream's stage if it has no other input, if neither awaits anything, if both have the
     same parallelism, if the edge between them moves nothing (``forward``, or any ``hash`` edge between single
-    subtasks), and if the code of the path down to it stays within what Python can take.
+    subtasks), and if the code of the path down to it stays within what Python can take. Where a loop begins is a
+    stage of its own, and no stage is in a loop with a part of its operators only: a task is asked whether its loop
+    has drained as a whole.
     """
+    loops = {operator: loop for loop in find_loops(graph) for operator in loop.operators}
     operators = {operator.id: operator for operator in graph.operators}
     stage_of: dict[int, int] = {}
     members: list[list[int]] = []
@@ -35,7 +39,11 @@ def make_plan(graph: LogicalGraph) -> ExecutionPlan:
     for operator in graph.operators:
         inputs = graph.inputs_of(operator.id)
         sizes[operator.id] = own = _size(operator)
-        if len(inputs) == 1 and _chains(graph, inputs[0], operators[inputs[0].source], operator):
+        if (
+            len(inputs) == 1
+            and loops.get(inputs[0].source) is loops.get(operator.id)
+            and _chains(graph, inputs[0], operators[inputs[0].source], operator)
+        ):
             upstream = inputs[0].source
             size = sizes[upstream].plus(own, aside=inputs[0].tag is not None)
             if size.fits:
@@ -57,6 +65,7 @@ def make_plan(graph: LogicalGraph) -> ExecutionPlan:
             input=edge.input,
             exchange=_exchange(edge, operators),
             tag=edge.tag,
+            back=edge.back,
         )
         for number, edge in enumerate(crossing)
     )
@@ -90,6 +99,8 @@ def _size(operator: Operator) -> _Size:
 
 
 def _chains(graph: LogicalGraph, edge: Edge, source: Operator, target: Operator) -> bool:
+    if "feedback" in (source.kind, target.kind):
+        return False
     if source.parallelism != target.parallelism or KINDS[source.kind].awaits or KINDS[target.kind].awaits:
         return False
     if edge.exchange == "hash":
