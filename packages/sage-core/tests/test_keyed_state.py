@@ -113,6 +113,10 @@ STEPS = st.lists(
                 "append",
                 "set list",
                 "clear list",
+                "insert",
+                "replace",
+                "take",
+                "cut",
                 "put",
                 "drop",
                 "clear map",
@@ -157,6 +161,10 @@ class Scripted(MapFunction):
             "append": lambda: self.list.append(value),
             "set list": lambda: self.list.set([value] * value),
             "clear list": self.list.clear,
+            "insert": lambda: self.list.insert(value - 1, value),
+            "replace": lambda: self.list.__setitem__(-1, value) if self.list else None,
+            "take": lambda: self.list.pop(value % len(self.list)) if self.list else None,
+            "cut": lambda: self.list.__delitem__(slice(value, None)),
             "put": lambda: self.map.__setitem__(value, value),
             "drop": lambda: self.map.pop(value, None),
             "clear map": self.map.clear,
@@ -187,6 +195,15 @@ class Model:
             self.list = [value] * value
         elif what == "clear list":
             self.list = []
+        elif what == "insert":
+            self.list.insert(value - 1, value)
+        elif what == "replace":
+            self.list[-1:] = [value] if self.list else []
+        elif what == "take":
+            if self.list:
+                self.list.pop(value % len(self.list))
+        elif what == "cut":
+            del self.list[value:]
         elif what == "put":
             self.map[value] = value
         elif what == "drop":
@@ -221,6 +238,49 @@ def test_a_failing_call_leaves_no_trace_in_keyed_state(calls: list[Any], retried
                 model.do(step)
             told.append(model.told())
     assert results == told
+
+
+@given(st.lists(st.tuples(st.sampled_from(["+", "-", "!", "r", "s", ":"]), st.integers(-4, 4)), max_size=10))
+def test_a_list_state_is_used_like_any_list(steps: list[tuple[str, int]]) -> None:
+    """What a mutable sequence offers does to it what it does to a list, errors included."""
+
+    class Both(MapFunction):
+        def open(self, context: RuntimeContext) -> None:
+            self.kept = context.list_state("kept")
+
+        def execute(self, value: int) -> bool:
+            plain: list[int] = []
+            for what, number in steps:
+                told = []
+                for values in (plain, self.kept):
+                    try:
+                        told.append(self._do(values, what, number))
+                    except IndexError as error:
+                        told.append(type(error))
+                assert told[0] == told[1]
+                assert self.kept == plain
+                assert len(self.kept) == len(plain)
+            return "0 keys" in repr(self.kept) or bool(plain)
+
+        def _do(self, values: Any, what: str, number: int) -> object:
+            if what == "+":
+                values += [number, number + 1]
+            elif what == "-":
+                return values.pop(number)
+            elif what == "!":
+                values[number] = number
+            elif what == "r":
+                values.reverse()
+            elif what == "s":
+                values[number:] = [1, number]
+            else:
+                return values[:number], values[number]
+            return None
+
+    env = LocalEnvironment("list", "inline")
+    results = env.from_collection([1]).keyby(lambda key: key).map(Both).collect()
+    env.submit(autostop=True)
+    assert results == [True]
 
 
 def test_the_order_of_a_map_is_set_back_too() -> None:

@@ -7,7 +7,7 @@ other subtasks, and set back where a call fails whose record is given up or trie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, MutableSequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
@@ -46,6 +46,7 @@ class KeyedStates:
         self.has_key = False
         self.context = context
         self.journal: list[Callable[[], object]] | None = None
+        self._copied: set[int] = set()  # mappings that the journal has whole
 
     def __bool__(self) -> bool:
         return bool(self.tables)
@@ -108,14 +109,24 @@ class KeyedStates:
             self.journal.append(undo)
 
     def note_items(self, items: dict[Any, Any]) -> None:
-        """Remember all items of a mapping, and their order, before one is taken out."""
-        if self.journal is not None:
+        """Remember all items of a mapping, and their order, before one is taken out: once in a call is enough."""
+        if self.journal is None:
+            return
+        if not self.journal:
+            self._copied.clear()
+        if id(items) not in self._copied:
+            self._copied.add(id(items))
             self.journal.append(partial(_refill, items, dict(items)))
 
     def note_length(self, table: dict[Any, Any], key: Any, values: list[Any]) -> None:
         """Remember how long the list of ``key`` is, before something is appended to it."""
         if self.journal is not None:
             self.journal.append(partial(_shorten, table, key, values, len(values)))
+
+    def note_deleted(self, values: list[Any], index: int) -> None:
+        """Remember what is at ``index``, before that is taken out of a list which is kept on."""
+        if self.journal is not None:
+            self.journal.append(partial(values.insert, index, values[index]))
 
 
 def _refill(items: dict[Any, Any], before: dict[Any, Any]) -> None:
@@ -208,8 +219,8 @@ class ValueState(KeyedState, Generic[Value]):
         self._table[key] = value
 
 
-class ListState(KeyedState, Sequence[Value]):
-    """A list for each key, empty at first. It is read like any sequence."""
+class ListState(KeyedState, MutableSequence[Value]):
+    """A list for each key, empty at first. It is used like any list."""
 
     __slots__ = ()
 
@@ -231,6 +242,12 @@ class ListState(KeyedState, Sequence[Value]):
             kept.extend(added)
             self._table[key] = kept
 
+    def insert(self, index: int, value: Value) -> None:
+        """Add one value before that at ``index``."""
+        kept = self.get()
+        kept.insert(index, value)
+        self.set(kept)
+
     def set(self, values: Iterable[Value]) -> None:
         """Replace the whole list."""
         kept, key = list(values), self._key()
@@ -250,6 +267,33 @@ class ListState(KeyedState, Sequence[Value]):
     def __getitem__(self, index: slice) -> list[Value]: ...
     def __getitem__(self, index: int | slice) -> Value | list[Value]:
         return self._kept()[index]
+
+    @overload
+    def __setitem__(self, index: int, value: Value) -> None: ...
+    @overload
+    def __setitem__(self, index: slice, value: Iterable[Value]) -> None: ...
+    def __setitem__(self, index: int | slice, value: Any) -> None:
+        if isinstance(index, slice):
+            kept = self.get()
+            kept[index] = value
+            self.set(kept)
+        else:
+            kept = self._kept()
+            before = kept[index]
+            if self._states.journal is not None:
+                self._states.journal.append(partial(kept.__setitem__, index, before))
+            kept[index] = value
+
+    def __delitem__(self, index: int | slice) -> None:
+        kept = self._kept()
+        if isinstance(index, slice) or len(kept) == 1:
+            kept = kept[:]
+            del kept[index]
+            self.set(kept)
+        else:
+            index = range(len(kept))[index]
+            self._states.note_deleted(kept, index)
+            del kept[index]
 
     def __len__(self) -> int:
         return len(self._kept())
