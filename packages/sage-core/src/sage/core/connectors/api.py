@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from sage.core.engine.stop import STOP, StopType
+from sage.core.engine.stop import STOP, Later, StopType
 from sage.core.errors import ConnectorError, RecordError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = [
     "STOP",
     "ConnectorError",
     "Delivery",
+    "Later",
     "Reader",
     "RecordError",
     "Sink",
@@ -80,14 +81,15 @@ class Source(Protocol):
 class Reader(Protocol):
     """Reads one partition. All calls come from one thread, one at a time."""
 
-    def read(self, n: int) -> list[Any] | StopType | None:
+    def read(self, n: int) -> list[Any] | StopType | Later | None:
         """The next records, in order: at most ``n``, and maybe fewer.
 
         It returns at once with what there is. What it holds back for longer than a moment delays checkpoints, and
         stopping. An empty list says that nothing came of what was read, and that there may be more at once.
 
         Returns:
-            records, or None for "nothing yet", or `STOP` when this partition has ended.
+            records, or None for "nothing yet", or `Later` for "nothing for so many seconds", or `STOP` when this
+            partition has ended.
 
         Raises:
             RecordError: the next record is unusable. Records before it were returned by the call before; the call

@@ -1,10 +1,11 @@
-"""The singleton by which a source says that it has ended."""
+"""What a source says instead of giving records."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final, final
 
-__all__ = ["STOP", "StopType"]
+__all__ = ["STOP", "Later", "StopType"]
 
 
 @final
@@ -27,3 +28,14 @@ class StopType:
 
 STOP: Final = StopType()
 """Returned by a source's ``execute`` when nothing will ever come again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Returned by a connector's reader that knows for how long it has nothing: it is asked again after that.
+
+    Attributes:
+        seconds: how long, by the job's clock, which jumps there where it is a virtual one; infinite for ever.
+    """
+
+    seconds: float

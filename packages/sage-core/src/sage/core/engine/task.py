@@ -93,6 +93,7 @@ class Task:
         self.prepared = False
         self._may_commit = False
         self._idle_for = _FIRST_WAIT
+        self._polls = True  # whether its source has to be asked again and again
         self._arrived = 0.0  # when the batch in hand was put into the inbox
 
     def open(self) -> None:
@@ -230,7 +231,7 @@ class Task:
     def own_wait(self) -> Callable[[float], None] | None:
         """How to wait, if it is for news of a source that has a way of its own."""
         source = self._source
-        return source.wait if source is not None and self.patience < math.inf else None
+        return source.wait if source is not None and self._polls and self.patience < math.inf else None
 
     @property
     def waits_for(self) -> str:
@@ -268,6 +269,9 @@ class Task:
             return self._end_input()
         if answer != IDLE:
             return "again"
+        self._polls = source.not_before <= self._meter.now()
+        if not self._polls:
+            return self._wait(source.not_before - self._meter.now())
         patience, self._idle_for = self._idle_for, min(self._idle_for * 2, _LONGEST_WAIT)
         return self._wait(patience)
 

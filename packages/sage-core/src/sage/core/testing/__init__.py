@@ -9,6 +9,7 @@ _choices, which draws from the seed, is below all of them. ::
 
     run_operator(operator, steps) ← _harness ← the backend ``inline``
                                              ← _steps (what a test gives and finds)
+    script(env, steps) ← the same _steps, as a connector
 
 Nothing else in SAGE imports this package.
 """
@@ -16,6 +17,7 @@ Nothing else in SAGE imports this package.
 from __future__ import annotations
 
 from sage.core.testing._harness import Harness, Snapshot, run_operator
+from sage.core.testing._script import script
 from sage.core.testing._simulate import Simulation, simulate
 from sage.core.testing._steps import End, Fail, Forever, Input, Pause, Side
 from sage.core.testing.connectors import check_sink, check_source
@@ -33,5 +35,6 @@ __all__ = [
     "check_sink",
     "check_source",
     "run_operator",
+    "script",
     "simulate",
 ]

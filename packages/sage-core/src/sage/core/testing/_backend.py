@@ -208,6 +208,7 @@ class SimulatedDeployment:
         """When some waiting task, or coroutine, wants to go on, of those that do not yet."""
         now = self.clock.now()
         moments = [task.next_look for task in self._tasks.values()] + [loop.next_event for loop in self._loops]
+        moments.append(now + self._allowance.seconds_left)
         return min((moment for moment in moments if moment > now), default=math.inf)
 
     def _pass_time(self) -> None:
@@ -218,6 +219,7 @@ class SimulatedDeployment:
             select.select(files, (), (), min(until - now, _OUTSIDE))
             until = min(until, now + time.monotonic() - began)
         self.clock.jump(until)
+        self._allowance.apply()
 
     def _hold(self, pace: Pace) -> None:
         """Hold a source to what it may still give."""

@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sage.core.connectors.api import STOP, Reader, RecordError, Sink, Source
+from sage.core.connectors.api import STOP, Later, Reader, RecordError, Sink, Source
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.events import Attempt
 from sage.core.engine.services import ServiceRegistry
@@ -107,6 +107,9 @@ def _read_on(reader: Reader, size: int, found: list[Any]) -> bool:
         return False
     if got is STOP:
         return True
+    if isinstance(got, Later):
+        assert got.seconds >= 0, f"Later() takes seconds from now on, not {got.seconds!r}"
+        return False
     if got is None:
         reader.wait(0.01)
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from sage.core.engine.functions import build_function
 from sage.core.engine.operators.base import ENDED, IDLE, MORE, Emit, Flow
 from sage.core.engine.operators.source import Drain, SourceOperator
 from sage.core.engine.saving import load
-from sage.core.engine.stop import STOP, StopType
+from sage.core.engine.stop import STOP, Later, StopType
 from sage.core.errors import RecordError
 from sage.core.graph.model import Operator
 
@@ -39,6 +40,7 @@ class ConnectorSourceOperator(SourceOperator):
         self._start: Mapping[str, object] = {}
         self._left = deque(context.partitions)  # not ended; the first is read next
         self._readers: dict[str, Reader] = {}
+        self._not_before: dict[str, float] = {}  # by partition that is known to have nothing until then
 
     def go_on_at(self, positions: Mapping[str, bytes]) -> None:
         mine = {name: positions[name] for name in self.context.partitions if name in positions}
@@ -105,19 +107,29 @@ class ConnectorSourceOperator(SourceOperator):
                 return got
             self.answer = IDLE
             if not self._in_turn:
-                return []
+                break
         if not self._left:
             self.answer = ENDED
+        asked = self._left if self._in_turn else [*self._left][:1]
+        self.not_before = min((self._not_before.get(name, -math.inf) for name in asked), default=-math.inf)
         return []
 
     def _read(self, name: str, n: int) -> list[Any] | StopType | RecordError | None:
+        if self._not_before:
+            if self.clock.now() < self._not_before.get(name, -math.inf):
+                return None
+            self._not_before.pop(name, None)
         reader = self._readers.get(name)
         if reader is None:
             reader = self._readers[name] = self.function.open(name, self._start.get(name))
         try:
-            return reader.read(n)
+            got = reader.read(n)
         except RecordError as error:  # returned, since the reader is behind it now: nothing is to be tried again
             return error
+        if isinstance(got, Later):
+            self._not_before[name] = self.clock.now() + got.seconds
+            return None
+        return got
 
     def _give_up(self, error: RecordError) -> None:
         if self.recovery is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -23,6 +24,9 @@ class SourceOperator(RunningOperator):
 
     wait: Callable[[float], None] | None = None
     """A source's own way of waiting for news, at most so many seconds; None for the task's."""
+
+    not_before: float = -math.inf
+    """When there may be something again, by `clock`, where an idle source knows that; earlier it need not be asked."""
 
     def generate_turn(self, code: Code, ticks: str, emit: Emit, drain: Drain) -> None:
         """Write the lines of a turn: a loop over ``ticks``, a record for each, that leaves by ``return``."""
