@@ -15,6 +15,7 @@ from sage.core.api import (
     CoMapFunction,
     DataStream,
     ErrorPolicy,
+    JoinFunction,
     KeyByFunction,
     LocalEnvironment,
     ReduceFunction,
@@ -78,6 +79,10 @@ OPERATORS: dict[str, Apply] = {
     "map_batches": lambda stream, **more: stream.map_batches(Listed, max_size=2, **more),
     "map_batches in time": lambda stream, **more: stream.map_batches(Listed, max_size=2, max_wait=60, **more),
     "map_async": lambda stream, **more: stream.map_async(Answer, **more),
+    "join": lambda stream, **more: _joined(stream, **more),
+    "left join": lambda stream, **more: _joined(stream.filter(bool), how="left", **more),
+    "lookup": lambda stream, **more: stream.lookup(Found, on=lambda record: record, **more),
+    "lookup with a cache": lambda stream, **more: stream.lookup(Found, on=lambda record: 1, cache_size=1, **more),
     "keyby": lambda stream, **more: stream.keyby(Key, **more),
     "reduce": lambda stream, **more: stream.reduce(Later, **more),
     "reduce at the end": lambda stream, **more: stream.reduce(Later, final=True, **more),
@@ -85,6 +90,23 @@ OPERATORS: dict[str, Apply] = {
     "aggregate at the end": lambda stream, **more: stream.aggregate(Fold, final=True, **more),
     "comap": lambda stream, **more: stream.connect(stream).comap(Both, **more),
 }
+
+
+class Found(BaseFunction):
+    def execute(self, asked: Any) -> Any:
+        self.context.side_output("side", asked)
+        return asked
+
+
+class Joined(JoinFunction):
+    def execute(self, left: Any, right: Any) -> Any:
+        self.context.side_output("side", (left, right))
+        return left, right
+
+
+def _joined(stream: DataStream[Any], **more: Any) -> DataStream[Any]:
+    stream = stream.map(lambda record: record)  # keys of its own
+    return stream.connect(stream).keyby(lambda record: record % 2, lambda record: record % 2).join(Joined, **more)
 
 
 class Answer(AsyncMapFunction):

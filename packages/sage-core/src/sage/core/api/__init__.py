@@ -13,6 +13,7 @@ from sage.core.api.function.batch_function import BatchFunction
 from sage.core.api.function.comap_function import CoMapFunction
 from sage.core.api.function.filter_function import FilterFunction
 from sage.core.api.function.flatmap_function import FlatMapFunction
+from sage.core.api.function.join_function import JoinFunction
 from sage.core.api.function.keyby_function import KeyByFunction
 from sage.core.api.function.map_function import MapFunction
 from sage.core.api.function.reduce_function import ReduceFunction
@@ -42,6 +43,7 @@ __all__ = [
     "FilterFunction",
     "FlatMapFunction",
     "Job",
+    "JoinFunction",
     "KeyByFunction",
     "ListState",
     "LocalEnvironment",

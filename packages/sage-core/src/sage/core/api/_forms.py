@@ -7,6 +7,7 @@ derived from ``MapFunction`` without brackets is judged by what its ``execute`` 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Protocol, TypedDict, TypeVar, TypeVarTuple
 
 from sage.core.api._typevars import Accumulator, In, Out, Value
@@ -21,10 +22,12 @@ __all__ = [
     "CoMaps3",
     "Executes",
     "Folds",
+    "Found",
     "In0",
     "In1",
     "In2",
     "Items",
+    "Joins",
     "Key",
     "Keywords",
     "Out0",
@@ -32,11 +35,13 @@ __all__ = [
     "Out2",
     "Reduces",
     "Source",
+    "Within",
 ]
 
 In0 = TypeVar("In0", contravariant=True)
 In1 = TypeVar("In1", contravariant=True)
 In2 = TypeVar("In2", contravariant=True)
+Found = TypeVar("Found")
 Out0 = TypeVar("Out0", covariant=True)
 Out1 = TypeVar("Out1", covariant=True)
 Out2 = TypeVar("Out2", covariant=True)
@@ -108,6 +113,15 @@ class CoMaps3(Protocol[In0, In1, In2, Out0, Out1, Out2]):
     def map1(self, value: In1, /) -> Out1: ...
     def map2(self, value: In2, /) -> Out2: ...
 
+
+class Joins(Protocol[In0, In1, Out]):
+    """A function of one record from each of two streams."""
+
+    def execute(self, left: In0, right: In1, /) -> Out: ...
+
+
+Within = tuple[float | timedelta, float | timedelta]
+"""From when to when, in seconds or as timedeltas."""
 
 Key = type[Executes[Value, object]] | Executes[Value, object] | Callable[[Value], object]
 """A key function in any form."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Accumulator", "In", "Inputs", "Out", "Record", "Value"]
+__all__ = ["Accumulator", "In", "Inputs", "Left", "Out", "Record", "Right", "Value"]
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar, TypeVarTuple, Unpack
 
     Record = TypeVar("Record", covariant=True, default=Any)
     In = TypeVar("In", contravariant=True, default=Any)
+    Left = TypeVar("Left", contravariant=True, default=Any)
+    Right = TypeVar("Right", contravariant=True, default=Any)
     Out = TypeVar("Out", covariant=True, default=Any)
     Value = TypeVar("Value", default=Any)
     Accumulator = TypeVar("Accumulator", default=Any)
@@ -24,6 +26,8 @@ else:
 
     Record = TypeVar("Record", covariant=True)
     In = TypeVar("In", contravariant=True)
+    Left = TypeVar("Left", contravariant=True)
+    Right = TypeVar("Right", contravariant=True)
     Out = TypeVar("Out", covariant=True)
     Value = TypeVar("Value")
     Accumulator = TypeVar("Accumulator")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Unpack, overload
 
 from sage.core.api._typevars import Inputs
 from sage.core.errors import GraphError, Problem
+from sage.core.graph.builder import Upstream
+from sage.core.graph.durations import seconds
 from sage.core.graph.functions import describe_function, describe_functions, is_function_class
 from sage.core.graph.location import users_location
 from sage.core.graph.policy import ErrorPolicy
 
 if TYPE_CHECKING:
-    from sage.core.api._forms import CoMaps2, CoMaps3, In0, In1, In2, Key, Keywords, Out0, Out1, Out2
+    from sage.core.api._forms import CoMaps2, CoMaps3, In0, In1, In2, Joins, Key, Keywords, Out0, Out1, Out2, Within
     from sage.core.api.datastream import DataStream
 
 __all__ = ["ConnectedStreams"]
@@ -124,7 +126,131 @@ class ConnectedStreams(Generic[*Inputs]):
             given = describe_functions((function, *args), "comap", inputs)
         else:
             given = describe_function(function, args, kwargs, "comap", inputs=inputs)
-        upstream = tuple(
+        return self._first._declare("comap", given, self._upstream(), name, uid, parallelism, on_error)
+
+    @overload
+    def join(
+        self: ConnectedStreams[In0, In1],
+        function: type[Joins[In0, In1, Out0]],
+        *args: Any,
+        how: Literal["inner"] = "inner",
+        within: Within | None = None,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Out0]: ...
+    @overload
+    def join(
+        self: ConnectedStreams[In0, In1],
+        function: Joins[In0, In1, Out0] | Callable[[In0, In1], Out0],
+        *,
+        how: Literal["inner"] = "inner",
+        within: Within | None = None,
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[Out0]: ...
+    @overload
+    def join(
+        self: ConnectedStreams[In0, In1],
+        function: type[Joins[In0, In1 | None, Out0]],
+        *args: Any,
+        how: Literal["left"],
+        within: Within | None = None,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Out0]: ...
+    @overload
+    def join(
+        self: ConnectedStreams[In0, In1],
+        function: Joins[In0, In1 | None, Out0] | Callable[[In0, In1 | None], Out0],
+        *,
+        how: Literal["left"],
+        within: Within | None = None,
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[Out0]: ...
+    @overload
+    def join(
+        self: ConnectedStreams[In0, In1],
+        function: type[Joins[In0 | None, In1, Out0]],
+        *args: Any,
+        how: Literal["right"],
+        within: Within | None = None,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Out0]: ...
+    @overload
+    def join(
+        self: ConnectedStreams[In0, In1],
+        function: Joins[In0 | None, In1, Out0] | Callable[[In0 | None, In1], Out0],
+        *,
+        how: Literal["right"],
+        within: Within | None = None,
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[Out0]: ...
+    @overload
+    def join(
+        self: ConnectedStreams[In0, In1],
+        function: type[Joins[In0 | None, In1 | None, Out0]],
+        *args: Any,
+        how: Literal["outer"],
+        within: Within | None = None,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Out0]: ...
+    @overload
+    def join(
+        self: ConnectedStreams[In0, In1],
+        function: Joins[In0 | None, In1 | None, Out0] | Callable[[In0 | None, In1 | None], Out0],
+        *,
+        how: Literal["outer"],
+        within: Within | None = None,
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[Out0]: ...
+    def join(
+        self,
+        function: Any,
+        *args: Any,
+        how: str = "inner",
+        within: Any = None,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Any]:
+        """Makes a record of each pair of two keyed streams that belongs together: ``function(left, right)``.
+
+        Without ``within`` a record is joined with all those of its key that came before it by the other stream,
+        which are kept for ever.
+
+        Args:
+            function: a `JoinFunction`, or a callable of a left and a right record.
+            how: what becomes of a record that finds no partner. ``"inner"``: nothing; ``"left"``, ``"right"``: one of
+                that side is given to the function with None in the other's place; ``"outer"``: one of either side. It
+                is put out when no partner can come any more.
+            within: ``(lower, upper)``, in seconds or as timedeltas: only pairs in which the right record's event time
+                is from ``lower`` to ``upper`` after the left one's, both included; negative is before it. Records are
+                kept as long as a partner can come.
+        """
+        options: dict[str, Any] = {"how": how}
+        kind = "join"
+        if within is not None:
+            kind = "interval_join"
+            options["within"] = [seconds(end) for end in within] if isinstance(within, tuple | list) else within
+        given = describe_function(function, args, kwargs, kind)
+        return self._first._declare(kind, given, self._upstream(), name, uid, parallelism, on_error, options)
+
+    def _upstream(self) -> tuple[Upstream, ...]:
+        return tuple(
             replace(up, input=number) for number, stream in enumerate(self._streams) for up in stream._upstream
         )
-        return self._first._declare("comap", given, upstream, name, uid, parallelism, on_error)

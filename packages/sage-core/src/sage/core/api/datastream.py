@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeGuard, Unpack, overload
 
 from sage.core.api._typevars import Accumulator, Record, Value
@@ -12,7 +13,8 @@ from sage.core.api.connected_streams import ConnectedStreams
 from sage.core.api.function.print_sink import PrintSink
 from sage.core.errors import GraphError, Problem
 from sage.core.graph.builder import Upstream
-from sage.core.graph.functions import Given, describe_function
+from sage.core.graph.durations import seconds
+from sage.core.graph.functions import Given, describe_function, describe_lookup
 from sage.core.graph.location import users_location
 from sage.core.graph.model import Exchange
 from sage.core.graph.policy import DEAD_LETTERS, ErrorPolicy
@@ -20,7 +22,7 @@ from sage.core.graph.policy import DEAD_LETTERS, ErrorPolicy
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-    from sage.core.api._forms import Aggregates, Awaits, Executes, Folds, In0, In1, In2, Items, Keywords, Reduces
+    from sage.core.api._forms import Aggregates, Awaits, Executes, Folds, Found, In0, In1, In2, Items, Keywords, Reduces
     from sage.core.api.environment import Environment
     from sage.core.engine.dead_letter import DeadLetter
 
@@ -419,6 +421,113 @@ class DataStream(Writing, Generic[Record]):
         ``result(accumulator)`` what is put out: for every record, or with ``final`` once per key at the end of input.
         """
         return self._add("aggregate", function, args, kwargs, name, uid, parallelism, on_error, {"final": final})
+
+    @overload
+    def lookup(
+        self,
+        function: Awaits[Value, Found | None] | Callable[[Value], Awaitable[Found | None]],
+        *,
+        on: Callable[[Record], Value],
+        how: Literal["inner"] = "inner",
+        cache_size: int = 0,
+        cache_ttl: float | timedelta | None = None,
+        concurrency: int | None = None,
+        timeout: float | None = None,
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[tuple[Record, Found]]: ...
+    @overload
+    def lookup(
+        self,
+        function: Executes[Value, Found | None] | Callable[[Value], Found | None],
+        *,
+        on: Callable[[Record], Value],
+        how: Literal["inner"] = "inner",
+        cache_size: int = 0,
+        cache_ttl: float | timedelta | None = None,
+        concurrency: int | None = None,
+        timeout: float | None = None,
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[tuple[Record, Found]]: ...
+    @overload
+    def lookup(
+        self,
+        function: Awaits[Value, Found | None] | Callable[[Value], Awaitable[Found | None]],
+        *,
+        on: Callable[[Record], Value],
+        how: Literal["left"],
+        cache_size: int = 0,
+        cache_ttl: float | timedelta | None = None,
+        concurrency: int | None = None,
+        timeout: float | None = None,
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[tuple[Record, Found | None]]: ...
+    @overload
+    def lookup(
+        self,
+        function: Executes[Value, Found | None] | Callable[[Value], Found | None],
+        *,
+        on: Callable[[Record], Value],
+        how: Literal["left"],
+        cache_size: int = 0,
+        cache_ttl: float | timedelta | None = None,
+        concurrency: int | None = None,
+        timeout: float | None = None,
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[tuple[Record, Found | None]]: ...
+    @overload
+    def lookup(
+        self,
+        function: str | type[Any],
+        *args: Any,
+        on: Callable[[Record], Any],
+        how: Literal["inner", "left"] = "inner",
+        cache_size: int = 0,
+        cache_ttl: float | timedelta | None = None,
+        concurrency: int | None = None,
+        timeout: float | None = None,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[tuple[Record, Any]]: ...
+    def lookup(
+        self,
+        function: Any,
+        *args: Any,
+        on: Any,
+        how: str = "inner",
+        cache_size: int = 0,
+        cache_ttl: float | timedelta | None = None,
+        concurrency: int | None = None,
+        timeout: float | None = None,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Any]:
+        """Puts what is found elsewhere beside each record: ``(record, function(on(record)))``.
+
+        Args:
+            function: of what ``on`` gives; None is "not found". A coroutine function is called for many records at
+                once; ``"service.method"`` calls that method of a service.
+            on: what to look up for a record.
+            how: what becomes of a record for which nothing is found: ``"inner"`` leaves it out, ``"left"`` puts
+                ``(record, None)`` out.
+            cache_size: how many answers a subtask keeps, "not found" included; the ones used longest ago go first.
+            cache_ttl: for how long an answer is kept, in seconds or as a timedelta; None: as long as there is room.
+            concurrency: how many coroutines may be under way at once, in each subtask; 32 unless given. Given for a
+                service's plain method, that is called on so many threads.
+            timeout: seconds that a coroutine may take; then the record fails with `RecordTimeoutError`.
+        """
+        services, threads = self._environment._builder.services, concurrency is not None
+        kind, given = describe_lookup(function, args, kwargs, on, services, threads=threads)
+        options: dict[str, Any] = {"how": how, "cache_size": cache_size, "cache_ttl": seconds(cache_ttl)}
+        if kind == "lookup_async" and concurrency is None:
+            concurrency = 32
+        options |= {"concurrency": concurrency, "ordered": True, "timeout": timeout}
+        return self._declare(kind, given, self._upstream, name, uid, parallelism, on_error, options)
 
     @overload
     def sink(

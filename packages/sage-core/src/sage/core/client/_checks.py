@@ -74,6 +74,8 @@ def _given(operator: Declared) -> Iterator[tuple[str, Any]]:
         yield name, function.target
     yield from ((f"args[{index}]", value) for index, value in enumerate(function.args))
     yield from ((f"kwargs[{key!r}]", value) for key, value in function.kwargs.items())
+    if function.on is not None:
+        yield "on", function.on
 
 
 def _find_all(graph: LogicalGraph) -> list[_Found]:

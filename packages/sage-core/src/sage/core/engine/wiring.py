@@ -20,7 +20,11 @@ from sage.core.engine.operators.connector_source import ConnectorSourceOperator
 from sage.core.engine.operators.feedback import FeedbackOperator
 from sage.core.engine.operators.filter import FilterOperator
 from sage.core.engine.operators.flatmap import FlatMapOperator
+from sage.core.engine.operators.interval_join import IntervalJoinOperator
+from sage.core.engine.operators.join import JoinOperator
 from sage.core.engine.operators.keyby import KeyByOperator
+from sage.core.engine.operators.lookup import LookupOperator
+from sage.core.engine.operators.lookup_async import LookupAsyncOperator
 from sage.core.engine.operators.map import FilterMapOperator, MapOperator
 from sage.core.engine.operators.map_async import MapAsyncOperator
 from sage.core.engine.operators.map_batches import MapBatchesOperator
@@ -47,6 +51,10 @@ _KINDS: Mapping[str, type[RunningOperator]] = {
     "map_async": MapAsyncOperator,
     "map_batches": MapBatchesOperator,
     "comap": CoMapOperator,
+    "join": JoinOperator,
+    "interval_join": IntervalJoinOperator,
+    "lookup": LookupOperator,
+    "lookup_async": LookupAsyncOperator,
     "filter": FilterOperator,
     "flatmap": FlatMapOperator,
     "keyby": KeyByOperator,

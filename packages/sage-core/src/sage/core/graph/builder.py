@@ -101,6 +101,11 @@ class GraphBuilder:
         self._places.setdefault(str(location), len(self._places))
         self._fills.append(_Fill(head, upstream, location))
 
+    @property
+    def services(self) -> Mapping[str, Given]:
+        """Those declared so far, by name."""
+        return {name: given for name, given, _ in self._services}
+
     def parallelism_of(self, operator: int) -> int:
         return self._declared[operator].parallelism
 

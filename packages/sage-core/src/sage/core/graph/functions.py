@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sage.core.graph.kinds import KINDS, SOURCE_KINDS
-from sage.core.graph.model import FunctionSpec
+from sage.core.graph.model import FunctionSpec, ServiceMethod
 
 __all__ = [
     "Given",
@@ -19,18 +19,22 @@ __all__ = [
     "describe_data",
     "describe_function",
     "describe_functions",
+    "describe_lookup",
     "describe_service",
     "function_kind",
     "is_function_class",
 ]
 
 _FLATMAP = "call .flatmap(…), which puts out each record that it yields"
+_FLATMAP_AFTER_JOIN = "return a list of them, and call .flatmap(…) on what join puts out"
 _FOR_GENERATORS = {
     "batch": "return one record a call, or give env.from_batch a generator function instead of a class",
     "source": "return one record a call; env.from_batch takes a generator function, and reads what it yields",
     "map": _FLATMAP,
     "filter_map": _FLATMAP,
     "comap": "return a list of them, and call .flatmap(…) on what comap puts out",
+    "join": _FLATMAP_AFTER_JOIN,
+    "interval_join": _FLATMAP_AFTER_JOIN,
 }
 """Kinds whose records would be generators, and what to do instead."""
 
@@ -46,6 +50,11 @@ _KEYWORDS = (
     "concurrency",
     "ordered",
     "timeout",
+    "how",
+    "within",
+    "on",
+    "cache_size",
+    "cache_ttl",
 )
 """What methods of streams and environments take themselves; the others go to the function's constructor."""
 
@@ -129,6 +138,51 @@ def describe_function(
     return Given(FunctionSpec("callable", given), name, (slip,))
 
 
+def describe_lookup(
+    given: Any,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    on: Any,
+    services: Mapping[str, Given],
+    *,
+    threads: bool,
+) -> tuple[str, Given]:
+    """Describe what a lookup calls: a function in any form, or ``"service.method"``.
+
+    Args:
+        on: what it is called with, as a callable of a record.
+        services: those registered so far.
+        threads: whether a plain method of a service is to be called on threads.
+
+    Returns:
+        the kind of the operator, ``lookup`` or ``lookup_async``, and the description.
+    """
+    if isinstance(given, str):
+        service, dot, method = given.partition(".")
+        found = services.get(service)
+        bound = None if found is None else getattr(found.spec.target, method, None)
+        kind = "lookup_async" if threads or inspect.iscoroutinefunction(bound) else "lookup"
+        named = service and dot and method.isidentifier()
+        slips = () if named else (Slip(f"{given!r:.100} is no 'service.method'"),)
+        if args or kwargs:
+            slips = (*slips, Slip("constructor arguments only go with a function class"))
+        described = Given(FunctionSpec("callable", ServiceMethod(service, method)), given, slips)
+    else:
+        execute = getattr(given, "execute", given)
+        awaited = any(map(inspect.iscoroutinefunction, (execute, getattr(type(execute), "__call__", None))))  # noqa: B004
+        kind = "lookup_async" if awaited else "lookup"
+        described = describe_function(given, args, kwargs, kind)
+    if not callable(on) or is_function_class(on):
+        wrong = [Slip(f"on takes a function of a record, which gives what to look up, not {_shown(on)}")]
+    else:
+        wrong = _called(on, [None], "lookup", "its on", 1)
+    return kind, replace(described, spec=replace(described.spec, on=on), slips=(*described.slips, *wrong))
+
+
+def _shown(given: Any) -> str:
+    return f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
+
+
 def describe_connector(given: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], kind: str) -> Given:
     """Describe a connector's source (``read``) or sink (``write``): a class with its arguments, or an instance."""
     name, called = _name(given), KINDS[kind].methods
@@ -194,7 +248,7 @@ def _name(given: Any) -> str:
 
 def _wrong_kind(given: Any, kind: str) -> list[Slip]:
     marker = function_kind(given)
-    if marker in (None, "any", kind) or (kind, marker) == ("filter_map", "map"):
+    if marker in (None, "any", kind) or (kind, marker) in (("filter_map", "map"), ("interval_join", "join")):
         return []
     return [
         Slip(

@@ -19,6 +19,7 @@ class Kind:
         is_source, is_sink: whether it has no input, or no output.
         takes, makes: whether the annotations of its function tell what records it takes, and what new ones it makes.
         expands: whether it puts out the items of what its function returns, in a loop around what follows it.
+        repeats: whether what follows it is in a loop although its function returns no items.
         levels: by how many it indents the code of what follows it.
         awaits: whether its functions are coroutine functions. Then it is a stage of its own: coroutines make no
             progress, and their time-outs run, while their thread is in other code.
@@ -33,9 +34,15 @@ class Kind:
     takes: bool = True
     makes: bool = True
     expands: bool = False
+    repeats: bool = False
     levels: int = 0
     awaits: bool = False
     drops_generators: bool = False
+
+    @property
+    def loops(self) -> int:
+        """How many loops it writes around what follows it."""
+        return int(self.expands or self.repeats)
 
     @property
     def arguments(self) -> int:
@@ -56,6 +63,10 @@ KINDS: Mapping[str, Kind] = {
     "map_async": Kind("AsyncMapFunction", awaits=True),
     "map_batches": Kind("BaseFunction", expands=True, levels=2),
     "comap": Kind("CoMapFunction", {"map{}": 1}, "map{}"),
+    "join": Kind("JoinFunction", {"execute": 2}, repeats=True, levels=1),
+    "interval_join": Kind("JoinFunction", {"execute": 2}, repeats=True, levels=1),
+    "lookup": Kind("BaseFunction", takes=False, makes=False, levels=1, drops_generators=True),
+    "lookup_async": Kind("BaseFunction", takes=False, makes=False, awaits=True),
     "filter": Kind("FilterFunction", makes=False, levels=1, drops_generators=True),
     "flatmap": Kind("FlatMapFunction", expands=True, levels=1),
     "keyby": Kind("KeyByFunction", makes=False, drops_generators=True),

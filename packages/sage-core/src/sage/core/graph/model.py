@@ -19,6 +19,7 @@ __all__ = [
     "FunctionSpec",
     "LogicalGraph",
     "Operator",
+    "ServiceMethod",
     "ServiceSpec",
     "SourceLocation",
     "way_of",
@@ -54,12 +55,25 @@ class FunctionSpec:
         form: what ``target`` is.
         target: the class, instance, callable or iterable.
         args, kwargs: constructor arguments, for the form ``class`` only.
+        on: of a lookup, what it is asked for a record.
     """
 
     form: FunctionForm
     target: Any
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    on: Any = None
+
+
+@dataclass(frozen=True)
+class ServiceMethod:
+    """A method of a service, given in place of a function: ``"service.method"``."""
+
+    service: str
+    method: str
+
+    def __str__(self) -> str:
+        return f"{self.service}.{self.method}"
 
 
 class _Named:

@@ -90,7 +90,8 @@ def _of_operator(operator: Operator) -> _Found:
     if spec.form in ("class", "instance"):
         yield from _of_class(spec, visited)
         return
-    for target in spec.target if isinstance(spec.target, tuple) and spec.form == "callable" else (spec.target,):
+    targets = spec.target if isinstance(spec.target, tuple) and spec.form == "callable" else (spec.target,)
+    for target in (*targets, spec.on):
         if callable(target):
             yield from _of_callable(target, (), KINDS[operator.kind].arguments, visited)
 

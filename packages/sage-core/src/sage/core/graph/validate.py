@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from sage.core.errors import Problem
+from sage.core.graph.joins import check_joining
 from sage.core.graph.kinds import SINK_KINDS, SOURCE_KINDS
 from sage.core.graph.loops import Loop, find_loops
 from sage.core.graph.model import MAX_PARALLELISM, LogicalGraph, Operator
@@ -22,6 +23,7 @@ def validate(graph: LogicalGraph) -> list[Problem]:
     if not graph.operators:
         return [Problem("the pipeline is empty: it has no source and no sink", hint="begin with env.from_batch(…)")]
     problems = _check_job_name(graph.name)
+    timed: dict[int, bool] = dict.fromkeys(range(len(graph.operators)), False)
     uids: dict[str, Operator] = {}
     keyed = {edge.target for edge in graph.edges if edge.exchange == "hash"}
     feeding = {edge.source for edge in graph.edges}
@@ -53,6 +55,7 @@ def validate(graph: LogicalGraph) -> list[Problem]:
                 )
             )
         problems += _check_keys_are_used(operator, graph)
+        problems += check_joining(operator, graph, timed)
         problems += _check_side_outputs(operator, {edge.tag for edge in graph.edges if edge.source == operator.id})
         if not isinstance(operator.uid, str):
             continue

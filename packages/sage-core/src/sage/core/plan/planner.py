@@ -95,7 +95,7 @@ class _Size:
 
 def _size(operator: Operator) -> _Size:
     kind = KINDS[operator.kind]
-    return _Size(1, int(kind.expands), kind.levels + (operator.on_error != FAIL))
+    return _Size(1, kind.loops, kind.levels + (operator.on_error != FAIL))
 
 
 def _chains(graph: LogicalGraph, edge: Edge, source: Operator, target: Operator) -> bool:

@@ -64,6 +64,8 @@ class RunningOperator:
         clock: of the host that it runs on.
         goes_on: whether the task is still to work; any thread may ask.
         stop: not empty if it is not.
+        release: writes the lines that put out what the call before them has put out on the side. It follows what
+            `generate` writes; an operator that calls several times for a record has it follow each of them.
     """
 
     def __init__(self, spec: Operator, context: RuntimeContext) -> None:
@@ -80,6 +82,7 @@ class RunningOperator:
         self.clock: Clock = WALL
         self.goes_on: Callable[[], bool] = _always
         self.stop: list[bool] = []
+        self.release: Callable[[], None] = _nothing
         self.states = context._states
         self._attributes: Attributes | None = None
         self._opened = False
@@ -348,6 +351,10 @@ def _composed(wrap: Callable[[Any], Any], function: Callable[..., Any]) -> Calla
 
 def _always() -> bool:
     return True
+
+
+def _nothing() -> None:
+    pass
 
 
 def _not_open(*_: Any) -> Any:
