@@ -205,8 +205,8 @@ def test_wrong_joins_are_refused_with_all_that_is_wrong() -> None:
     one, two = env.from_batch([1]), env.from_batch([2])
     join: Any = one.connect(two).join
     join(pair, name="unkeyed").collect()
-    join = one.connect(two, two).keyby(int, int, int).join
-    join(pair, name="three").collect()
+    three: Any = one.connect(two, two).keyby(int, int, int)
+    three.join(pair, name="three").collect()
     join = one.connect(two).keyby(int, int).join
     join(str, name="one argument", how="full").collect()
     join(lambda left, right: (yield), name="generator").collect()

@@ -24,6 +24,7 @@ from sage.core.api import (
     Environment,
     FilterFunction,
     FlatMapFunction,
+    JoinFunction,
     KeyByFunction,
     ListState,
     LocalEnvironment,
@@ -410,6 +411,52 @@ def several(texts: DataStream[str], orders: DataStream[Order], counts: DataStrea
     assert_type(triple.comap(float, str.encode, price), DataStream[float | bytes | int])
 
     assert_type(counts.connect(texts, orders, counts).comap(Triple), DataStream[Any])
+
+
+class Match(JoinFunction[int, str, bytes]):
+    def execute(self, left: int, right: str) -> bytes:
+        return right.encode() * left
+
+
+class MatchAny(JoinFunction):
+    """Without brackets."""
+
+    def execute(self, left: int, right: str | None) -> float:
+        return left / len(right or "-")
+
+
+def either(left: int | None, right: str | None) -> tuple[int | None, str | None]:
+    return left, right
+
+
+def joins(counts: DataStream[int], texts: DataStream[str]) -> None:
+    keyed = counts.connect(texts).keyby(lambda count: count, len)
+    assert_type(keyed.join(Match), DataStream[bytes])
+    assert_type(keyed.join(Match(), within=(-1, 1.5), parallelism=2), DataStream[bytes])
+    assert_type(keyed.join(lambda count, text: text * count), DataStream[str])
+    assert_type(keyed.join(MatchAny, how="left"), DataStream[float])
+    assert_type(keyed.join(either, how="outer"), DataStream[tuple[int | None, str | None]])
+    assert_type(keyed.join(either, how="right"), DataStream[tuple[int | None, str | None]])
+    assert_type(keyed.join(lambda count, text: (count, text), how="left"), DataStream[tuple[int, str | None]])
+    keyed.join(Match, how="left")  # type: ignore[call-overload]
+    keyed.join(lambda count, text: text.upper(), how="left")  # type: ignore[call-overload]
+
+
+async def length_soon(text: str) -> int | None:
+    return len(text) or None
+
+
+def length(text: str) -> int | None:
+    return len(text) or None
+
+
+def lookups(texts: DataStream[str]) -> None:
+    assert_type(texts.lookup(length, on=str.upper), DataStream[tuple[str, int]])
+    assert_type(texts.lookup(length_soon, on=str.upper), DataStream[tuple[str, int]])
+    assert_type(texts.lookup(length, on=str.upper, how="left"), DataStream[tuple[str, int | None]])
+    assert_type(texts.lookup(length_soon, on=str.upper, how="left"), DataStream[tuple[str, int | None]])
+    assert_type(texts.lookup("prices.find", on=str.upper, cache_size=9), DataStream[tuple[str, Any]])
+    texts.lookup(length, on=len)  # type: ignore[arg-type]
 
 
 def without_brackets(stream: DataStream, pair: ConnectedStreams) -> DataStream:
