@@ -103,15 +103,21 @@ PEERS = {
     "streamz": "streamz>=0.6.6,<0.7",
     "pathway": "pathway>=0.33,<0.34",
     "beam": "apache-beam>=2.77,<2.78",
+    "flink": "apache-flink>=2.3,<2.4",
 }
-"""What SAGE is measured beside. Their requirements exclude each other."""
+"""What SAGE is measured beside. Their requirements exclude each other. Flink needs a Java runtime besides."""
+
+NEXMARK_PEERS = {"bytewax", "flink"}
 
 
 @nox.session
 def bench_peers(session: nox.Session) -> None:
-    """Run the benchmark that sets SAGE beside its peers, each of which gets an environment of its own."""
+    """Run the benchmarks that set SAGE beside its peers, each of which gets an environment of its own.
+
+    After `--` may stand works (W1 …) and queries of NEXMARK (q0 …); without any, all are run.
+    """
     prepare(session, "bench")
-    pythons = []
+    pythons = {}
     for peer, requirement in PEERS.items():
         folder = Path(session.virtualenv.location, "peers", peer)
         python = folder / "bin" / "python"
@@ -126,8 +132,15 @@ def bench_peers(session: nox.Session) -> None:
                 session.warn(f"{requirement} cannot be installed here")
                 continue
             done.write_text(requirement)
-        pythons.append(f"{peer}={python}")
-    session.run("python", "benchmarks/peers.py", *pythons, *session.posargs)
+        pythons[peer] = f"{peer}={python}"
+    works = [item for item in session.posargs if item.startswith("W")]
+    queries = [item for item in session.posargs if item.startswith("q")]
+    if works or not queries:
+        beside = [python for peer, python in pythons.items() if peer != "flink"]
+        session.run("python", "benchmarks/peers.py", *beside, *works)
+    if queries or not works:
+        beside = [python for peer, python in pythons.items() if peer in NEXMARK_PEERS]
+        session.run("python", "benchmarks/nexmark.py", *beside, *queries)
 
 
 @nox.session

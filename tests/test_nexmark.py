@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import direct
 import pytest
 from events import Auction, Bid, Event, Person
 from generator import MAX_DELAY, generate
+from queries import PIPELINES
 from results import AuctionPrice, CategoryPrice, HotItem, LocalItem, NewSeller, Sale, SellerPrice, UserSession
+
+from sage.core.api import LocalEnvironment
 
 
 def person(number: int, time: float = 0, state: str = "OR") -> Person:
@@ -147,3 +152,36 @@ def test_windows_by_hand() -> None:
     ]
     sellers: list[Event] = [auction(1, 9, 9.999), person(1, 0), auction(2, 30, 10), auction(3, 9, 1, seller=2)]
     assert direct.q8(sellers) == [NewSeller(1, "Ada", 5)]
+
+
+def ordered(results: Iterable[Any]) -> list[Any]:
+    return sorted(results, key=repr)
+
+
+def run(query: str, events: Sequence[Event], backend: str, parallelism: int) -> list[Any]:
+    env = LocalEnvironment(query, backend)
+    results = PIPELINES[query](env, events, parallelism).collect()
+    env.submit(autostop=True)
+    return results
+
+
+@pytest.mark.parametrize("delay", [0, MAX_DELAY], ids=["in-order", "out-of-order"])
+@pytest.mark.parametrize("parallelism", [1, 4])
+@pytest.mark.parametrize("backend", ["inline", "local"])
+@pytest.mark.parametrize("query", PIPELINES)
+def test_a_pipeline_puts_out_what_a_direct_computation_does(
+    query: str, backend: str, parallelism: int, delay: float
+) -> None:
+    """The same results, in whatever order, over a hundred seconds of event time."""
+    events = list(generate(5_000, rate=50, out_of_order=delay))
+    results = run(query, events, backend, parallelism)
+    assert len(results) >= 5
+    assert ordered(results) == ordered(direct.DIRECT[query](events))
+
+
+@pytest.mark.parametrize("query", PIPELINES)
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_a_pipeline_is_right_about_next_to_no_events(query: str, count: int) -> None:
+    """None, one person, or one bid on the first of three auctions."""
+    events = list(generate(count))
+    assert ordered(run(query, events, "inline", 2)) == ordered(direct.DIRECT[query](events))

@@ -154,10 +154,10 @@ def window_ends(time: float) -> Iterator[float]:
 
 
 def sessions(times: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Sorted times in milliseconds, parted where ten seconds or more lie between two."""
+    """Sorted times in milliseconds, parted where more than ten seconds lie between two."""
     start = 0
     for place in range(1, len(times)):
-        if times[place] - times[place - 1] >= 10_000:
+        if times[place] - times[place - 1] > 10_000:
             yield times[start:place]
             start = place
     yield times[start:]
