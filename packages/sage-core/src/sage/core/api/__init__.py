@@ -24,6 +24,7 @@ from sage.core.api.local_environment import LocalEnvironment
 from sage.core.api.remote_environment import RemoteEnvironment
 from sage.core.api.service.base_service import BaseService
 from sage.core.api.state_warning import StateWarning
+from sage.core.engine.broadcast_state import BroadcastState
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.keyed_state import ListState, MapState, ReducingState, ValueState
 
@@ -34,6 +35,7 @@ __all__ = [
     "BaseFunction",
     "BaseService",
     "BatchFunction",
+    "BroadcastState",
     "CoMapFunction",
     "ConnectedStreams",
     "DataStream",

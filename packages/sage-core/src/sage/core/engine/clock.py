@@ -16,6 +16,9 @@ class Clock(Protocol):
     def now(self) -> float:
         """Seconds from some moment; never less than before."""
 
+    def time(self) -> float:
+        """Processing time: seconds since 1970; never less than before."""
+
     def wait(self, signal: Signal, seconds: float) -> bool:
         """Wait until ``signal`` is set, at most ``seconds``, and clear it. Returns whether it was set."""
 
@@ -24,6 +27,15 @@ class _WallClock:
     """The time that passes outside."""
 
     now = staticmethod(time.perf_counter)  # called for every slice of records: without a frame of ours in between
+
+    def __init__(self) -> None:
+        self._since_1970 = time.time() - time.perf_counter()
+
+    def time(self) -> float:
+        """What the clock on the wall shows, where that goes on; if it is put back, as if it had not been."""
+        now = time.perf_counter()
+        self._since_1970 = max(self._since_1970, time.time() - now)
+        return now + self._since_1970
 
     def wait(self, signal: Signal, seconds: float) -> bool:
         return signal.wait(seconds)
@@ -44,6 +56,8 @@ class VirtualClock:
 
     def now(self) -> float:
         return self._now
+
+    time = now
 
     def wait(self, signal: Signal, seconds: float) -> bool:
         if signal.wait(0.0):

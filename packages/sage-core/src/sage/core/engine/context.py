@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from datetime import timedelta
+from typing import Any, Literal, TypeVar, overload
 
+from sage.core.engine.broadcast_state import BroadcastState
+from sage.core.engine.expiring_state import (
+    ExpiringListState,
+    ExpiringMapState,
+    ExpiringReducingState,
+    ExpiringValueState,
+    TimeToLive,
+)
 from sage.core.engine.keyed_state import KeyedStates, ListState, MapState, ReducingState, ValueState
 from sage.core.engine.services import AsyncServiceHandle, ServiceHandle, ServiceRegistry
+from sage.core.errors import StateError
 
 __all__ = ["RuntimeContext"]
 
 _log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
+
+TimeKind = Literal["processing", "event"]
+Refresh = Literal["write", "read"]
 
 
 class RuntimeContext:
@@ -105,32 +118,111 @@ class RuntimeContext:
             _log.warning("'%s' puts records out on '%s', which nobody takes; taken are: %s", self.operator, tag, taken)
 
     @overload
-    def value_state(self, name: str) -> ValueState[Any]: ...
+    def value_state(
+        self,
+        name: str,
+        *,
+        ttl: float | timedelta | None = None,
+        ttl_time: TimeKind = "processing",
+        ttl_refresh: Refresh = "write",
+    ) -> ValueState[Any]: ...
     @overload
-    def value_state(self, name: str, default: Value) -> ValueState[Value]: ...
-    def value_state(self, name: str, default: Any = None) -> ValueState[Any]:
+    def value_state(
+        self,
+        name: str,
+        default: Value,
+        *,
+        ttl: float | timedelta | None = None,
+        ttl_time: TimeKind = "processing",
+        ttl_refresh: Refresh = "write",
+    ) -> ValueState[Value]: ...
+    def value_state(
+        self,
+        name: str,
+        default: Any = None,
+        *,
+        ttl: float | timedelta | None = None,
+        ttl_time: TimeKind = "processing",
+        ttl_refresh: Refresh = "write",
+    ) -> ValueState[Any]:
         """Declare a value for each key. To be called in ``open``, directly behind ``keyby``.
 
         Args:
             name: of its own within the operator; it is saved under it.
             default: what a key has that was not set; nothing that can be changed in place.
+            ttl: its time to live after it was last written, in seconds or as a timedelta; None for good.
+            ttl_time: by which time it lives: ``processing``, that of the clock, or ``event``, that of the records.
+            ttl_refresh: what lets it live on: ``write``, or ``read``: writing and reading it.
 
         Raises:
-            StateError: the operator has no keys, the name is taken, or the call comes too late.
+            StateError: the operator has no keys, the name is taken, the call comes too late, or there can be no such
+                time to live.
         """
-        return ValueState(name, self._states, default)
+        if ttl is None:
+            return ValueState(name, self._states, default)
+        return ExpiringValueState(name, self._states, default, self._time_to_live(name, ttl, ttl_time, ttl_refresh))
 
-    def list_state(self, name: str) -> ListState[Any]:
-        """Declare a list for each key; see `value_state`."""
-        return ListState(name, self._states)
+    def list_state(
+        self,
+        name: str,
+        *,
+        ttl: float | timedelta | None = None,
+        ttl_time: TimeKind = "processing",
+        ttl_refresh: Refresh = "write",
+    ) -> ListState[Any]:
+        """Declare a list for each key, each of whose items lives for ``ttl``; see `value_state`."""
+        if ttl is None:
+            return ListState(name, self._states)
+        return ExpiringListState(name, self._states, self._time_to_live(name, ttl, ttl_time, ttl_refresh))
 
-    def map_state(self, name: str) -> MapState[Any, Any]:
-        """Declare a mapping for each key; see `value_state`."""
-        return MapState(name, self._states)
+    def map_state(
+        self,
+        name: str,
+        *,
+        ttl: float | timedelta | None = None,
+        ttl_time: TimeKind = "processing",
+        ttl_refresh: Refresh = "write",
+    ) -> MapState[Any, Any]:
+        """Declare a mapping for each key, each of whose items lives for ``ttl``; see `value_state`."""
+        if ttl is None:
+            return MapState(name, self._states)
+        return ExpiringMapState(name, self._states, self._time_to_live(name, ttl, ttl_time, ttl_refresh))
 
-    def reducing_state(self, name: str, function: Callable[[Value, Value], Value]) -> ReducingState[Value]:
+    def reducing_state(
+        self,
+        name: str,
+        function: Callable[[Value, Value], Value],
+        *,
+        ttl: float | timedelta | None = None,
+        ttl_time: TimeKind = "processing",
+        ttl_refresh: Refresh = "write",
+    ) -> ReducingState[Value]:
         """Declare a value for each key that others are added to by ``function(kept, value)``; see `value_state`."""
-        return ReducingState(name, self._states, function)
+        if ttl is None:
+            return ReducingState(name, self._states, function)
+        return ExpiringReducingState(name, self._states, function, self._time_to_live(name, ttl, ttl_time, ttl_refresh))
+
+    def _time_to_live(self, name: str, ttl: float | timedelta, time: str, refresh: str) -> TimeToLive:
+        found = TimeToLive(name, ttl, time, refresh)
+        if time == "event" and not self._states.has_event_time:
+            raise StateError(
+                f"keyed state '{name}' cannot expire by event time: the records that come to it have none",
+                hint="leave ttl_time out for processing time, or give the records their times first",
+            )
+        return found
+
+    def broadcast_state(self, name: str) -> BroadcastState[Any, Any]:
+        """Declare a mapping that is the same on every subtask. To be called in ``open``.
+
+        It is written while a record of an input given by ``broadcast()`` is in hand, and read at any time.
+
+        Args:
+            name: of its own within the operator; it is saved under it.
+
+        Raises:
+            StateError: no input is given by ``broadcast()``, the name is taken, or the call comes too late.
+        """
+        return BroadcastState(name, self._states)
 
     def __repr__(self) -> str:
         return f"<RuntimeContext {self.uid} {self.subtask + 1}/{self.parallelism} of job {self.job}>"

@@ -7,7 +7,7 @@ other subtasks, and set back where a call fails whose record is given up or trie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, MutableSequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, MutableSequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
@@ -15,14 +15,17 @@ from sage.core.errors import StateError
 
 if TYPE_CHECKING:
     from sage.core.engine.context import RuntimeContext
+    from sage.core.engine.expiring_state import Expiry
 
-__all__ = ["MISSING", "KeyedState", "KeyedStates", "ListState", "MapState", "ReducingState", "ValueState"]
+__all__ = ["MISSING", "TOO_LATE", "KeyedState", "KeyedStates", "ListState", "MapState", "ReducingState", "ValueState"]
 
 Value = TypeVar("Value")
 MapKey = TypeVar("MapKey")
 
 MISSING: Final = object()
 """What a table is asked to answer for a key that has nothing."""
+
+TOO_LATE: Final = "state is declared in open(context)"
 
 
 class KeyedStates:
@@ -33,23 +36,35 @@ class KeyedStates:
 
     Attributes:
         tables: by name, what is kept for each key.
+        expiries: by name, when it expires, for state that does.
+        broadcast: by name, what is the same on all subtasks.
         kinds: by name, the kind of state, so that none is taken for another when it is restored.
         refusal: why functions cannot declare any here; None if they can.
+        broadcast_refusal: why they cannot declare any that is the same on all subtasks; None if they can.
         has_key: whether the record in hand has a key.
+        has_event_time: whether records come with the time of their event.
+        writable: whether all subtasks are given the record in hand.
+        times: one item each: processing and event time of the record in hand, in microseconds.
         journal: how to set back what was written since it was cleared; None where nothing is ever set back.
     """
 
     def __init__(self, context: RuntimeContext) -> None:
         self.tables: dict[str, dict[Any, Any]] = {}
+        self.expiries: dict[str, Expiry] = {}
+        self.broadcast: dict[str, dict[Any, Any]] = {}
         self.kinds: dict[str, str] = {}
-        self.refusal: str | None = "state is declared in open(context)"
+        self.refusal: str | None = TOO_LATE
+        self.broadcast_refusal: str | None = TOO_LATE
         self.has_key = False
+        self.has_event_time = False
+        self.writable = False
+        self.times: dict[str, list[int]] = {"processing": [0], "event": [0]}
         self.context = context
         self.journal: list[Callable[[], object]] | None = None
         self._copied: set[int] = set()  # mappings that the journal has whole
 
     def __bool__(self) -> bool:
-        return bool(self.tables)
+        return bool(self.tables or self.broadcast)
 
     def table(self, name: str, kind: str) -> dict[Any, Any]:
         """The table for ``name``, made if it is not there."""
@@ -67,14 +82,71 @@ class KeyedStates:
                 f"keyed state '{name}' cannot be declared: {self.refusal}",
                 hint="declare it in open(context) of an operator directly behind keyby(…) that takes single records",
             )
+        self._take_name(name, "keyed state")
+        return self.table(name, kind)
+
+    def declare_broadcast(self, name: str) -> dict[Any, Any]:
+        """The mapping, the same on all subtasks, for what a function declares.
+
+        Raises:
+            StateError: there can be none here, or ``name`` is taken.
+        """
+        if self.broadcast_refusal is not None:
+            raise StateError(
+                f"broadcast state '{name}' cannot be declared: {self.broadcast_refusal}",
+                hint="declare it in open(context) of an operator that takes single records, one of whose inputs is"
+                " given by broadcast()",
+            )
+        self._take_name(name, "broadcast state")
+        self.kinds[name] = "broadcast"
+        return self.broadcast.setdefault(name, {})
+
+    def _take_name(self, name: str, what: str) -> None:
         if not isinstance(name, str) or not name:
             raise StateError(
-                f"the name of keyed state must be text that is not empty, not {name!r}",
+                f"the name of {what} must be text that is not empty, not {name!r}",
                 hint="name it after what it keeps: it is saved under that name",
             )
-        if name in self.tables:
-            raise StateError(f"keyed state '{name}' is declared twice", hint="give each its own name")
-        return self.table(name, kind)
+        if name in self.kinds:
+            raise StateError(f"{what} '{name}' is declared twice", hint="give each its own name")
+
+    def saved_tables(self, times: Mapping[str, int]) -> dict[str, dict[Any, Any]]:
+        """All tables as they are saved at ``times``, processing and event time."""
+        return {name: self._saved(name, table, times) for name, table in self.tables.items()}
+
+    def _saved(self, name: str, table: dict[Any, Any], times: Mapping[str, int]) -> dict[Any, Any]:
+        expiry = self.expiries.get(name)
+        return table if expiry is None else expiry.saved(times[expiry.time])
+
+    def restore_table(
+        self, name: str, items: Iterable[tuple[Any, Any]], ttl_time: str | None, times: Mapping[str, int]
+    ) -> None:
+        """Keep again, at ``times``, what was saved of one table, by ``ttl_time`` if it did expire then.
+
+        Raises:
+            StateError: it expired by another time than it does now.
+        """
+        expiry = self.expiries.get(name)
+        if expiry is None:
+            self.tables[name].update(items if ttl_time is None else ((key, kept) for key, (kept, _) in items))
+        elif ttl_time is None:
+            expiry.restore_ageless(items, times[expiry.time])
+        elif ttl_time == expiry.time:
+            expiry.restore(items, times[expiry.time])
+        else:
+            raise StateError(
+                f"the saved keyed state '{name}' expired by {ttl_time} time, it does by {expiry.time} time now",
+                hint=f"go on with ttl_time='{ttl_time}', or declare new state under another name",
+            )
+
+    def sweep(self, times: Mapping[str, int], limit: int) -> None:
+        """Remove what has expired at ``times``: of about ``limit`` values and items at most."""
+        for expiry in self.expiries.values():
+            limit -= expiry.sweep(times[expiry.time], max(1, limit))
+
+    def due(self, time: str) -> int | None:
+        """When there is something to be removed by ``time``; None for never."""
+        return min((item.due for item in self.expiries.values() if item.time == time and item.due), default=None)
 
     def keep_journal(self) -> list[Callable[[], object]]:
         """From now on remember how to set back what is written; cleared by whoever calls, after each good call."""

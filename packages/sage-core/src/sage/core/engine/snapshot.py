@@ -22,6 +22,9 @@ class OperatorSnapshot:
         keyed: by name of the state, by key, what is kept; None if there is no keyed state.
         groups: first and last of the key groups that ``keyed`` covers.
         states: by name of the state, its kind.
+        ttl_times: by name of the state, the time by which it expires, for state that does. Its values come with how
+            long ago they were written, in microseconds, or, for event time, when.
+        broadcast: by name of the state, what is the same on all subtasks: saved by the first of them alone.
         in_flight: what was taken in and has not been put out, in order, as ``(record,)`` or ``(record, key)``; None if
             there is none.
         source: by partition, where reading goes on; for sources that have a position beside their attributes.
@@ -32,5 +35,7 @@ class OperatorSnapshot:
     keyed: bytes | None = None
     groups: tuple[int, int] = (0, MAX_PARALLELISM - 1)
     states: Mapping[str, str] = field(default_factory=dict)
+    ttl_times: Mapping[str, str] = field(default_factory=dict)
+    broadcast: bytes | None = None
     in_flight: bytes | None = None
     source: Mapping[str, bytes] = field(default_factory=dict)

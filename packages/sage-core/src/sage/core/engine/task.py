@@ -71,6 +71,7 @@ class Task:
         self._outputs = dict(outputs)
         self.signal = interrupt.signal
         self._interrupt = interrupt
+        self._expiring: list[RunningOperator] = []  # operators with state that does
         self._meter = TaskMeter(interrupt.clock.now, self._awaiting.latency if self._awaiting else Histogram())
         self.patience = math.inf
         self._inputs = tuple(inputs)
@@ -100,6 +101,7 @@ class Task:
         """Open the chain's operators. Raises `OperatorError`."""
         with self._at_work():
             self.chain.open()
+        self._expiring = [operator for operator in self.chain.operators if operator.states.expiries]
 
     def close(self) -> None:
         """Close the chain's operators. Raises `OperatorError`. Closing twice does nothing."""
@@ -208,6 +210,8 @@ class Task:
             self._call(self.chain.results, self._slice())
             self._free = self._flush(partial=True)
             return "again"
+        for operator in self._expiring:
+            operator.sweep()
         return self._consume() if self._source is None else self._produce()
 
     def idle(self) -> None:
@@ -349,6 +353,7 @@ class Task:
 
     def _end_input(self) -> Step:
         self._endings = deque(self.chain.endings)
+        self._expiring = []  # all of it goes soon
         return "again"
 
     def _finish(self, endings: deque[Callable[[list[int]], int]]) -> Step:
@@ -390,6 +395,10 @@ class Task:
         if self.chain.due and self._free:
             deadline = min(operator.deadline for operator, _ in self.chain.due)
             patience = max(0.0, min(patience, deadline - self._meter.now()))
+        if self._expiring and self._free:
+            patience = min(patience, *(operator.sweeps_in() for operator in self._expiring))
+            if patience <= 0.0:  # at once, though by a virtual clock no time passes
+                return "again"
         self.patience = patience
         return "wait"
 

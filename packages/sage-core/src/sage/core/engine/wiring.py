@@ -178,6 +178,9 @@ def _build_task(
         operators[number] = _KINDS[spec.kind](spec, context)
         operators[number].run_under(interrupt)
         operators[number].saved = attempt.restored.get(spec.uid, ())
+        inputs_of = plan.graph.inputs_of(number)
+        others = {edge.input for edge in inputs_of if edge.exchange != "broadcast"}
+        operators[number].broadcast_inputs = frozenset(edge.input for edge in inputs_of) - others
     hops: dict[int, list[Hop]] = {number: [] for number in stage.operators}
     for edge in plan.graph.edges:
         if edge.source in operators and edge.target in operators:

@@ -14,8 +14,9 @@ from sage.core.engine.context import RuntimeContext
 from sage.core.engine.events import OperatorCounts
 from sage.core.engine.functions import build_function, close_function, entry_point, open_function, wants_context
 from sage.core.engine.interrupt import Interrupt
+from sage.core.engine.keyed_state import TOO_LATE
 from sage.core.engine.recovery import GIVEN_UP, Recovery
-from sage.core.engine.saving import groups_of, save, share_out_keyed, share_out_records
+from sage.core.engine.saving import groups_of, load, save, share_out_keyed, share_out_records
 from sage.core.engine.snapshot import OperatorSnapshot
 from sage.core.errors import StateError
 from sage.core.graph.model import Operator
@@ -42,6 +43,9 @@ class Flow:
         self.input = input
 
 
+_SWEPT = 1000
+"""How much of what has expired is removed between two slices, about: it takes less than a millisecond."""
+
 Emit = Callable[[Flow], None]
 """Generates what happens to a record that an operator puts out."""
 
@@ -59,6 +63,7 @@ class RunningOperator:
         saved: what its subtasks have saved before, to go on from; empty for a beginning.
         recovery: applies the operator's error policy; None where any exception fails the job.
         has_keyed_input, has_unkeyed_input: whether records come with a key, or without, on any of its inputs.
+        broadcast_inputs: the numbers of those inputs whose records all subtasks are given.
         states: what it keeps for each key.
         side: by tag, what the call that is running has put out on the side.
         clock: of the host that it runs on.
@@ -78,6 +83,7 @@ class RunningOperator:
         self.saved: Sequence[OperatorSnapshot] = ()
         self.has_keyed_input = False
         self.has_unkeyed_input = False
+        self.broadcast_inputs: frozenset[int] = frozenset()
         self.side: dict[str, list[Any]] = context._side
         self.clock: Clock = WALL
         self.goes_on: Callable[[], bool] = _always
@@ -129,8 +135,9 @@ class RunningOperator:
         """Call the function's ``open``. Called once, on the task's thread, before `restore` and `generate`."""
         self._opened = True
         self.states.refusal = self._no_states()
+        self.states.broadcast_refusal = self._no_broadcast_states()
         self._await_hook(open_function(self.function, self.spec.function, self.context))
-        self.states.refusal = "state is declared in open(context)"
+        self.states.refusal = self.states.broadcast_refusal = TOO_LATE
         self.states.has_key = self.has_keyed_input
 
     keeps_keyed_state: ClassVar[bool] = True
@@ -141,19 +148,44 @@ class RunningOperator:
             return f"{self.spec.title} does not come directly behind keyby(…)"
         return None if self.keeps_keyed_state else f"{self.spec.kind} works on records of many keys at once"
 
+    def _no_broadcast_states(self) -> str | None:
+        if not self.broadcast_inputs:
+            return f"no input of {self.spec.title} is given by broadcast()"
+        return None if self.keeps_keyed_state else f"{self.spec.kind} works on many records at once"
+
+    def times(self) -> dict[str, int]:
+        """Processing and event time, in microseconds."""
+        return {"processing": int(self.clock.time() * 1_000_000), "event": 0}
+
+    def sweep(self) -> None:
+        """Remove some of the state that has expired."""
+        self.states.sweep(self.times(), _SWEPT)
+
+    def sweeps_in(self) -> float:
+        """Seconds until there is state to be removed, if nothing else happens; infinite if there will be none."""
+        times, states = self.times(), self.states
+        event = states.due("event")
+        if event is not None and event <= times["event"]:
+            return 0.0
+        due = states.due("processing")
+        return math.inf if due is None else max(0, due - times["processing"]) / 1_000_000
+
     def snapshot(self) -> OperatorSnapshot:
         """What is to be saved of it. Called on the task's thread, between two steps.
 
         Raises:
             StateError: something cannot be saved.
         """
-        tables, in_flight = self.states.tables, self.in_flight()
+        tables, in_flight = self.states.saved_tables(self.times()), self.in_flight()
+        broadcast = self.states.broadcast if self.context.subtask == 0 else {}
         return OperatorSnapshot(
             kind=self.spec.kind,
             attributes=None if self._attributes is None else self._attributes.save(),
             keyed=save(tables, "its keyed state") if tables else None,
             groups=groups_of(self.context.subtask, self.context.parallelism),
             states=dict(self.states.kinds),
+            ttl_times={name: expiry.time for name, expiry in self.states.expiries.items()},
+            broadcast=save(broadcast, "its broadcast state") if broadcast else None,
             in_flight=save(in_flight, "a record in flight") if in_flight else None,
             source={name: save(value, "its position") for name, value in self.positions().items()},
         )
@@ -179,8 +211,13 @@ class RunningOperator:
                         f"the saved keyed state '{name}' was of kind {kind}, it is {now} now",
                         hint="declare it in open(context) as it was, and new state under another name",
                     )
+        ttl_times = {name: time for part in saved for name, time in part.ttl_times.items()}
         for name, items in share_out_keyed(saved, subtask, parallelism).items():
-            self.states.tables[name].update(items)
+            self.states.restore_table(name, items, ttl_times.get(name), self.times())
+        for part in saved:
+            if part.broadcast is not None:
+                for name, kept in load(part.broadcast, "its broadcast state").items():
+                    self.states.broadcast[name].update(kept)
         self.take_back(share_out_records(saved, subtask, parallelism))
         self.go_on_at({name: position for part in saved for name, position in part.source.items()})
 
@@ -218,7 +255,7 @@ class RunningOperator:
 
     def close(self) -> None:
         """Call the function's ``close`` if it was built. Called once."""
-        self.states.has_key = False
+        self.states.has_key = self.states.writable = False
         if self._opened:
             self._opened = False
             self.context.key = None
@@ -343,6 +380,11 @@ class RunningOperator:
             code.line(f"{code.fast('context', self.context)}.key = {flow.key}")
             if self.states and self.has_unkeyed_input:
                 code.line(f"{code.fast('states', self.states)}.has_key = {flow.key is not None}")
+        if self.states.broadcast:
+            code.line(f"{code.fast('states', self.states)}.writable = {flow.input in self.broadcast_inputs}")
+        if self.states.expiries:  # for one record it is one time, so that what is seen stays
+            now, time = self.states.times["processing"], self.clock.time
+            code.line(f"{code.fast('now', now)}[0] = int({code.fast('clock', time)}() * 1000000)")
 
 
 def _composed(wrap: Callable[[Any], Any], function: Callable[..., Any]) -> Callable[..., Any]:
