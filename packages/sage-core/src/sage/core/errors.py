@@ -19,6 +19,8 @@
     ├── ServiceTimeoutError        a service did not answer in time                        (exit 1)
     ├── RecordTimeoutError         the coroutine of a record did not end in time           (exit 1)
     ├── FeedbackError              a loop makes ever more of its records                   (exit 1)
+    ├── TimestampError             a value that cannot be the time of a record             (exit 1)
+    ├── TimerError                 a timer that cannot be set, or that never comes to rest (exit 1)
     ├── DeadLetterFileError        a file of dead letters cannot be read                   (exit 9)
     ├── ConnectorError             what a connector reads or writes is not as it should be (exit 1)
     │   └── RecordError            one record in it is unusable; what follows may be fine  (exit 1)
@@ -79,6 +81,8 @@ __all__ = [
     "ServiceTimeoutError",
     "SimulationError",
     "StateError",
+    "TimerError",
+    "TimestampError",
     "UnknownBackendError",
     "UnknownServiceError",
     "UnsupportedKeyError",
@@ -284,6 +288,20 @@ class FeedbackError(SageError):
     code = "feedback"
     exit_code = 1
     loop: str | None = None
+
+
+class TimestampError(SageError):
+    """A value that cannot be the time of a record: no number, no time zone. Seen as the cause of a failed job."""
+
+    code = "timestamp"
+    exit_code = 1
+
+
+class TimerError(SageError):
+    """A timer that cannot be set, or is set for its own instant again and again. Seen as the cause of a failed job."""
+
+    code = "timer"
+    exit_code = 1
 
 
 class DeadLetterFileError(SageError):

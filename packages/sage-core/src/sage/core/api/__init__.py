@@ -16,9 +16,11 @@ from sage.core.api.function.flatmap_function import FlatMapFunction
 from sage.core.api.function.join_function import JoinFunction
 from sage.core.api.function.keyby_function import KeyByFunction
 from sage.core.api.function.map_function import MapFunction
+from sage.core.api.function.process_function import CoProcessFunction, ProcessFunction
 from sage.core.api.function.reduce_function import ReduceFunction
 from sage.core.api.function.sink_function import SinkFunction
 from sage.core.api.function.source_function import STOP, SourceFunction, StopType
+from sage.core.api.function.timestamp_function import TimestampFunction
 from sage.core.api.job import Job
 from sage.core.api.local_environment import LocalEnvironment
 from sage.core.api.remote_environment import RemoteEnvironment
@@ -27,6 +29,7 @@ from sage.core.api.state_warning import StateWarning
 from sage.core.engine.broadcast_state import BroadcastState
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.keyed_state import ListState, MapState, ReducingState, ValueState
+from sage.core.engine.process_context import ProcessContext, Timer
 
 __all__ = [
     "STOP",
@@ -37,6 +40,7 @@ __all__ = [
     "BatchFunction",
     "BroadcastState",
     "CoMapFunction",
+    "CoProcessFunction",
     "ConnectedStreams",
     "DataStream",
     "DeadLetter",
@@ -51,6 +55,8 @@ __all__ = [
     "LocalEnvironment",
     "MapFunction",
     "MapState",
+    "ProcessContext",
+    "ProcessFunction",
     "ReduceFunction",
     "ReducingState",
     "RemoteEnvironment",
@@ -59,6 +65,8 @@ __all__ = [
     "SourceFunction",
     "StateWarning",
     "StopType",
+    "Timer",
+    "TimestampFunction",
     "ValueState",
     "dead_letter",
     "fail",

@@ -250,6 +250,24 @@ class ConnectedStreams(Generic[*Inputs]):
         given = describe_function(function, args, kwargs, kind)
         return self._first._declare(kind, given, self._upstream(), name, uid, parallelism, on_error, options)
 
+    def process(
+        self,
+        function: Any,
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Any]:
+        """Any number of records out for one on any input; with state and timers that the inputs have in common.
+
+        Args:
+            function: a `CoProcessFunction` with ``process0``, ``process1`` …, one for each stream.
+        """
+        given = describe_function(function, args, kwargs, "coprocess", inputs=len(self._streams))
+        return self._first._declare("coprocess", given, self._upstream(), name, uid, parallelism, on_error)
+
     def _upstream(self) -> tuple[Upstream, ...]:
         return tuple(
             replace(up, input=number) for number, stream in enumerate(self._streams) for up in stream._upstream

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeGuard, Unpack, overload
 
 from sage.core.api._typevars import Accumulator, Record, Value
@@ -120,7 +120,7 @@ class DataStream(Writing, Generic[Record]):
     ) -> DataStream[Any]:
         """Keeps the records for which ``function(record)`` is true, and the key they have from `keyby`."""
         kept = self._add("filter", function, args, kwargs, name, uid, parallelism, on_error)
-        return kept._keyed() if all(up.exchange == "hash" for up in self._upstream) else kept
+        return kept._keyed() if self._is_keyed() else kept
 
     @overload
     def filter_map(
@@ -289,6 +289,89 @@ class DataStream(Writing, Generic[Record]):
         """
         options = {"concurrency": concurrency, "ordered": ordered, "timeout": timeout}
         return self._add("map_async", function, args, kwargs, name, uid, parallelism, on_error, options)
+
+    @overload
+    def process(
+        self,
+        function: type[Executes[Record, Iterable[Value] | None]],
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Value]: ...
+    @overload
+    def process(
+        self,
+        function: Executes[Record, Iterable[Value] | None] | Callable[[Record], Iterable[Value] | None],
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[Value]: ...
+    def process(
+        self,
+        function: Any,
+        *args: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Any]:
+        """Puts out every item of ``function(record)``, as `flatmap` does; a `ProcessFunction` may set timers besides.
+
+        Timers, and state for each key, need `keyby` before.
+        """
+        return self._add("process", function, args, kwargs, name, uid, parallelism, on_error)
+
+    @overload
+    def assign_timestamps(
+        self,
+        function: type[Executes[Record, float | datetime]],
+        *args: Any,
+        out_of_order: float | timedelta = 0,
+        idle_after: float | timedelta | None = None,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Record]: ...
+    @overload
+    def assign_timestamps(
+        self,
+        function: Executes[Record, float | datetime] | Callable[[Record], float | datetime],
+        *,
+        out_of_order: float | timedelta = 0,
+        idle_after: float | timedelta | None = None,
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[Record]: ...
+    def assign_timestamps(
+        self,
+        function: Any,
+        *args: Any,
+        out_of_order: float | timedelta = 0,
+        idle_after: float | timedelta | None = None,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int | None = None,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Any]:
+        """Gives each record the event time ``function(record)``, and what follows the watermarks that go with it.
+
+        The records stay as they are, and keep the key they have from `keyby`. Best put directly behind the source:
+        there the partitions of a source are told apart, so that none is late by another's being ahead.
+
+        Args:
+            function: tells seconds since 1970 as a number, or an aware datetime; or a `TimestampFunction`.
+            out_of_order: seconds by which a record may come behind one of a later time. What comes later is late.
+            idle_after: seconds after which a partition in which nothing comes is not waited for. None: it always is.
+            parallelism: that of the operator before, unless given.
+        """
+        options = {"out_of_order": seconds(out_of_order), "idle_after": seconds(idle_after)}
+        number = self._parallelism() if parallelism is None else parallelism
+        timed = self._add("timestamps", function, args, kwargs, name, uid, number, on_error, options)
+        return timed._keyed() if self._is_keyed() else timed
 
     @overload
     def keyby(
@@ -645,6 +728,9 @@ class DataStream(Writing, Generic[Record]):
         """That of the operators before; what is no number there is reported there."""
         numbers = [self._environment._builder.parallelism_of(up.operator) for up in self._upstream]
         return max((number for number in numbers if isinstance(number, int)), default=1)
+
+    def _is_keyed(self) -> bool:
+        return all(up.exchange == "hash" for up in self._upstream)
 
     def _keyed(self) -> DataStream[Any]:
         """The same records, which go to what follows by their keys."""

@@ -40,6 +40,7 @@ class Code:
         self._names: dict[str, Any] = {}
         self._sites: dict[int, _CallSite] = {}
         self._locals: list[str] = []
+        self._last: list[str] = []
         self._depth = 0
         self._count = 0
 
@@ -76,6 +77,12 @@ class Code:
         self._locals.append(f"{name} = {value}")
         return name
 
+    def kept(self, stem: str, place: str) -> str:
+        """A variable for what is kept in ``place`` between two calls of the function being written."""
+        name = self.local(stem, place)
+        self._last.append(f"{place} = {name}")
+        return name
+
     @contextmanager
     def indented(self) -> Iterator[None]:
         self._depth += 1
@@ -92,6 +99,7 @@ class Code:
     def function(self, header: str, at_end: Callable[[], None]) -> Iterator[None]:
         """A function of its own locals; the lines that ``at_end`` writes run however it ends."""
         self._locals = []
+        self._last = []
         self.line(header)
         with self.indented():
             start = len(self._lines)
@@ -100,6 +108,8 @@ class Code:
                 yield
                 self.line("pass")
             with self.block("finally:"):
+                for text in self._last:
+                    self.line(text)
                 at_end()
                 self.line("pass")
             self._lines[start] = " " * self._depth + "; ".join(self._locals)

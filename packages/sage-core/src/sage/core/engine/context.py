@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, Literal, TypeVar, overload
 
 from sage.core.engine.broadcast_state import BroadcastState
+from sage.core.engine.event_time import MIN_TIME, to_seconds
 from sage.core.engine.expiring_state import (
     ExpiringListState,
     ExpiringMapState,
@@ -48,7 +49,9 @@ class RuntimeContext:
         "_services",
         "_side",
         "_states",
+        "_time",
         "_untaken",
+        "_watermark",
         "attempt",
         "job",
         "job_name",
@@ -82,10 +85,25 @@ class RuntimeContext:
         self.attempt = attempt
         self.partitions = partitions
         self.key: Any = None
+        self._time: int | None = None
+        self._watermark = MIN_TIME
         self._services = services
         self._side: dict[str, list[Any]] = {}
         self._untaken: set[str] = set()
         self._states = KeyedStates(self)
+
+    @property
+    def timestamp(self) -> float | None:
+        """The event time of the record in hand, in seconds since 1970; None if it has none."""
+        return None if self._time is None else to_seconds(self._time)
+
+    @property
+    def watermark(self) -> float:
+        """The event time that it is: records up to it have come, but for late ones. In seconds since 1970.
+
+        Minus infinity before anything is known, infinity at the end of input.
+        """
+        return to_seconds(self._watermark)
 
     def call_service(self, name: str, *, timeout: float | None = None) -> Any:
         """A handle on the service ``name``, to call its methods.

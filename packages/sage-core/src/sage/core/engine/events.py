@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from sage.core.engine.event_time import MIN_TIME
 from sage.core.engine.histogram import Histogram
 from sage.core.engine.snapshot import OperatorSnapshot
 from sage.core.models import FailureInfo
@@ -63,6 +64,8 @@ class OperatorCounts:
     Attributes:
         given_up: the newest failures of records given up.
         failed: exceptions of its functions that ended the task, or came while it ended.
+        late: records that came too late.
+        watermark: the event time of its input, in microseconds.
     """
 
     records_in: int = 0
@@ -72,6 +75,8 @@ class OperatorCounts:
     dead_lettered: int = 0
     given_up: tuple[FailureInfo, ...] = ()
     failed: int = 0
+    late: int = 0
+    watermark: int = MIN_TIME
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,38 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Batch", "EndOfInput", "Message"]
+__all__ = ["Batch", "EndOfInput", "Message", "Watermark"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Batch:
-    """Records in order. ``keys`` holds the key of each record where the channel is keyed, else it is None."""
+    """Records in order. It is not changed any more once it was handed over.
+
+    Attributes:
+        records: what the user's functions have made.
+        keys: the key of each where the channel is keyed, else None.
+        times: the event time of each, in microseconds, where the stream has times, else None. Within it, None stands
+            for a record that came by an input without times.
+        mark: the watermark that holds once these records are processed; None where it stays as it is.
+    """
 
     records: list[Any]
     keys: list[Any] | None = None
+    times: list[Any] | None = None
+    mark: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """Event time on this channel has come to ``time``: later records are late if theirs is not after it.
+
+    Attributes:
+        time: in microseconds.
+        idle: nothing is expected for now: others need not wait for this channel, until it has something again.
+    """
+
+    time: int
+    idle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,4 +44,4 @@ class EndOfInput:
     """Nothing follows on this channel: one upstream subtask has ended."""
 
 
-Message = Batch | EndOfInput
+Message = Batch | Watermark | EndOfInput

@@ -12,7 +12,7 @@ from sage.core.engine.snapshot import OperatorSnapshot
 from sage.core.errors import StateError
 from sage.core.graph.model import MAX_PARALLELISM
 
-__all__ = ["groups_of", "load", "save", "share_out_keyed", "share_out_records"]
+__all__ = ["groups_of", "load", "save", "share_out_keyed", "share_out_records", "share_out_timers"]
 
 
 def save(value: Any, what: str) -> bytes:
@@ -46,22 +46,42 @@ def share_out_keyed(
     saved: Sequence[OperatorSnapshot], subtask: int, parallelism: int
 ) -> dict[str, list[tuple[Any, Any]]]:
     """By name of the state, the keys that ``subtask`` looks after, and what is kept for them."""
-    low, high = groups_of(subtask, parallelism)
+    groups = groups_of(subtask, parallelism)
     mine: dict[str, list[tuple[Any, Any]]] = {}
     for part in saved:
-        if part.keyed is None or part.groups[1] < low or part.groups[0] > high:
-            continue
-        whole = low <= part.groups[0] and part.groups[1] <= high
-        for name, table in load(part.keyed, "its keyed state").items():
-            items = table.items() if whole else ((k, v) for k, v in table.items() if low <= key_group(k) <= high)
-            mine.setdefault(name, []).extend(items)
+        if part.keyed is not None and _overlap(part.groups, groups):
+            for name, table in load(part.keyed, "its keyed state").items():
+                mine.setdefault(name, []).extend(_within(table, part.groups, groups))
     return mine
+
+
+def share_out_timers(saved: Sequence[OperatorSnapshot], subtask: int, parallelism: int) -> list[tuple[Any, Any]]:
+    """The keys that ``subtask`` looks after, and the timers that are set for them."""
+    groups = groups_of(subtask, parallelism)
+    return [
+        item
+        for part in saved
+        if part.timers is not None and _overlap(part.groups, groups)
+        for item in _within(load(part.timers, "its timers"), part.groups, groups)
+    ]
+
+
+def _overlap(saved: tuple[int, int], mine: tuple[int, int]) -> bool:
+    return saved[0] <= mine[1] and mine[0] <= saved[1]
+
+
+def _within(table: dict[Any, Any], saved: tuple[int, int], mine: tuple[int, int]) -> list[tuple[Any, Any]]:
+    """The items of ``table``, which covers the key groups ``saved``, whose keys are in those of ``mine``."""
+    if mine[0] <= saved[0] and saved[1] <= mine[1]:
+        return list(table.items())
+    return [(key, value) for key, value in table.items() if mine[0] <= key_group(key) <= mine[1]]
 
 
 def share_out_records(saved: Sequence[OperatorSnapshot], subtask: int, parallelism: int) -> list[tuple[Any, ...]]:
     """What in flight goes to ``subtask``: its own, or, at another parallelism, its share.
 
-    A record with a key goes where its key is looked after; others are dealt out in turn.
+    A record with a key goes where its key is looked after; others are dealt out in turn. With its time, one is three
+    items long, and has None for a key where it has none.
     """
     parts = saved[subtask : subtask + 1] if len(saved) == parallelism else saved
     found: list[tuple[Any, ...]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sage.core.engine.event_time import MIN_TIME
 from sage.core.graph.model import MAX_PARALLELISM
 
 __all__ = ["OperatorSnapshot"]
@@ -28,6 +29,8 @@ class OperatorSnapshot:
         in_flight: what was taken in and has not been put out, in order, as ``(record,)`` or ``(record, key)``; None if
             there is none.
         source: by partition, where reading goes on; for sources that have a position beside their attributes.
+        timers: by key, the timers that are set; None if there are none.
+        watermark: the event time of the operator's input, in microseconds.
     """
 
     kind: str
@@ -39,3 +42,5 @@ class OperatorSnapshot:
     broadcast: bytes | None = None
     in_flight: bytes | None = None
     source: Mapping[str, bytes] = field(default_factory=dict)
+    timers: bytes | None = None
+    watermark: int = MIN_TIME

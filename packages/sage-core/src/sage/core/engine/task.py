@@ -15,19 +15,21 @@ from operator import length_hint
 from types import FrameType
 from typing import Any, Literal
 
-from sage.core.engine.chain import Chain
+from sage.core.engine.chain import Chain, Way
+from sage.core.engine.event_time import MIN_TIME
 from sage.core.engine.events import TaskCounts
 from sage.core.engine.failures import OperatorError, count_failure, users_frames
 from sage.core.engine.histogram import Histogram
 from sage.core.engine.interrupt import Interrupt
 from sage.core.engine.links import Inbox
-from sage.core.engine.messages import Batch, EndOfInput
+from sage.core.engine.messages import Batch, Message, Watermark
 from sage.core.engine.meter import TaskMeter
 from sage.core.engine.metrics import counts_of_inputs
 from sage.core.engine.operators.base import ENDED, IDLE, RunningOperator
 from sage.core.engine.output import Output
 from sage.core.engine.pace import Pace
 from sage.core.engine.snapshot import OperatorSnapshot
+from sage.core.engine.valve import Valve
 from sage.core.plan.model import TaskId
 
 __all__ = ["Step", "Task"]
@@ -37,6 +39,8 @@ Step = Literal["again", "wait", "done"]
 _FIRST_WAIT = 0.0001
 _LONGEST_WAIT = 0.01
 
+_PASSED = object()
+
 
 class Task:
     """One subtask.
@@ -44,7 +48,7 @@ class Task:
     Args:
         id: which.
         chain: its operators.
-        inputs: per upstream channel, the number of the operator's input and the inbox.
+        inputs: per upstream channel, the way by which its records reach the chain, and the inbox.
         outputs: by id of the plan's edge, one per edge that leaves the stage.
         interrupt: tells the task to end; its signal is woken by messages and credits, too; its clock is the task's.
         pace: how many records a step may take.
@@ -58,7 +62,7 @@ class Task:
         self,
         id: TaskId,
         chain: Chain,
-        inputs: Sequence[tuple[int, Inbox]],
+        inputs: Sequence[tuple[Way, Inbox]],
         outputs: Mapping[int, Output],
         interrupt: Interrupt,
         pace: Pace,
@@ -79,6 +83,13 @@ class Task:
         self._pace = pace
         self._open_inputs = len(self._inputs)
         self._next_input = 0
+        self._channel = 0  # by which the batch in hand came
+        timed = [number for number, (way, _) in enumerate(self._inputs) if way.timed]
+        self._timed = {number: place for place, number in enumerate(timed)}
+        self._valve = Valve(len(timed))
+        self._passing: deque[Iterator[None]] = deque()  # watermarks on their way; no input is taken before they passed
+        self._keeps_time = bool(chain.clocks or chain.holders or chain.acting)
+        self._let_pass = dict.fromkeys(chain.holders, MIN_TIME)
         self._batch: Batch | None = None
         self._run: Callable[..., None] | None = None  # what processes the batch
         self._position = 0
@@ -202,12 +213,17 @@ class Task:
             self._meter.blocked(not self._free)
             if not self._free:
                 return self._wait(math.inf)
+        if self._passing:
+            self._pass_on()
+            self._free = self._flush(partial=self._slow or not self._has_more())
+            return "again"
         if self._endings is not None:
             return self._finish(self._endings)
         if self.chain.due and self._do_what_is_due():
             return "again"
         if self._awaiting is not None and self._awaiting.ready:
             self._call(self.chain.results, self._slice())
+            self._look_at_time()
             self._free = self._flush(partial=True)
             return "again"
         for operator in self._expiring:
@@ -251,12 +267,58 @@ class Task:
     def _do_what_is_due(self) -> bool:
         """Let operators emit what has waited long enough. Returns whether there was any."""
         now = self._meter.now()
-        late = [emit for operator, emit in self.chain.due if operator.deadline <= now]
-        for emit in late:
-            self._call(emit)
+        late = [(operator, do) for operator, do in self.chain.due if operator.deadline <= now]
+        for operator, do in late:
+            if do is None:
+                self._passing.append(self._fire(operator))
+            else:
+                self._call(do)
         if late:
+            self._look_at_time()
             self._free = self._flush(partial=True)
         return bool(late)
+
+    def _look_at_time(self) -> None:
+        """After records were processed: let time pass on from where it has moved, and do what has become due."""
+        if not self._keeps_time:
+            return
+        for clock in self.chain.clocks:
+            moved = clock.progress()
+            if moved is not None:
+                self._passing.append(self._let_time_pass(clock, *moved))
+        for holder, before in self._let_pass.items():
+            time = holder.lets_pass(holder.watermark)
+            if time > before:
+                self._let_pass[holder] = time
+                self._passing.append(self._let_time_pass(holder, time))
+        self._passing.extend(self._fire(operator) for operator in self.chain.acting if operator.is_due)
+        if self._passing:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Go on with what is to be put out because it is time: at most a slice of it."""
+        passing = self._passing
+        while passing:
+            if next(passing[0], _PASSED) is not _PASSED:
+                return
+            passing.popleft()
+        self._look_at_time()  # what was put out may have moved it further
+
+    def _let_time_pass(self, origin: RunningOperator | None, time: int, idle: bool = False) -> Iterator[None]:
+        """Let ``time`` be the watermark behind ``origin``, or of the input for None; a step goes to where it yields."""
+        for target in self.chain.path(origin):
+            if isinstance(target, Output):
+                target.mark(time, idle=idle)
+            else:
+                target.pass_time(time)
+                if target.acts_on_time and target.is_due:
+                    yield from self._fire(target)
+
+    def _fire(self, operator: RunningOperator) -> Iterator[None]:
+        """Put out what is due at ``operator``, some in each step."""
+        fire, due = self.chain.fires[operator], operator.firing()
+        while self._call(fire, self._slice(), due) != ENDED:
+            yield
 
     def _produce(self) -> Step:
         source = self._source
@@ -265,13 +327,14 @@ class Task:
             return self._end_input()
         before = source.records_out
         answer = self._call(self.chain.turn, self._slice())
+        self._look_at_time()
         self._free = self._flush(partial=True)
         if source.records_out > before:
             self._idle_for = _FIRST_WAIT
             self._meter.latency.add(self._meter.ended - self._meter.began, source.records_out - before)
         if answer == ENDED:
             return self._end_input()
-        if answer != IDLE:
+        if answer != IDLE or self._passing:
             return "again"
         self._polls = source.not_before <= self._meter.now()
         if not self._polls:
@@ -288,23 +351,25 @@ class Task:
                 return self._wait(math.inf)
         batch = self._batch
         if batch is None:
-            number, message = self._next_message()
+            channel, message = self._next_message()
             if message is None:
                 self._flush(partial=True)  # nothing more at hand: what there is may leave
                 return self._wait(math.inf)
-            if isinstance(message, EndOfInput):
-                self._open_inputs -= 1
-                return "again" if self._open_inputs else self._end_input()
+            if not isinstance(message, Batch):
+                return self._obey(channel, message)
             batch = self._batch = message
+            self._channel = channel
             self._position = 0
-            self._run = self.chain.runs[number]
+            self._run = self.chain.runs[self._inputs[channel][0]]
         start, end = self._position, self._position + limit
-        keys, count = batch.keys, len(batch.records)
+        keys, times, count = batch.keys, batch.times, len(batch.records)
         # The slice is the task's own list: it is cut where the task is cancelled meanwhile.
         self._records = records = batch.records[start:end] if start or end < count else batch.records
         self._ahead = ahead = iter(records)
         if keys is not None and (start or end < count):
             keys = keys[start:end]
+        if times is not None and (start or end < count):
+            times = times[start:end]
         if self.cancelled:  # just now, so that nobody may have seen this slice
             return "again"
         self._position = end
@@ -313,12 +378,35 @@ class Task:
         assert self._run is not None
         if self._awaiting is not None:  # which notes when its records are done
             self._awaiting.arrived = self._arrived
-        self._call(self._run, records, ahead, keys)
+        self._call(self._run, records, ahead, keys, times)
         if self._awaiting is None:
             self._meter.latency.add(self._meter.ended - self._arrived, len(records))
-        more = self._has_more()
+        self._look_at_time()
+        if self._batch is None and batch.mark is not None:
+            self._mark(self._channel, batch.mark, idle=False)
+        more = self._has_more() or bool(self._passing)
         self._free = self._flush(partial=self._slow or not more)  # nothing more at hand: what there is may leave
         return self._wait(math.inf) if self._free and not more and self._awaiting is None else "again"
+
+    def _obey(self, channel: int, message: Message) -> Step:
+        """Take in what is no record."""
+        if isinstance(message, Watermark):
+            self._mark(channel, message.time, idle=message.idle)
+            self._free = self._flush(partial=not self._has_more())
+            return "again"
+        self._open_inputs -= 1
+        if not self._open_inputs:
+            return self._end_input()
+        if channel in self._timed and self._valve.end(self._timed[channel]):
+            self._passing.append(self._let_time_pass(None, self._valve.time, self._valve.idle))
+        return "again"
+
+    def _mark(self, channel: int, time: int, *, idle: bool) -> None:
+        """A watermark has come by a channel."""
+        valve = self._valve
+        if valve.mark(self._timed[channel], time, idle=idle):
+            self._passing.append(self._let_time_pass(None, valve.time, valve.idle))
+            self._pass_on()
 
     def _slice(self) -> list[int]:
         """What counts the records of a slice."""
@@ -337,18 +425,18 @@ class Task:
         """Whether there is input at hand."""
         return self._batch is not None or any(map(len, self._inboxes))
 
-    def _next_message(self) -> tuple[int, Batch | EndOfInput | None]:
-        """The oldest message of the next channel that has one, and by which input it came: channels take turns."""
+    def _next_message(self) -> tuple[int, Message | None]:
+        """The oldest message of the next channel that has one, and which that is: channels take turns."""
         count = len(self._inputs)
         index = self._next_input
         for _ in range(count):
-            number, inbox = self._inputs[index]
+            channel, inbox = index, self._inboxes[index]
             index = index + 1 if index + 1 < count else 0
             message = inbox.take()
             if message is not None:
                 self._next_input = index
                 self._arrived = inbox.arrived
-                return number, message
+                return channel, message
         return 0, None
 
     def _end_input(self) -> Step:
@@ -362,6 +450,7 @@ class Task:
             answer = self._call(endings[0], self._slice())
             if answer == ENDED:
                 endings.popleft()
+            self._look_at_time()
             self._free = self._flush(partial=self._slow or self._awaiting is not None)
             if answer == IDLE:
                 return self._wait(math.inf)

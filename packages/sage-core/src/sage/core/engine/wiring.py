@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sage.core.engine.chain import Chain, Hop
+from sage.core.engine.chain import Chain, Hop, Way
 from sage.core.engine.clock import WALL, Clock
 from sage.core.engine.coroutines import LoopSignal
 from sage.core.engine.events import Attempt
@@ -28,15 +28,18 @@ from sage.core.engine.operators.lookup_async import LookupAsyncOperator
 from sage.core.engine.operators.map import FilterMapOperator, MapOperator
 from sage.core.engine.operators.map_async import MapAsyncOperator
 from sage.core.engine.operators.map_batches import MapBatchesOperator
+from sage.core.engine.operators.process import CoProcessOperator, ProcessOperator
 from sage.core.engine.operators.reduce import ReduceOperator
 from sage.core.engine.operators.sink import SinkOperator
 from sage.core.engine.operators.source import BatchOperator, CollectionOperator, StreamSourceOperator
+from sage.core.engine.operators.timestamps import TimestampsOperator
 from sage.core.engine.output import BATCH_SIZE, Output
 from sage.core.engine.pace import Pace
 from sage.core.engine.partitions import share_of
 from sage.core.engine.services import ServiceRegistry
 from sage.core.engine.task import Task
-from sage.core.plan.model import ChannelId, ExecutionPlan, TaskId
+from sage.core.graph.timed import has_time
+from sage.core.plan.model import ChannelId, ExecutionPlan, PlanEdge, TaskId
 
 __all__ = ["TaskSet", "Wiring", "wire"]
 
@@ -60,6 +63,9 @@ _KINDS: Mapping[str, type[RunningOperator]] = {
     "keyby": KeyByOperator,
     "reduce": ReduceOperator,
     "aggregate": AggregateOperator,
+    "timestamps": TimestampsOperator,
+    "process": ProcessOperator,
+    "coprocess": CoProcessOperator,
     "sink": SinkOperator,
     "write": ConnectorSinkOperator,
 }
@@ -135,7 +141,7 @@ def wire(
                 task,
                 attempt,
                 signals[task],
-                [(plan.edges[channel.edge].input, inboxes[channel]) for channel in plan.channels_into(task)],
+                [(_way(plan.edges[channel.edge]), inboxes[channel]) for channel in plan.channels_into(task)],
                 link,
                 batch_size,
                 services,
@@ -151,7 +157,7 @@ def _build_task(
     task: TaskId,
     attempt: Attempt,
     signal: Signal,
-    inputs: list[tuple[int, Inbox]],
+    inputs: list[tuple[Way, Inbox]],
     link: Callable[[ChannelId], Link],
     batch_size: int,
     services: ServiceRegistry,
@@ -182,9 +188,11 @@ def _build_task(
         others = {edge.input for edge in inputs_of if edge.exchange != "broadcast"}
         operators[number].broadcast_inputs = frozenset(edge.input for edge in inputs_of) - others
     hops: dict[int, list[Hop]] = {number: [] for number in stage.operators}
+    timed = has_time(plan.graph)
     for edge in plan.graph.edges:
         if edge.source in operators and edge.target in operators:
-            hop = Hop(operators[edge.target], keyed=edge.exchange == "hash", input=edge.input, tag=edge.tag)
+            keyed = edge.exchange == "hash"
+            hop = Hop(operators[edge.target], keyed=keyed, timed=timed[edge.source], input=edge.input, tag=edge.tag)
             hops[edge.source].append(hop)
     outputs: dict[int, Output] = {}
     for crossing in plan.edges:
@@ -192,9 +200,15 @@ def _build_task(
             sending = [link(channel) for channel in plan.channels_out_of(crossing, task.subtask)]
             for end in sending:
                 end.on_credit(signal.set)
-            output = Output(crossing.exchange, sending, keyed=crossing.keyed, batch_size=batch_size)
+            output = Output(
+                crossing.exchange, sending, keyed=crossing.keyed, timed=crossing.timed, batch_size=batch_size
+            )
             outputs[crossing.id] = output
-            hops[crossing.source].append(Hop(output, keyed=crossing.keyed, tag=crossing.tag))
-    keyed = {edge.input: edge.keyed for edge in plan.edges if edge.target_stage == stage.id}
-    chain = Chain(f"task {task} of {attempt.job}", list(operators.values()), hops, keyed)
+            hops[crossing.source].append(Hop(output, keyed=crossing.keyed, timed=crossing.timed, tag=crossing.tag))
+    ways = dict.fromkeys(_way(edge) for edge in plan.edges if edge.target_stage == stage.id)
+    chain = Chain(f"task {task} of {attempt.job}", list(operators.values()), hops, list(ways))
     return Task(task, chain, inputs, outputs, interrupt, pace)
+
+
+def _way(edge: PlanEdge) -> Way:
+    return Way(edge.input, keyed=edge.keyed, timed=edge.timed)

@@ -77,7 +77,7 @@ def takes(operator: Operator, input: int) -> dict[str, Any]:
     found = parameter_type(function, 0, bound)
     if operator.kind == "map_batches":
         return {} if operator.options.get("as_array") else {"takes batches of": _items(found)}
-    how = f"its map{input} takes" if operator.kind == "comap" else "takes"
+    how = f"its {kind.method.format(input)} takes" if "{}" in kind.method else "takes"
     return {how: _bracketed(spec, "In") if found is None else found}
 
 

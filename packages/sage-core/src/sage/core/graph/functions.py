@@ -55,10 +55,12 @@ _KEYWORDS = (
     "on",
     "cache_size",
     "cache_ttl",
+    "out_of_order",
+    "idle_after",
 )
 """What methods of streams and environments take themselves; the others go to the function's constructor."""
 
-_INSTEAD = {"aggregate": "", "comap": ", or one callable for each stream"}
+_INSTEAD = {"aggregate": "", "comap": ", or one callable for each stream", "coprocess": ""}
 """Kinds that no single callable serves, and what else does."""
 
 

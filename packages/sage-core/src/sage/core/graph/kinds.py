@@ -23,6 +23,7 @@ class Kind:
         levels: by how many it indents the code of what follows it.
         awaits: whether its functions are coroutine functions. Then it is a stage of its own: coroutines make no
             progress, and their time-outs run, while their thread is in other code.
+        keeps_keys: whether it puts out the records themselves, with the keys they came with.
         drops_generators: whether it would call a generator function and never run it.
     """
 
@@ -37,6 +38,7 @@ class Kind:
     repeats: bool = False
     levels: int = 0
     awaits: bool = False
+    keeps_keys: bool = False
     drops_generators: bool = False
 
     @property
@@ -67,11 +69,14 @@ KINDS: Mapping[str, Kind] = {
     "interval_join": Kind("JoinFunction", {"execute": 2}, repeats=True, levels=1),
     "lookup": Kind("BaseFunction", takes=False, makes=False, levels=1, drops_generators=True),
     "lookup_async": Kind("BaseFunction", takes=False, makes=False, awaits=True),
-    "filter": Kind("FilterFunction", makes=False, levels=1, drops_generators=True),
+    "filter": Kind("FilterFunction", makes=False, levels=1, keeps_keys=True, drops_generators=True),
     "flatmap": Kind("FlatMapFunction", expands=True, levels=1),
     "keyby": Kind("KeyByFunction", makes=False, drops_generators=True),
     "reduce": Kind("ReduceFunction", {"execute": 2}, drops_generators=True),
     "aggregate": Kind("AggregateFunction", {"create": 0, "add": 2, "result": 1}, "add"),
+    "timestamps": Kind("TimestampFunction", makes=False, levels=1, keeps_keys=True, drops_generators=True),
+    "process": Kind("ProcessFunction", makes=False, expands=True, levels=1),
+    "coprocess": Kind("CoProcessFunction", {"process{}": 1}, "process{}", makes=False, expands=True, levels=1),
     "sink": Kind("SinkFunction", is_sink=True, makes=False, drops_generators=True),
     "write": Kind("", {"open": 1, "write": 1, "close": 0}, "write", is_sink=True, takes=False, makes=False),
 }

@@ -77,7 +77,7 @@ def _has_items(returned: Any) -> bool:
 
 
 def _outgoing(operator: Operator, incoming: _Stream, inputs: int) -> _Stream:
-    if operator.kind == "keyby":
+    if operator.kind in ("keyby", "timestamps"):
         return [origins for origins in incoming if origins]
     if operator.kind == "filter":
         narrowed = narrows_to(operator)

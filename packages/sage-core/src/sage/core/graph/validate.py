@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 from sage.core.errors import Problem
+from sage.core.graph.durations import is_duration
 from sage.core.graph.joins import check_joining
 from sage.core.graph.kinds import SINK_KINDS, SOURCE_KINDS
 from sage.core.graph.loops import Loop, find_loops
@@ -95,11 +96,7 @@ def _check_names(operator: Operator) -> list[Problem]:
 
 
 def _check_options(operator: Operator) -> list[Problem]:
-    check = {
-        "feedback": _wrong_in_feedback,
-        "map_async": _wrong_in_map_async,
-        "map_batches": _wrong_in_map_batches,
-    }.get(operator.kind)
+    check = _CHECKS.get(operator.kind)
     return [] if check is None else [operator.problem(message) for message in check(operator.options)]
 
 
@@ -126,6 +123,23 @@ def _wrong_in_map_batches(options: Mapping[str, Any]) -> Iterator[str]:
         yield f"max_size must be a whole number from 1, not {size!r}"
     if wait is not None and not (_is_number(wait) and 0 <= wait < math.inf):
         yield f"max_wait must be a number of seconds, or None, not {wait!r}"
+
+
+def _wrong_in_timestamps(options: Mapping[str, Any]) -> Iterator[str]:
+    behind, idle = options["out_of_order"], options["idle_after"]
+    if not is_duration(behind):
+        yield f"out_of_order must be a number of seconds, or a timedelta, not below 0: not {behind!r}"
+    if idle is not None and not is_duration(idle, above_zero=True):
+        yield f"idle_after must be a number of seconds, or a timedelta, above 0, or None: not {idle!r}"
+
+
+_CHECKS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
+    "feedback": _wrong_in_feedback,
+    "map_async": _wrong_in_map_async,
+    "map_batches": _wrong_in_map_batches,
+    "timestamps": _wrong_in_timestamps,
+}
+"""By kind, what is wrong with an operator's options."""
 
 
 def _is_number(value: object) -> bool:

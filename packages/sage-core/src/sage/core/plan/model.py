@@ -45,7 +45,7 @@ class PlanEdge:
     """An edge between two stages.
 
     ``exchange`` is how records find their channel, ``tag`` names the side output they leave by, ``back`` says that
-    it closes a loop.
+    it closes a loop, ``timed`` whether records carry their event times.
     """
 
     id: int
@@ -57,6 +57,7 @@ class PlanEdge:
     exchange: Exchange
     tag: str | None = None
     back: bool = False
+    timed: bool = False
 
     @property
     def keyed(self) -> bool:
@@ -174,6 +175,7 @@ class ExecutionPlan:
                     "exchange": edge.exchange,
                     "tag": edge.tag,
                     "back": edge.back,
+                    "timed": edge.timed,
                 }
                 for edge in self.edges
             ],

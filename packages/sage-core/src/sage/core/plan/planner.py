@@ -8,6 +8,7 @@ from sage.core.graph.kinds import KINDS
 from sage.core.graph.loops import find_loops
 from sage.core.graph.model import Edge, Exchange, LogicalGraph, Operator
 from sage.core.graph.policy import FAIL
+from sage.core.graph.timed import has_time
 from sage.core.plan.model import ExecutionPlan, PlanEdge, Stage
 
 __all__ = ["MAX_CHAIN", "MAX_INDENTED", "MAX_NESTED", "make_plan"]
@@ -55,6 +56,7 @@ def make_plan(graph: LogicalGraph) -> ExecutionPlan:
         members.append([operator.id])
     stages = tuple(Stage(number, tuple(chain), operators[chain[0]].parallelism) for number, chain in enumerate(members))
     crossing = [edge for edge in graph.edges if stage_of[edge.source] != stage_of[edge.target]]
+    timed = has_time(graph)
     edges = tuple(
         PlanEdge(
             id=number,
@@ -66,6 +68,7 @@ def make_plan(graph: LogicalGraph) -> ExecutionPlan:
             exchange=_exchange(edge, operators),
             tag=edge.tag,
             back=edge.back,
+            timed=timed[edge.source],
         )
         for number, edge in enumerate(crossing)
     )
@@ -109,8 +112,8 @@ def _chains(graph: LogicalGraph, edge: Edge, source: Operator, target: Operator)
 
 
 def _keeps_keys(graph: LogicalGraph, operator: Operator) -> bool:
-    """Whether its records are where their keys belong already: a filter puts them out with the keys they came with."""
-    return operator.kind == "filter" and all(edge.exchange == "hash" for edge in graph.inputs_of(operator.id))
+    """Whether its records are where their keys belong already: it puts them out with the keys they came with."""
+    return KINDS[operator.kind].keeps_keys and all(edge.exchange == "hash" for edge in graph.inputs_of(operator.id))
 
 
 def _exchange(edge: Edge, operators: dict[int, Operator]) -> Exchange:

@@ -26,11 +26,11 @@ class AggregateOperator(RunningOperator):
         self._final = bool(spec.options.get("final", False))
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
-        self._set_key(code, flow)
+        self._set_context(code, flow)
         step = (_adding if self._final else _stepping)(self._accumulators, self.function)
         with self.calling(code, "aggregate", flow.value, flow.key or "None", flow.value, function=step) as result:
             if not self._final:
-                emit(Flow(result, self.passing(code, flow)))
+                emit(Flow(result, self.passing(code, flow), time=flow.time))
 
     def held_back(self) -> Iterator[Any] | None:
         return self._last_results() if self._final else None

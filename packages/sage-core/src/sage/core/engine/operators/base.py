@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from sage.core.engine.attributes import Attributes, lay_over, load_attributes
 from sage.core.engine.clock import WALL, Clock
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
+from sage.core.engine.event_time import MAX_TIME, MICROS, MIN_TIME
 from sage.core.engine.events import OperatorCounts
 from sage.core.engine.functions import build_function, close_function, entry_point, open_function, wants_context
 from sage.core.engine.interrupt import Interrupt
 from sage.core.engine.keyed_state import TOO_LATE
 from sage.core.engine.recovery import GIVEN_UP, Recovery
-from sage.core.engine.saving import groups_of, load, save, share_out_keyed, share_out_records
+from sage.core.engine.saving import groups_of, load, save, share_out_keyed, share_out_records, share_out_timers
 from sage.core.engine.snapshot import OperatorSnapshot
 from sage.core.errors import StateError
 from sage.core.graph.model import Operator
@@ -31,16 +33,17 @@ MORE, IDLE, ENDED = 0, 1, 2
 class Flow:
     """Names of variables in generated code: the record in hand, its key, and the count of records so far.
 
-    ``input`` is the number of the operator's input that the record came by.
+    ``input`` is the number of the operator's input that the record came by, ``time`` its event time, where it has one.
     """
 
-    __slots__ = ("count", "input", "key", "value")
+    __slots__ = ("count", "input", "key", "time", "value")
 
-    def __init__(self, value: str, count: str, key: str | None = None, input: int = 0) -> None:
+    def __init__(self, value: str, count: str, key: str | None = None, input: int = 0, time: str | None = None) -> None:
         self.value = value
         self.count = count
         self.key = key
         self.input = input
+        self.time = time
 
 
 _SWEPT = 1000
@@ -64,9 +67,12 @@ class RunningOperator:
         recovery: applies the operator's error policy; None where any exception fails the job.
         has_keyed_input, has_unkeyed_input: whether records come with a key, or without, on any of its inputs.
         broadcast_inputs: the numbers of those inputs whose records all subtasks are given.
+        has_timed_input: whether they come with an event time on any of them.
         states: what it keeps for each key.
         side: by tag, what the call that is running has put out on the side.
         clock: of the host that it runs on.
+        watermark: the event time of its input, in microseconds: what comes with an earlier time, or just this, is late.
+        late: records that came too late, counted so far.
         goes_on: whether the task is still to work; any thread may ask.
         stop: not empty if it is not.
         release: writes the lines that put out what the call before them has put out on the side. It follows what
@@ -79,11 +85,14 @@ class RunningOperator:
         self.records_in = 0
         self.records_out = 0
         self.failed = 0
+        self.late = 0
+        self.watermark = MIN_TIME
         self.recovery: Recovery | None = None
         self.saved: Sequence[OperatorSnapshot] = ()
         self.has_keyed_input = False
         self.has_unkeyed_input = False
         self.broadcast_inputs: frozenset[int] = frozenset()
+        self.has_timed_input = False
         self.side: dict[str, list[Any]] = context._side
         self.clock: Clock = WALL
         self.goes_on: Callable[[], bool] = _always
@@ -106,16 +115,17 @@ class RunningOperator:
     def counts(self) -> OperatorCounts:
         """What has been counted so far; any thread may ask."""
         recovery = self.recovery
+        counts = OperatorCounts(
+            self.records_in, self.records_out, failed=self.failed, late=self.late, watermark=self.watermark
+        )
         if recovery is None:
-            return OperatorCounts(self.records_in, self.records_out, failed=self.failed)
-        return OperatorCounts(
-            self.records_in,
-            self.records_out,
-            recovery.retried,
-            recovery.skipped,
-            recovery.dead_lettered,
-            tuple(recovery.listed.copy()),
-            self.failed,
+            return counts
+        return replace(
+            counts,
+            retried=recovery.retried,
+            skipped=recovery.skipped,
+            dead_lettered=recovery.dead_lettered,
+            given_up=tuple(recovery.listed.copy()),
         )
 
     def forget_call(self) -> None:
@@ -155,7 +165,7 @@ class RunningOperator:
 
     def times(self) -> dict[str, int]:
         """Processing and event time, in microseconds."""
-        return {"processing": int(self.clock.time() * 1_000_000), "event": 0}
+        return {"processing": int(self.clock.time() * MICROS), "event": self.watermark}
 
     def sweep(self) -> None:
         """Remove some of the state that has expired."""
@@ -176,7 +186,7 @@ class RunningOperator:
         Raises:
             StateError: something cannot be saved.
         """
-        tables, in_flight = self.states.saved_tables(self.times()), self.in_flight()
+        tables, in_flight, timers = self.keyed_tables(), self.in_flight(), self.save_timers()
         broadcast = self.states.broadcast if self.context.subtask == 0 else {}
         return OperatorSnapshot(
             kind=self.spec.kind,
@@ -188,7 +198,24 @@ class RunningOperator:
             broadcast=save(broadcast, "its broadcast state") if broadcast else None,
             in_flight=save(in_flight, "a record in flight") if in_flight else None,
             source={name: save(value, "its position") for name, value in self.positions().items()},
+            timers=save(timers, "its timers") if timers else None,
+            watermark=self.watermark,
         )
+
+    def keyed_tables(self) -> Mapping[str, dict[Any, Any]]:
+        """By name of the state, what is kept for each key, as it is saved."""
+        return self.states.saved_tables(self.times())
+
+    def restore_table(self, name: str, items: list[tuple[Any, Any]], ttl_time: str | None) -> None:
+        """Keep again what `keyed_tables` gave for those keys of ``name`` that are looked after here."""
+        self.states.restore_table(name, items, ttl_time, self.times())
+
+    def save_timers(self) -> Mapping[Any, Any]:
+        """For each key, the timers that are set."""
+        return {}
+
+    def restore_timers(self, saved: Mapping[Any, Any]) -> None:
+        """Set the timers again that `save_timers` gave for keys that are looked after here."""
 
     def restore(self, saved: Sequence[OperatorSnapshot]) -> None:
         """Go on from what all subtasks of the operator have saved. Called once, after `open`, before any record.
@@ -211,13 +238,15 @@ class RunningOperator:
                         f"the saved keyed state '{name}' was of kind {kind}, it is {now} now",
                         hint="declare it in open(context) as it was, and new state under another name",
                     )
+        self.pass_time(min(part.watermark for part in saved))
         ttl_times = {name: time for part in saved for name, time in part.ttl_times.items()}
         for name, items in share_out_keyed(saved, subtask, parallelism).items():
-            self.states.restore_table(name, items, ttl_times.get(name), self.times())
+            self.restore_table(name, items, ttl_times.get(name))
         for part in saved:
             if part.broadcast is not None:
                 for name, kept in load(part.broadcast, "its broadcast state").items():
                     self.states.broadcast[name].update(kept)
+        self.restore_timers(dict(share_out_timers(saved, subtask, parallelism)))
         self.take_back(share_out_records(saved, subtask, parallelism))
         self.go_on_at({name: position for part in saved for name, position in part.source.items()})
 
@@ -280,8 +309,54 @@ class RunningOperator:
     gathers: ClassVar[bool] = False
     """Whether records may wait here for company; then there is a `generate_due`."""
 
+    holds: ClassVar[bool] = False
+    """Whether records that it puts out later keep the watermark back; then there is a `lets_pass`."""
+
+    acts_on_time: ClassVar[bool] = False
+    """Whether it puts records out because it is time; then there is a `firing`."""
+
     deadline: float = math.inf
-    """When they have waited long enough, by `clock`."""
+    """When something is to be done without any input, by `clock`."""
+
+    def pass_time(self, watermark: int) -> None:
+        """The event time of its input is ``watermark`` now."""
+        self.watermark = self.context._watermark = watermark
+
+    def end_time(self) -> None:
+        """Its input has ended: all time is over. What `firing` gives from now on is the last."""
+        self.pass_time(MAX_TIME)
+
+    def lets_pass(self, watermark: int) -> int:
+        """Of ``watermark``, what may go on to the operators that follow."""
+        return watermark
+
+    @property
+    def is_due(self) -> bool:
+        """Whether `firing` has something to give because of the event time that it is; not once all time is over."""
+        return False
+
+    def firing(self) -> Iterator[tuple[Sequence[Any], int | None]]:
+        """What is to be put out now, read bit by bit and not beyond: what one call has made, and its event time.
+
+        Called whenever the watermark has moved or the `deadline` has come; while it is read, no record comes in.
+        """
+        return iter(())
+
+    def generate_firing(
+        self, code: Code, ticks: str, due: str, emit: Emit, drain: Callable[[str | None], None]
+    ) -> None:
+        """Write a loop that puts out what ``due``, an iterator that `firing` made, gives for each of ``ticks``."""
+        tick, records, record = code.name("tick"), code.name("records"), code.name("record")
+        time, count, taken = code.name("time"), code.counter("fired"), code.counter("taken")
+        code.call(f"for {tick}, ({records}, {time}) in zip({ticks}, {due}):", self, None)
+        with code.indented():
+            code.line(f"{taken} = {tick} + 1")
+            with code.block(f"for {record} in {records}:"):
+                code.line(f"{count} += 1")
+                emit(Flow(record, count, time=time))
+                self.leaving_if_cancelled(code)
+            drain(time)
+        code.line(f"return {MORE} if {taken} == len({ticks}) else {ENDED}")
 
     def generate_due(self, code: Code, emit: Emit) -> None:
         """Write the lines that emit what has waited: at the deadline, and at the end of input."""
@@ -289,6 +364,10 @@ class RunningOperator:
 
     def held_back(self) -> Iterator[Any] | None:
         """What is emitted at the end of input, read no sooner; None if nothing ever is."""
+        return None
+
+    def side_time(self, code: Code) -> str | None:
+        """The event time of what `generate_due` puts out on the side."""
         return None
 
     def leaving_if_cancelled(self, code: Code) -> None:
@@ -363,6 +442,23 @@ class RunningOperator:
             raise last
         return result
 
+    def call_firing(self, function: Callable[[Any], Any], why: Any) -> Any:
+        """Call because it is time: again as often as the error policy says; then `GIVEN_UP`, where it says so.
+
+        Args:
+            function: called with ``why``.
+            why: what a failure names, where otherwise a record is.
+        """
+        if self.recovery is None:
+            return function(why)
+        journal = self.states.keep_journal()
+        try:
+            result = function(why)
+        except Exception as error:
+            result = self.recovery(error, why, function, why)
+        journal.clear()
+        return result
+
     def weight(self, record: Any) -> int:
         """How many records go with ``record``, the one that a failing call was made for."""
         return 1
@@ -375,8 +471,13 @@ class RunningOperator:
         code.line(f"{count} += 1")
         return count
 
-    def _set_key(self, code: Code, flow: Flow) -> None:
-        if (flow.key or self.has_keyed_input) and wants_context(self.function, self.spec.function):
+    def _set_context(self, code: Code, flow: Flow) -> None:
+        """Write the lines that tell the function's context of the record in hand."""
+        if not wants_context(self.function, self.spec.function):
+            return
+        if flow.time or self.has_timed_input:
+            code.line(f"{code.fast('context', self.context)}._time = {flow.time}")
+        if flow.key or self.has_keyed_input:
             code.line(f"{code.fast('context', self.context)}.key = {flow.key}")
             if self.states and self.has_unkeyed_input:
                 code.line(f"{code.fast('states', self.states)}.has_key = {flow.key is not None}")

@@ -15,10 +15,10 @@ class CoMapOperator(RunningOperator):
     """One record in, on any input, one record out."""
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
-        self._set_key(code, flow)
+        self._set_context(code, flow)
         stem = f"map{flow.input}"
         with self.calling(code, stem, flow.value, flow.value, function=self._method(flow.input)) as result:
-            emit(Flow(result, self.passing(code, flow)))
+            emit(Flow(result, self.passing(code, flow), time=flow.time))
 
     def _method(self, input: int) -> Callable[[Any], Any]:
         if self.spec.function.form == "callable":  # one callable for each input

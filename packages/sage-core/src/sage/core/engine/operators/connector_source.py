@@ -41,11 +41,13 @@ class ConnectorSourceOperator(SourceOperator):
         self._left = deque(context.partitions)  # not ended; the first is read next
         self._readers: dict[str, Reader] = {}
         self._not_before: dict[str, float] = {}  # by partition that is known to have nothing until then
+        self.ended_partitions: set[str] = set()
 
     def go_on_at(self, positions: Mapping[str, bytes]) -> None:
         mine = {name: positions[name] for name in self.context.partitions if name in positions}
         self._start = {name: load(position, f"the position in '{name}'") for name, position in mine.items()}
         self._left = deque(name for name in self.context.partitions if self._start.get(name) is not STOP)
+        self.ended_partitions = set(self.context.partitions).difference(self._left)
 
     def positions(self) -> dict[str, object]:
         """By partition, where reading goes on: None for the beginning, `STOP` for nowhere."""
@@ -89,7 +91,7 @@ class ConnectorSourceOperator(SourceOperator):
     def read(self, n: int) -> list[Any]:
         """At most ``n`` records of the partition whose turn it is; `answer` says how to go on."""
         for _ in range(len(self._left)):
-            name = self._left[0]
+            name = self.partition = self._left[0]
             got: list[Any] | StopType | RecordError | None = self.call(self._read, name, n)
             self.answer = MORE
             if isinstance(got, RecordError):
@@ -97,6 +99,7 @@ class ConnectorSourceOperator(SourceOperator):
                 return []
             if got is STOP:
                 self._left.popleft()
+                self.ended_partitions.add(name)
                 self._readers.pop(name).close()
                 self.answer = MORE if self._left else ENDED
                 return []

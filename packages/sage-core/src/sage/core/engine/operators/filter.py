@@ -12,7 +12,7 @@ class FilterOperator(RunningOperator):
     """Any truthy answer keeps the record, and its key with it."""
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
-        self._set_key(code, flow)
+        self._set_context(code, flow)
         kept = code.counter("kept")
         # The truth of the answer may be code of the user's, too: under a policy it belongs to the call.
         wrap = None if self.recovery is None else bool
@@ -20,4 +20,4 @@ class FilterOperator(RunningOperator):
             code.call(f"if {keep}:", self, flow.value)
             with code.indented():
                 code.line(f"{kept} += 1")
-                emit(Flow(flow.value, kept, flow.key))
+                emit(Flow(flow.value, kept, flow.key, time=flow.time))

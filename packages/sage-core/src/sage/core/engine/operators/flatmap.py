@@ -16,12 +16,12 @@ class FlatMapOperator(RunningOperator):
     """The outputs of one call are released together, after it has succeeded: a generator is run to its end first."""
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
-        self._set_key(code, flow)
+        self._set_context(code, flow)
         item, count = code.name("item"), code.counter("flattened")
         with self.calling(code, "flatmap", flow.value, flow.value, wrap=self._expand) as results:
             code.line(f"{count} += len({results})")
             with code.block(f"for {item} in {results}:"):
-                emit(Flow(item, count))
+                emit(Flow(item, count, time=flow.time))
                 self.leaving_if_cancelled(code)
 
     def _expand(self, result: Any) -> Sequence[Any]:

@@ -31,7 +31,7 @@ class JoinOperator(RunningOperator):
         self._alone = (how in ("left", "outer"), how in ("right", "outer"))
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
-        self._set_key(code, flow)
+        self._set_context(code, flow)
         pair, count = code.name("pair"), code.counter("joined")
         pairs = code.fast("pairs", self._pairs_of_right if flow.input else self._pairs_of_left)
         with code.block(f"for {pair} in {pairs}({flow.key}, {flow.value}):"):

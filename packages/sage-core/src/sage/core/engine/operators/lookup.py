@@ -40,7 +40,7 @@ class LookupOperator(RunningOperator):
             self.execute = getattr(self.context.call_service(called.service), called.method)
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
-        self._set_key(code, flow)
+        self._set_context(code, flow)
         count = code.counter("found")
         with (
             self.calling(code, "lookup", flow.value, flow.value, function=self._look_up) as result,

@@ -12,6 +12,7 @@ from typing import Any
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.coroutines import LoopSignal, whereabouts
+from sage.core.engine.event_time import to_seconds
 from sage.core.engine.failures import trace_of, users_frames
 from sage.core.engine.histogram import Histogram
 from sage.core.engine.interrupt import GRACE, Interrupt
@@ -35,15 +36,16 @@ class _Call:
         done: whether its coroutine has ended: then there is a ``result``, or an ``error``.
     """
 
-    __slots__ = ("arrived", "done", "error", "key", "operator", "record", "result", "side", "task")
+    __slots__ = ("arrived", "done", "error", "key", "operator", "record", "result", "side", "task", "time")
 
     task: asyncio.Task[None]
 
-    def __init__(self, operator: MapAsyncOperator, record: Any, key: Any, arrived: float) -> None:
+    def __init__(self, operator: MapAsyncOperator, record: Any, key: Any, time: int | None, arrived: float) -> None:
         self.operator = operator
         self.arrived = arrived
         self.record = record
         self.key = key
+        self.time = time
         self.side: list[tuple[str, Any]] | None = []
         self.result: Any = None
         self.error: BaseException | None = None
@@ -73,6 +75,12 @@ class _CoroutineContext(RuntimeContext):
     @key.setter
     def key(self, key: Any) -> None:
         """Each call brings its own."""
+
+    @property
+    def timestamp(self) -> float | None:
+        """The event time of the record in hand."""
+        call = self._call()
+        return None if call is None or call.time is None else to_seconds(call.time)
 
     def side_output(self, tag: str, record: Any) -> None:
         call = self._call()
@@ -104,6 +112,7 @@ class MapAsyncOperator(RunningOperator):
     """
 
     context_type = _CoroutineContext
+    holds = True
     keeps_keyed_state = False
 
     def __init__(self, spec: Operator, context: RuntimeContext) -> None:
@@ -141,8 +150,18 @@ class MapAsyncOperator(RunningOperator):
         return min(self._concurrency - self._running, 2 * self._concurrency - len(self._held))
 
     def in_flight(self) -> list[tuple[Any, ...]]:
-        held = [(call.record, call.key) if self.has_keyed_input else (call.record,) for call in self._held]
+        if self.has_timed_input:
+            held: list[tuple[Any, ...]] = [(call.record, call.key, call.time) for call in self._held]
+        elif self.has_keyed_input:
+            held = [(call.record, call.key) for call in self._held]
+        else:
+            held = [(call.record,) for call in self._held]
         return [*held, *self._taken_back]
+
+    def lets_pass(self, watermark: int) -> int:
+        held = [call.time for call in self._held if call.time is not None]
+        held += [item[2] for item in self._taken_back if len(item) == 3 and item[2] is not None]
+        return min(watermark, min(held) - 1) if held else watermark
 
     def take_back(self, items: list[tuple[Any, ...]]) -> None:
         self._taken_back.extend(items)
@@ -197,9 +216,9 @@ class MapAsyncOperator(RunningOperator):
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         take = code.fast("take", self._start if self._side_by_side else self._run)
-        code.call(f"{take}({flow.value}, {flow.key})", self, flow.value)
+        code.call(f"{take}({flow.value}, {flow.key}, {flow.time})", self, flow.value)
 
-    def generate_results(self, code: Code, ticks: str, emit: Emit, drain: Callable[[], None]) -> None:
+    def generate_results(self, code: Code, ticks: str, emit: Emit, drain: Callable[[str | None], None]) -> None:
         """Write a loop that puts out a result for each of ``ticks``, and answers `MORE`, `IDLE` or `ENDED`."""
         ready, held = code.fast("ready", self.ready), code.fast("held", self._held)
         call, record, result = code.name("call"), code.name("record"), code.name("result")
@@ -208,23 +227,26 @@ class MapAsyncOperator(RunningOperator):
             code.line(f"{taken} += 1")
             code.line(f"{call} = {ready}.popleft()")
             code.line(f"{record} = {call}.record")
+            time = code.name("time") if self.has_timed_input else None
+            if time is not None:
+                code.line(f"{time} = {call}.time")
             code.call(f"{result} = {code.fast('settle', self._settle)}({call})", self, record)
             with code.block(f"if {result} is not {code.bind('GIVEN_UP', GIVEN_UP)}:"):
                 code.line(f"{count} += 1")
-                emit(Flow(result, count))
-            drain()
+                emit(Flow(result, count, time=time))
+            drain(time)
         code.line(f"return {MORE} if {ready} else {IDLE} if {held} else {ENDED}")
 
     def _start_again(self) -> None:
         take = self._start if self._side_by_side else self._run
         while self._taken_back and self._free > 0 and self.goes_on():
-            record, *key = self._taken_back.popleft()
+            record, key, time = (*self._taken_back.popleft(), None, None)[:3]
             self.records_in += 1
-            take(record, key[0] if key else None)
+            take(record, key, time)
 
-    def _start(self, record: Any, key: Any) -> None:
+    def _start(self, record: Any, key: Any, time: int | None) -> None:
         """Start the coroutine of a record."""
-        call = _Call(self, record, key, self.arrived)
+        call = _Call(self, record, key, time, self.arrived)
         self._held[call] = None
         if self._ordered:
             self._line.append(call)
@@ -232,9 +254,9 @@ class MapAsyncOperator(RunningOperator):
         call.task = self._loop.start(self._attend(call), self.spec.name)
         call.task.add_done_callback(call.never_began)
 
-    def _run(self, record: Any, key: Any) -> None:
+    def _run(self, record: Any, key: Any, time: int | None) -> None:
         """Run the coroutine of a record to its end, unless the task is to end before."""
-        self._start(record, key)
+        self._start(record, key, time)
         while self._running and self.goes_on():
             self._loop.wait()
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable, Iterable
+from itertools import repeat
 from typing import Any
 
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
+from sage.core.engine.event_time import MAX_TIME
 from sage.core.engine.functions import take_all
 from sage.core.engine.operators.base import Emit, Flow, RunningOperator
 from sage.core.graph.model import Operator
@@ -24,12 +26,15 @@ class MapBatchesOperator(RunningOperator):
     """
 
     gathers = True
+    holds = True
     keeps_keyed_state = False
 
     def __init__(self, spec: Operator, context: RuntimeContext) -> None:
         super().__init__(spec, context)
         self.deadline = math.inf
         self._gathered: list[Any] = []
+        self._times: list[int | None] = []  # of what is gathered, and then of the batch that is being processed
+        self._oldest = MAX_TIME
         self._max_size: int = spec.options["max_size"]
         self._max_wait: float | None = spec.options["max_wait"]
 
@@ -42,16 +47,23 @@ class MapBatchesOperator(RunningOperator):
         return len(record)
 
     def in_flight(self) -> list[tuple[Any, ...]]:
+        if self.has_timed_input:
+            return [(record, None, time) for record, time in zip(self._gathered, self._times, strict=True)]
         return [(record,) for record in self._gathered]
 
     def take_back(self, items: list[tuple[Any, ...]]) -> None:
         self._gathered += [item[0] for item in items]
+        if self.has_timed_input:
+            self._times += [item[2] for item in items]
+            self._oldest = min((time for time in self._times if time is not None), default=MAX_TIME)
         if self._gathered and self._max_wait is not None:
             self._begin()
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         gathered = code.bind("gathered", self._gathered)
         code.line(f"{gathered}.append({flow.value})")
+        if self.has_timed_input:
+            code.line(f"{code.bind('gather_time', self._gather_time)}({flow.time})")
         if self._max_wait is not None:
             with code.block(f"if len({gathered}) == 1:"):
                 code.line(f"{code.bind('begin', self._begin)}()")
@@ -65,12 +77,37 @@ class MapBatchesOperator(RunningOperator):
     def _generate_batch(self, code: Code, emit: Emit) -> None:
         """Write the lines that process what was gathered; the batch is the record that an error names."""
         batch, item, count = code.name("batch"), code.name("item"), code.counter("mapped")
+        time = code.name("time") if self.has_timed_input else None
         code.line(f"{batch} = {code.bind('take', self._take)}()")
         with self.calling(code, "map_batches", batch, batch, wrap=self._outputs) as results:
             code.line(f"{count} += len({results})")
-            with code.block(f"for {item} in {results}:"):
-                emit(Flow(item, count))
+            if time is None:
+                header = f"for {item} in {results}:"
+            else:
+                header = f"for {item}, {time} in zip({results}, {code.bind('times', self._times_of)}({results})):"
+            with code.block(header):
+                emit(Flow(item, count, time=time))
                 self.leaving_if_cancelled(code)
+
+    def side_time(self, code: Code) -> str | None:
+        return f"{code.bind('newest', self._newest)}()" if self.has_timed_input else None
+
+    def lets_pass(self, watermark: int) -> int:
+        return min(watermark, self._oldest - 1) if self._gathered else watermark
+
+    def _gather_time(self, time: int | None) -> None:
+        if len(self._gathered) == 1:  # a new batch
+            self._times, self._oldest = [], MAX_TIME
+        self._times.append(time)
+        if time is not None and time < self._oldest:
+            self._oldest = time
+
+    def _newest(self) -> int | None:
+        return max((time for time in self._times if time is not None), default=None)
+
+    def _times_of(self, results: list[Any]) -> Iterable[int | None]:
+        """That of its record for each result, if there are as many; else the newest for all: none is late by it."""
+        return self._times if len(results) == len(self._times) else repeat(self._newest(), len(results))
 
     def _begin(self) -> None:
         assert self._max_wait is not None

@@ -27,14 +27,14 @@ class ReduceOperator(RunningOperator):
         self._final = bool(spec.options.get("final", False))
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
-        self._set_key(code, flow)
+        self._set_context(code, flow)
         key, before, missing = flow.key or "None", code.name("before"), code.fast("MISSING", MISSING)
         code.line(f"{before} = {code.fast('kept', self._values.get)}({key}, {missing})")
         first = f"{flow.value} if {before} is {missing}"
         with self.calling(code, "reduce", flow.value, before, flow.value, otherwise=first) as reduced:
             code.line(f"{code.fast('values', self._values)}[{key}] = {reduced}")
             if not self._final:
-                emit(Flow(reduced, self.passing(code, flow)))
+                emit(Flow(reduced, self.passing(code, flow), time=flow.time))
 
     def held_back(self) -> Iterator[Any] | None:
         return self._last_values() if self._final else None

@@ -12,6 +12,6 @@ class SinkOperator(RunningOperator):
     """What the function returns is not looked at."""
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
-        self._set_key(code, flow)
+        self._set_context(code, flow)
         with self.calling(code, "sink", flow.value, flow.value):
             code.line("pass")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from itertools import islice
 from typing import Any
 
@@ -27,6 +27,11 @@ class SourceOperator(RunningOperator):
 
     not_before: float = -math.inf
     """When there may be something again, by `clock`, where an idle source knows that; earlier it need not be asked."""
+    partition: str = ""
+    """That which the records of the last turn are from, where it reads one partition in a turn."""
+
+    ended_partitions: Set[str] = frozenset()
+    """Those in which nothing follows."""
 
     def generate_turn(self, code: Code, ticks: str, emit: Emit, drain: Drain) -> None:
         """Write the lines of a turn: a loop over ``ticks``, a record for each, that leaves by ``return``."""

@@ -1,0 +1,81 @@
+"""Points in event time: seconds or aware datetimes to users, whole microseconds to the engine.
+
+Whole numbers make windows exact: 0.3 seconds are in the window that begins at 0.3, which floats would not tell.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from datetime import UTC, date, datetime
+from numbers import Real
+from typing import Any, Final
+
+from sage.core.errors import TimestampError
+
+__all__ = ["LIMIT", "MAX_TIME", "MICROS", "MIN_TIME", "to_micros", "to_seconds"]
+
+MICROS: Final = 1_000_000
+"""Microseconds in a second."""
+
+LIMIT: Final = 253_402_300_800
+"""Seconds from 1970 to the year 10000: no event is further away than that, before or after."""
+
+MIN_TIME: Final = -(2**63)
+"""Before all time: nothing is known to be over yet."""
+
+MAX_TIME: Final = 2**63 - 1
+"""After all time: nothing comes any more."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_micros(time: Any) -> int:
+    """A point in time, as whole microseconds since 1970.
+
+    Args:
+        time: seconds since 1970 as a number, negative before it, or a datetime with a time zone.
+
+    Raises:
+        TimestampError: it is no such thing.
+    """
+    if isinstance(time, bool):
+        raise _no_time(time, "a truth value is no time")
+    if isinstance(time, datetime):
+        if time.tzinfo is None or time.utcoffset() is None:
+            raise _no_time(time, "a datetime without a time zone could be any of a day's hours", _AWARE)
+        since = time - _EPOCH
+        return (since.days * 86_400 + since.seconds) * MICROS + since.microseconds
+    try:
+        seconds = operator.index(time)
+    except TypeError:
+        if not isinstance(time, Real):
+            raise _no_time(time, f"{_a(time)} is no time", _AWARE if isinstance(time, date) else _HINT) from None
+        share = float(time)
+        if not math.isfinite(share):
+            raise _no_time(time, "it is no point in time") from None
+        if -LIMIT < share < LIMIT:
+            return round(share * MICROS)
+    else:
+        if -LIMIT < seconds < LIMIT:
+            return seconds * MICROS
+    raise _no_time(time, "that is not within 10,000 years", "times are in seconds: divide milliseconds by 1000")
+
+
+def to_seconds(micros: int) -> float:
+    """The same point, or duration, in seconds; before and after all time it is infinite."""
+    if micros <= MIN_TIME:
+        return -math.inf
+    return math.inf if micros >= MAX_TIME else micros / MICROS
+
+
+_HINT = "give seconds since 1970 as a number, or a datetime with a time zone"
+_AWARE = "give it a time zone: datetime(…, tzinfo=UTC), or parsed.replace(tzinfo=…)"
+
+
+def _a(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _no_time(value: Any, why: str, hint: str = _HINT) -> TimestampError:
+    return TimestampError(f"{value!r:.100} cannot be the time of a record: {why}", hint=hint)

@@ -1,0 +1,180 @@
+"""``process``: functions that see time and state, and that are called again when it is time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sage.core.engine.code import Code
+from sage.core.engine.context import RuntimeContext
+from sage.core.engine.event_time import MAX_TIME, MICROS, MIN_TIME, to_seconds
+from sage.core.engine.functions import take_all
+from sage.core.engine.operators.base import Emit, Flow, RunningOperator
+from sage.core.engine.process_context import ProcessContext, TimeDomain, Timer
+from sage.core.engine.recovery import GIVEN_UP
+from sage.core.engine.timers import TimerQueue
+from sage.core.errors import TimerError
+from sage.core.graph.model import Operator
+
+__all__ = ["CoProcessOperator", "ProcessOperator"]
+
+_MOST_AT_ONCE = 10_000
+"""Times that one key's timer may be set anew for its own instant while that is."""
+
+
+class ProcessOperator(RunningOperator):
+    """Calls the function for each record, and its ``on_timer`` for each timer; puts out the items of what they return.
+
+    Timers of event time fire once the watermark has reached them, in the order of their times. At the end of input all
+    that are set fire, those of event time first; what is set from then on does not, for no time is left.
+    """
+
+    acts_on_time = True
+    context_type = ProcessContext
+    context: ProcessContext
+
+    def __init__(self, spec: Operator, context: RuntimeContext) -> None:
+        super().__init__(spec, context)
+        assert isinstance(context, ProcessContext)
+        context._process = self
+        self._timers: dict[TimeDomain, TimerQueue] = {"event": TimerQueue(), "processing": TimerQueue()}
+        self._event, self._processing = self._timers["event"], self._timers["processing"]
+        self._ended = False
+        self._reached = MIN_TIME  # the watermark, before all time was over
+        self._firing = MIN_TIME
+        self._at_once = 0
+
+    def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
+        self._set_context(code, flow)
+        item, count, stem = code.name("item"), code.counter("processed"), self.spec.kind
+        function = self._function_of(flow.input)
+        with self.calling(code, stem, flow.value, flow.value, function=function, wrap=self._expand) as results:
+            code.line(f"{count} += len({results})")
+            with code.block(f"for {item} in {results}:"):
+                emit(Flow(item, count, time=flow.time))
+                self.leaving_if_cancelled(code)
+
+    def _function_of(self, input: int) -> Callable[[Any], Any]:
+        return self.execute
+
+    def _expand(self, result: Any) -> Sequence[Any]:
+        if result is None:
+            return ()
+        if type(result) is list or type(result) is tuple:
+            return result
+        if isinstance(result, str | bytes | bytearray) or not isinstance(result, Iterable):
+            raise TypeError(
+                f"a process function must return an iterable of records or None, not {type(result).__name__}:"
+                " return a list, or yield the records"
+            )
+        return take_all(result, self.goes_on)
+
+    def set_timer(self, time: int, domain: TimeDomain) -> None:
+        timers = self._timers_of(domain)
+        if self._ended:
+            return
+        if domain == "event" and time <= self._firing:
+            self._count_at_once(time)
+        key = self.context.key
+        if timers.add(time, key):
+            if self.states.journal is not None:
+                self.states.journal.append(lambda: timers.remove(time, key))
+            if domain == "processing":
+                self._set_deadline()
+
+    def delete_timer(self, time: int, domain: TimeDomain) -> None:
+        timers, key = self._timers_of(domain), self.context.key
+        if timers.remove(time, key) and self.states.journal is not None:
+            self.states.journal.append(lambda: timers.add(time, key))
+
+    def _timers_of(self, domain: TimeDomain) -> TimerQueue:
+        if domain not in self._timers:
+            raise TimerError(f"a timer's time is 'event' or 'processing', not {domain!r}")
+        if not self.states.has_key:
+            raise TimerError(
+                "a timer belongs to a key, and there is none: outside of execute() and on_timer(), or for a record of"
+                " an input without keyby",
+                hint="put keyby(…) before each input whose records set timers",
+            )
+        if domain == "event" and not self.has_timed_input:
+            raise TimerError(
+                f"{self.spec.title} has no event time: its records carry none, and no timer of it would ever fire",
+                hint="call assign_timestamps(…) before, or set the timer with time='processing'",
+            )
+        return self._timers[domain]
+
+    def _count_at_once(self, time: int) -> None:
+        """A function that sets a timer for what is past, while one fires, is called again before anything else."""
+        self._at_once += 1
+        if self._at_once > _MOST_AT_ONCE:
+            raise TimerError(
+                f"on_timer of {self.spec.title} sets timers for times that have come already, {_MOST_AT_ONCE:,} in a"
+                f" row: the last for {to_seconds(time):g}, where it is {to_seconds(self._firing):g}",
+                hint="set the next timer later than the one that fires: timer.time + …",
+            )
+
+    @property
+    def is_due(self) -> bool:
+        first = self._event.first
+        return first is not None and first <= self.watermark and not self._ended
+
+    def pass_time(self, watermark: int) -> None:
+        super().pass_time(watermark)
+        if watermark < MAX_TIME:
+            self._reached = watermark
+
+    def end_time(self) -> None:
+        super().end_time()
+        self._ended = True
+
+    def firing(self) -> Iterator[tuple[Sequence[Any], int | None]]:
+        now = MAX_TIME if self._ended else round(self.clock.time() * MICROS)
+        self._at_once = 0
+        for time, key in self._event.pop_due(self.watermark):
+            if time > self._firing:
+                self._firing, self._at_once = time, 0
+            yield self._fire(time, key, "event"), time
+        self._firing = MIN_TIME
+        if self._processing:
+            # Records that a clock's time has made have the earliest event time that is not over.
+            over = self._reached + 1 if self.has_timed_input and self._reached > MIN_TIME else None
+            for time, key in self._processing.pop_due(now):
+                yield self._fire(time, key, "processing"), over
+        self._set_deadline()
+
+    def _fire(self, time: int, key: Any, domain: TimeDomain) -> Sequence[Any]:
+        context, timer = self.context, Timer(to_seconds(time), domain)
+        context.key, context._time = key, time if domain == "event" else None
+        self.states.has_key = True
+        result = self.call_firing(self._on_timer, timer)
+        return () if result is GIVEN_UP else result
+
+    def _on_timer(self, timer: Timer) -> Sequence[Any]:
+        on_timer = getattr(self.function, "on_timer", None)
+        return () if on_timer is None else self._expand(on_timer(timer))
+
+    def _set_deadline(self) -> None:
+        first = self._processing.first
+        self.deadline = math.inf if first is None else self.clock.now() + max(0.0, first / MICROS - self.clock.time())
+
+    def save_timers(self) -> dict[Any, list[tuple[str, int]]]:
+        found: dict[Any, list[tuple[str, int]]] = {}
+        for domain, timers in self._timers.items():
+            for time, key in timers.items():
+                found.setdefault(key, []).append((domain, time))
+        return found
+
+    def restore_timers(self, saved: Mapping[Any, Any]) -> None:
+        for key, timers in saved.items():
+            for domain, time in timers:
+                self._timers["event" if domain == "event" else "processing"].add(time, key)
+        self._set_deadline()
+
+
+class CoProcessOperator(ProcessOperator):
+    """A method for each of several connected streams, with state and timers in common."""
+
+    def _function_of(self, input: int) -> Callable[[Any], Any]:
+        method: Callable[[Any], Any] = getattr(self.function, f"process{input}")
+        return method

@@ -1,0 +1,58 @@
+"""What a process function may know and do besides: the time, and timers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from sage.core.engine.context import RuntimeContext
+from sage.core.engine.event_time import to_micros
+
+if TYPE_CHECKING:
+    from sage.core.engine.operators.process import ProcessOperator
+
+__all__ = ["ProcessContext", "TimeDomain", "Timer"]
+
+TimeDomain = Literal["event", "processing"]
+"""Which time a timer goes by: that of the records, or that of the clock."""
+
+
+class Timer(NamedTuple):
+    """A timer whose time has come.
+
+    Attributes:
+        time: that it was set for, in seconds since 1970.
+        domain: ``"event"`` or ``"processing"``.
+    """
+
+    time: float
+    domain: TimeDomain
+
+
+class ProcessContext(RuntimeContext):
+    """What a process function may know, and do, besides."""
+
+    __slots__ = ("_process",)
+
+    _process: ProcessOperator
+
+    @property
+    def now(self) -> float:
+        """Processing time, in seconds since 1970: the clock of the host, which never goes back."""
+        return self._process.clock.time()
+
+    def set_timer(self, at: Any, time: TimeDomain = "event") -> None:
+        """Let ``on_timer`` be called for this key when it is time. Setting one twice is setting it once.
+
+        Args:
+            at: seconds since 1970, or an aware datetime. If it is past, the call comes next.
+            time: ``"event"``, by the watermark, or ``"processing"``, by the clock.
+
+        Raises:
+            TimerError: there is no key, or the stream has no event time.
+            TimestampError: ``at`` is no time.
+        """
+        self._process.set_timer(to_micros(at), time)
+
+    def delete_timer(self, at: Any, time: TimeDomain = "event") -> None:
+        """Take back what `set_timer` has set for this key; nothing happens if it has not."""
+        self._process.delete_timer(to_micros(at), time)

@@ -1,0 +1,27 @@
+"""Which streams have event time: known before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sage.core.graph.model import LogicalGraph, Operator
+
+__all__ = ["has_time"]
+
+
+def has_time(graph: LogicalGraph) -> Mapping[int, bool]:
+    """By operator, whether the records that it puts out carry times."""
+    found: dict[int, bool] = {}
+    for operator in graph.operators:
+        taken = any(found.get(edge.source, False) for edge in graph.inputs_of(operator.id))
+        found[operator.id] = _puts_out_times(operator, taken)
+    return found
+
+
+def _puts_out_times(operator: Operator, taken: bool) -> bool:
+    """Whether one operator does, if its input has times or not."""
+    if operator.kind == "timestamps":
+        return True
+    if operator.options.get("final"):  # put out when time is over
+        return False
+    return taken
