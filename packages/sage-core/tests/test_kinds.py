@@ -42,6 +42,14 @@ class Folding(sage.core.api.AggregateFunction[Any, list[Any], Any]):
         return accumulator
 
 
+class Both(sage.core.api.CoProcessFunction):
+    def process0(self, value: Any) -> list[Any]:
+        return [value]
+
+    def process1(self, value: Any) -> list[Any]:
+        return [value]
+
+
 DECLARED: dict[str, Callable[[DataStream[Any], ErrorPolicy], DataStream[Any]]] = {
     "map": lambda stream, policy: stream.map(one, on_error=policy),
     "filter_map": lambda stream, policy: stream.filter_map(one, on_error=policy),
@@ -54,6 +62,9 @@ DECLARED: dict[str, Callable[[DataStream[Any], ErrorPolicy], DataStream[Any]]] =
     "keyby": lambda stream, policy: stream.keyby(one, on_error=policy),
     "reduce": lambda stream, policy: stream.reduce(two, on_error=policy),
     "aggregate": lambda stream, policy: stream.aggregate(Folding, on_error=policy),
+    "timestamps": lambda stream, policy: stream.assign_timestamps(one, on_error=policy),
+    "process": lambda stream, policy: stream.process(many, on_error=policy),
+    "coprocess": lambda stream, policy: stream.connect(stream).process(Both, on_error=policy),
 }
 """A use of each kind whose code has that of others inside."""
 
