@@ -37,7 +37,7 @@ class JoinOperator(RunningOperator):
         with code.block(f"for {pair} in {pairs}({flow.key}, {flow.value}):"):
             with self.calling(code, "join", pair, f"*{pair}") as result:
                 code.line(f"{count} += 1")
-                emit(Flow(result, count))
+                emit(Flow(result, count, time=flow.time))
             self.release()
             self.leaving_if_cancelled(code)
 

@@ -47,7 +47,7 @@ class LookupOperator(RunningOperator):
             code.block(f"if {result} is not {code.fast('NOT_FOUND', NOT_FOUND)}:"),
         ):
             code.line(f"{count} += 1")
-            emit(Flow(result, count))
+            emit(Flow(result, count, time=flow.time))
 
     def _look_up(self, record: Any) -> Any:
         asked = self._on(record)
