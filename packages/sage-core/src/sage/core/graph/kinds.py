@@ -74,7 +74,7 @@ KINDS: Mapping[str, Kind] = {
     "keyby": Kind("KeyByFunction", makes=False, drops_generators=True),
     "reduce": Kind("ReduceFunction", {"execute": 2}, drops_generators=True),
     "aggregate": Kind("AggregateFunction", {"create": 0, "add": 2, "result": 1}, "add"),
-    "timestamps": Kind("TimestampFunction", makes=False, levels=1, keeps_keys=True, drops_generators=True),
+    "timestamps": Kind("TimestampFunction", makes=False, keeps_keys=True, drops_generators=True),
     "process": Kind("ProcessFunction", makes=False, expands=True, levels=1),
     "coprocess": Kind("CoProcessFunction", {"process{}": 1}, "process{}", makes=False, expands=True, levels=1),
     "sink": Kind("SinkFunction", is_sink=True, makes=False, drops_generators=True),
