@@ -126,6 +126,7 @@ def test_json_is_the_public_graph_with_its_plan() -> None:
         "exchange": "hash",
         "tag": None,
         "back": False,
+        "timed": False,
     }
     assert document["unsaved"] == [
         {"operator": "map:count", "what": "changes the global dict 'counted'", "where": f"test_explain.py:{COUNT_LINE}"}
