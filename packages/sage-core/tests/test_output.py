@@ -179,7 +179,7 @@ def test_what_is_rescued_from_a_chain_at_work_is_neither_lost_nor_doubled(keyed:
     for inbox in channels.inboxes:
         arrived: list[int] = []
         while not isinstance(message := inbox.take(), EndOfInput):
-            assert message is not None
+            assert isinstance(message, Batch)
             arrived += message.records
             assert message.keys == ([record % 17 for record in message.records] if keyed else None)
         assert arrived == sorted(arrived)
