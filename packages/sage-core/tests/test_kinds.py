@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import sage.core.api
-from sage.core.api import DataStream, ErrorPolicy, LocalEnvironment, fail, skip
+from sage.core.api import DataStream, ErrorPolicy, LocalEnvironment, Tumbling, Window, fail, skip
 from sage.core.engine.clock import WALL
 from sage.core.engine.code import Code
 from sage.core.engine.events import Attempt
@@ -50,6 +50,12 @@ class Both(sage.core.api.CoProcessFunction):
         return [value]
 
 
+def three(key: Any, window: Window, records: list[Any]) -> list[Any]:
+    return records
+
+
+MINUTES = Tumbling(60, time="processing")
+
 DECLARED: dict[str, Callable[[DataStream[Any], ErrorPolicy], DataStream[Any]]] = {
     "map": lambda stream, policy: stream.map(one, on_error=policy),
     "filter_map": lambda stream, policy: stream.filter_map(one, on_error=policy),
@@ -65,6 +71,9 @@ DECLARED: dict[str, Callable[[DataStream[Any], ErrorPolicy], DataStream[Any]]] =
     "timestamps": lambda stream, policy: stream.assign_timestamps(one, on_error=policy),
     "process": lambda stream, policy: stream.process(many, on_error=policy),
     "coprocess": lambda stream, policy: stream.connect(stream).process(Both, on_error=policy),
+    "window_reduce": lambda stream, policy: stream.window(MINUTES).reduce(two, on_error=policy),
+    "window_aggregate": lambda stream, policy: stream.window(MINUTES).aggregate(Folding, on_error=policy),
+    "window_process": lambda stream, policy: stream.window(MINUTES).process(three, on_error=policy),
 }
 """A use of each kind whose code has that of others inside."""
 
@@ -80,7 +89,15 @@ def test_the_engine_runs_the_kinds_of_the_table() -> None:
     ]
 
 
-MADE_FOR = {"filter_map": "map", "map_batches": "any", "interval_join": "join", "lookup": "any", "lookup_async": "any"}
+MADE_FOR = {
+    "filter_map": "map",
+    "map_batches": "any",
+    "interval_join": "join",
+    "lookup": "any",
+    "lookup_async": "any",
+    "window_reduce": "reduce",
+    "window_aggregate": "aggregate",
+}
 """Kinds whose base was made for another one."""
 
 
@@ -118,7 +135,7 @@ def test_loops_and_levels_are_those_of_the_code(name: str, policy: ErrorPolicy) 
         attempt=1,
         services=ServiceRegistry((), attempt, users=1),
     )
-    operator = _KINDS[name](spec, context)
+    operator = _KINDS[name].class_for(spec)(spec, context)
     operator.run_under(Interrupt(Signal(), WALL))
     operator.build()
     operator.open()

@@ -21,11 +21,25 @@ from sage.core.api.function.reduce_function import ReduceFunction
 from sage.core.api.function.sink_function import SinkFunction
 from sage.core.api.function.source_function import STOP, SourceFunction, StopType
 from sage.core.api.function.timestamp_function import TimestampFunction
+from sage.core.api.function.window_function import WindowFunction
 from sage.core.api.job import Job
 from sage.core.api.local_environment import LocalEnvironment
 from sage.core.api.remote_environment import RemoteEnvironment
 from sage.core.api.service.base_service import BaseService
 from sage.core.api.state_warning import StateWarning
+from sage.core.api.windowed_stream import WindowedStream
+from sage.core.api.windows import (
+    AfterCount,
+    AfterTime,
+    AtEnd,
+    Count,
+    Global,
+    Session,
+    Sliding,
+    Tumbling,
+    Window,
+    WindowResult,
+)
 from sage.core.engine.broadcast_state import BroadcastState
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.keyed_state import ListState, MapState, ReducingState, ValueState
@@ -33,8 +47,11 @@ from sage.core.engine.process_context import ProcessContext, Timer
 
 __all__ = [
     "STOP",
+    "AfterCount",
+    "AfterTime",
     "AggregateFunction",
     "AsyncMapFunction",
+    "AtEnd",
     "BaseFunction",
     "BaseService",
     "BatchFunction",
@@ -42,12 +59,14 @@ __all__ = [
     "CoMapFunction",
     "CoProcessFunction",
     "ConnectedStreams",
+    "Count",
     "DataStream",
     "DeadLetter",
     "Environment",
     "ErrorPolicy",
     "FilterFunction",
     "FlatMapFunction",
+    "Global",
     "Job",
     "JoinFunction",
     "KeyByFunction",
@@ -61,13 +80,20 @@ __all__ = [
     "ReducingState",
     "RemoteEnvironment",
     "RuntimeContext",
+    "Session",
     "SinkFunction",
+    "Sliding",
     "SourceFunction",
     "StateWarning",
     "StopType",
     "Timer",
     "TimestampFunction",
+    "Tumbling",
     "ValueState",
+    "Window",
+    "WindowFunction",
+    "WindowResult",
+    "WindowedStream",
     "dead_letter",
     "fail",
     "read_dead_letters",

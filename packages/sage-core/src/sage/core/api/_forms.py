@@ -6,12 +6,13 @@ derived from ``MapFunction`` without brackets is judged by what its ``execute`` 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
-from typing import Protocol, TypedDict, TypeVar, TypeVarTuple
+from typing import Any, Protocol, TypedDict, TypeVar, TypeVarTuple
 
 from sage.core.api._typevars import Accumulator, In, Out, Value
 from sage.core.engine.stop import StopType
+from sage.core.engine.window import Window
 from sage.core.graph.policy import ErrorPolicy
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Out0",
     "Out1",
     "Out2",
+    "Processes",
     "Reduces",
     "Source",
     "Within",
@@ -97,6 +99,12 @@ class Aggregates(Protocol[In, Accumulator, Out]):
     def create(self) -> Accumulator: ...
     def add(self, accumulator: Accumulator, value: In, /) -> Accumulator: ...
     def result(self, accumulator: Accumulator, /) -> Out: ...
+
+
+class Processes(Protocol[Value, Out]):
+    """A function of a key, a window, and the records in it."""
+
+    def execute(self, key: Any, window: Window, records: list[Value], /) -> Iterable[Out] | None: ...
 
 
 class CoMaps2(Protocol[In0, In1, Out0, Out1]):

@@ -11,6 +11,8 @@ from sage.core.api._typevars import Accumulator, Record, Value
 from sage.core.api._writing import Writing
 from sage.core.api.connected_streams import ConnectedStreams
 from sage.core.api.function.print_sink import PrintSink
+from sage.core.api.windowed_stream import WindowedStream
+from sage.core.api.windows import Duration, Trigger, Windows, trigger_options, window_options
 from sage.core.errors import GraphError, Problem
 from sage.core.graph.builder import Upstream
 from sage.core.graph.durations import seconds
@@ -18,6 +20,7 @@ from sage.core.graph.functions import Given, describe_function, describe_lookup
 from sage.core.graph.location import users_location
 from sage.core.graph.model import Exchange
 from sage.core.graph.policy import DEAD_LETTERS, ErrorPolicy
+from sage.core.graph.windows import LATE
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -505,6 +508,28 @@ class DataStream(Writing, Generic[Record]):
         """
         return self._add("aggregate", function, args, kwargs, name, uid, parallelism, on_error, {"final": final})
 
+    def window(
+        self, window: Windows, *, trigger: Trigger | None = None, allowed_lateness: Duration = 0
+    ) -> WindowedStream[Record]:
+        """Cuts the stream into windows, of each key apart: ``.window(Tumbling(60)).reduce(…)``.
+
+        Without ``keyby`` before it there is one window at a time for the whole stream, in one subtask.
+
+        Args:
+            window: `Tumbling`, `Sliding`, `Session`, `Count` or `Global`.
+            trigger: when a window puts something out: `AtEnd`, `AfterCount` or `AfterTime`. Time windows do at their
+                end; `Global` needs one.
+            allowed_lateness: for how many seconds of event time a window is kept after its end, and puts out its result
+                again for records that come late. What comes later still is dropped, counted, and goes to
+                ``late_records``.
+        """
+        options = {
+            "window": window_options(window),
+            "trigger": trigger_options(trigger),
+            "allowed_lateness": seconds(allowed_lateness),
+        }
+        return WindowedStream(self, options)
+
     @overload
     def lookup(
         self,
@@ -715,6 +740,11 @@ class DataStream(Writing, Generic[Record]):
     def dead_letters(self) -> DataStream[DeadLetter]:
         """The records that the operator gave up under ``on_error=dead_letter()``, each as a `DeadLetter`."""
         return self.side_output(DEAD_LETTERS)
+
+    @property
+    def late_records(self) -> DataStream[Any]:
+        """The records that came to a window in event time when all their windows were gone, as they came."""
+        return self.side_output(LATE)
 
     def broadcast(self) -> DataStream[Record]:
         """Every subtask of the next operator gets every record."""

@@ -33,6 +33,7 @@ from sage.core.engine.operators.reduce import ReduceOperator
 from sage.core.engine.operators.sink import SinkOperator
 from sage.core.engine.operators.source import BatchOperator, CollectionOperator, StreamSourceOperator
 from sage.core.engine.operators.timestamps import TimestampsOperator
+from sage.core.engine.operators.windows.choice import WindowOperator
 from sage.core.engine.output import BATCH_SIZE, Output
 from sage.core.engine.pace import Pace
 from sage.core.engine.partitions import share_of
@@ -66,6 +67,9 @@ _KINDS: Mapping[str, type[RunningOperator]] = {
     "timestamps": TimestampsOperator,
     "process": ProcessOperator,
     "coprocess": CoProcessOperator,
+    "window_reduce": WindowOperator,
+    "window_aggregate": WindowOperator,
+    "window_process": WindowOperator,
     "sink": SinkOperator,
     "write": ConnectorSinkOperator,
 }
@@ -181,7 +185,7 @@ def _build_task(
             services=services,
             partitions=share_of(partitions, task.subtask, stage.parallelism),
         )
-        operators[number] = _KINDS[spec.kind](spec, context)
+        operators[number] = _KINDS[spec.kind].class_for(spec)(spec, context)
         operators[number].run_under(interrupt)
         operators[number].saved = attempt.restored.get(spec.uid, ())
         inputs_of = plan.graph.inputs_of(number)

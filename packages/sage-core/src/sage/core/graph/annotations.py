@@ -61,14 +61,17 @@ def takes(operator: Operator, input: int) -> dict[str, Any]:
         return {}
     spec = operator.function
     function, bound = _called(spec, kind.method.format(input), input)
-    if operator.kind == "reduce":
+    if operator.kind in ("reduce", "window_reduce"):
         first, second = parameter_type(function, 0, bound), parameter_type(function, 1, bound)
         known = _bracketed(spec, "Value")
         return {
             "takes": known if second is None else second,
             "what it accumulates begins as a record: takes": known if first is None else first,
         }
-    if operator.kind == "aggregate":
+    if operator.kind == "window_process":
+        found = parameter_type(function, 2, bound)
+        return {"takes windows of": _bracketed(spec, "In") if found is None else _items(found)}
+    if operator.kind in ("aggregate", "window_aggregate"):
         found = parameter_type(function, 1, bound)
         return {"its add takes": _bracketed(spec, "In") if found is None else found}
     if operator.kind in ("join", "interval_join"):
@@ -83,7 +86,7 @@ def takes(operator: Operator, input: int) -> dict[str, Any]:
 
 def puts_out(operator: Operator, inputs: int) -> list[Any]:
     """The types of the records that an operator with so many inputs makes; not of those that it passes on."""
-    if not KINDS[operator.kind].makes:
+    if not KINDS[operator.kind].makes or operator.options.get("with_window"):
         return [Any]
     if operator.kind == "comap":
         returned = [return_type(_called(operator.function, f"map{number}", number)[0]) for number in range(inputs)]
@@ -109,7 +112,10 @@ def _made(spec: FunctionSpec, kind: str) -> Any:
     if kind == "collection":
         return _items(return_type(spec.target)) if callable(spec.target) else Any
     method = "execute"
-    if kind == "aggregate":  # without a `result` of its own, the accumulator is put out as `add` leaves it
+    if kind in (
+        "aggregate",
+        "window_aggregate",
+    ):  # without a `result` of its own, the accumulator is put out as `add` leaves it
         method = "add" if _is_base(spec, "result") else "result"
     found = return_type(_called(spec, method, 0)[0])
     if found is None:

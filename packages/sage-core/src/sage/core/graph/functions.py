@@ -57,10 +57,24 @@ _KEYWORDS = (
     "cache_ttl",
     "out_of_order",
     "idle_after",
+    "with_window",
 )
 """What methods of streams and environments take themselves; the others go to the function's constructor."""
 
-_INSTEAD = {"aggregate": "", "comap": ", or one callable for each stream", "coprocess": ""}
+_WRITTEN_AS = {
+    "filter_map": "map",
+    "interval_join": "join",
+    "window_reduce": "reduce",
+    "window_aggregate": "aggregate",
+}
+"""Kinds that take the functions of another one."""
+
+_INSTEAD = {
+    "aggregate": "",
+    "window_aggregate": "",
+    "comap": ", or one callable for each stream",
+    "coprocess": "",
+}
 """Kinds that no single callable serves, and what else does."""
 
 
@@ -250,7 +264,7 @@ def _name(given: Any) -> str:
 
 def _wrong_kind(given: Any, kind: str) -> list[Slip]:
     marker = function_kind(given)
-    if marker in (None, "any", kind) or (kind, marker) in (("filter_map", "map"), ("interval_join", "join")):
+    if marker in (None, "any", kind, _WRITTEN_AS.get(kind)):
         return []
     return [
         Slip(
@@ -261,6 +275,8 @@ def _wrong_kind(given: Any, kind: str) -> list[Slip]:
 
 
 def _method_for(kind: str) -> str:
+    if kind == "window_process":
+        return ".window(…).process"
     return f"env.from_{kind}" if kind in SOURCE_KINDS else f".{kind}"
 
 

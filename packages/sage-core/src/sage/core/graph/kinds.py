@@ -77,6 +77,9 @@ KINDS: Mapping[str, Kind] = {
     "timestamps": Kind("TimestampFunction", makes=False, keeps_keys=True, drops_generators=True),
     "process": Kind("ProcessFunction", makes=False, expands=True, levels=1),
     "coprocess": Kind("CoProcessFunction", {"process{}": 1}, "process{}", makes=False, expands=True, levels=1),
+    "window_reduce": Kind("ReduceFunction", {"execute": 2}, repeats=True, levels=2, drops_generators=True),
+    "window_aggregate": Kind("AggregateFunction", {"create": 0, "add": 2, "result": 1}, "add", repeats=True, levels=2),
+    "window_process": Kind("WindowFunction", {"execute": 3}, expands=True, levels=2),
     "sink": Kind("SinkFunction", is_sink=True, makes=False, drops_generators=True),
     "write": Kind("", {"open": 1, "write": 1, "close": 0}, "write", is_sink=True, takes=False, makes=False),
 }

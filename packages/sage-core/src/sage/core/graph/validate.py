@@ -13,6 +13,8 @@ from sage.core.graph.kinds import SINK_KINDS, SOURCE_KINDS
 from sage.core.graph.loops import Loop, find_loops
 from sage.core.graph.model import MAX_PARALLELISM, LogicalGraph, Operator
 from sage.core.graph.policy import DEAD_LETTERS, FAIL, ErrorPolicy, named
+from sage.core.graph.timed import has_time
+from sage.core.graph.windows import LATE, WINDOW_KINDS, is_event_window, window_title, wrong_in_windowed
 
 __all__ = ["sends_letters", "validate"]
 
@@ -24,7 +26,7 @@ def validate(graph: LogicalGraph) -> list[Problem]:
     if not graph.operators:
         return [Problem("the pipeline is empty: it has no source and no sink", hint="begin with env.from_batch(…)")]
     problems = _check_job_name(graph.name)
-    timed: dict[int, bool] = dict.fromkeys(range(len(graph.operators)), False)
+    timed = has_time(graph)
     uids: dict[str, Operator] = {}
     keyed = {edge.target for edge in graph.edges if edge.exchange == "hash"}
     feeding = {edge.source for edge in graph.edges}
@@ -57,6 +59,7 @@ def validate(graph: LogicalGraph) -> list[Problem]:
             )
         problems += _check_keys_are_used(operator, graph)
         problems += check_joining(operator, graph, timed)
+        problems += _check_windows(operator, graph, timed)
         problems += _check_side_outputs(operator, {edge.tag for edge in graph.edges if edge.source == operator.id})
         if not isinstance(operator.uid, str):
             continue
@@ -97,6 +100,8 @@ def _check_names(operator: Operator) -> list[Problem]:
 
 def _check_options(operator: Operator) -> list[Problem]:
     check = _CHECKS.get(operator.kind)
+    if operator.kind in WINDOW_KINDS:
+        return [operator.problem(message, hint) for message, hint in wrong_in_windowed(operator.options)]
     return [] if check is None else [operator.problem(message) for message in check(operator.options)]
 
 
@@ -183,12 +188,39 @@ def _check_keys_are_used(operator: Operator, graph: LogicalGraph) -> list[Proble
     ]
 
 
+def _check_windows(operator: Operator, graph: LogicalGraph, timed: Mapping[int, bool]) -> list[Problem]:
+    """Windows that records, or accumulators, do not fit into."""
+    if operator.kind not in WINDOW_KINDS:
+        return []
+    problems, window = [], operator.options["window"]
+    if is_event_window(operator.options["window"]) and not all(
+        timed[edge.source] for edge in graph.inputs_of(operator.id)
+    ):
+        problems.append(
+            operator.problem(
+                f"{window_title(window)} is in event time, and the records of this stream have none",
+                "call .assign_timestamps(…) before it, or give the window time='processing'",
+            )
+        )
+    merges = callable(getattr(operator.function.target, "merge", None))
+    if operator.kind == "window_aggregate" and window["kind"] == "session" and not merges:
+        problems.append(
+            operator.problem(
+                "sessions grow together where a record comes between two of them, and it has no merge",
+                "define merge(self, a, b): the accumulator of both",
+            )
+        )
+    return problems
+
+
 def _check_side_outputs(operator: Operator, tags: Set[str | None]) -> list[Problem]:
     """Side outputs that are taken where none can come would be empty, without a word."""
     if DEAD_LETTERS in tags and not sends_letters(operator):
         hint = "on_error=dead_letter(), or leave dead_letters out"
         return [operator.problem("its dead_letters are taken, and its on_error sends none to a stream", hint)]
-    named = tags - {None, DEAD_LETTERS}
+    if LATE in tags and operator.kind in WINDOW_KINDS and not is_event_window(operator.options["window"]):
+        return [operator.problem("its late_records are taken, and only windows in event time have any")]
+    named = tags - {None, DEAD_LETTERS} - ({LATE} if operator.kind in WINDOW_KINDS else set())
     if named and operator.function.form not in ("class", "instance"):
         tag = sorted(str(tag) for tag in named)[0]
         hint = "give a function class, which has self.context.side_output(tag, record)"
@@ -253,10 +285,11 @@ def _check_parallelism(operator: Operator, *, keyed: bool) -> list[Problem]:
                 "raise the parallelism of what follows it",
             )
         ]
-    if operator.kind in ("reduce", "aggregate") and not keyed:
+    if operator.kind in {"reduce", "aggregate"} | WINDOW_KINDS and not keyed:
+        called = "a window" if operator.kind in WINDOW_KINDS else operator.kind
         return [
             operator.problem(
-                f"{operator.kind} without keyby runs as one subtask",
+                f"{called} without keyby runs as one subtask",
                 "call keyby(…) first, or leave parallelism out",
             )
         ]

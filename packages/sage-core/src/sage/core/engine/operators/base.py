@@ -104,6 +104,11 @@ class RunningOperator:
         self.function: Any = None
         self.execute: Callable[..., Any] = _not_open
 
+    @classmethod
+    def class_for(cls, spec: Operator) -> type[RunningOperator]:
+        """The class that runs ``spec``: this one, unless there are several for its kind."""
+        return cls
+
     def run_under(self, interrupt: Interrupt) -> None:
         """Keep time by the clock of ``interrupt``, and apply the operator's error policy with its pauses."""
         self.clock = interrupt.clock

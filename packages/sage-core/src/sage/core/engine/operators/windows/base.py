@@ -1,0 +1,171 @@
+"""What all operators over windows have in common: folding, late records, what is put out when a window fires."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from sage.core.engine.code import Code
+from sage.core.engine.context import RuntimeContext
+from sage.core.engine.event_time import MAX_TIME, MICROS
+from sage.core.engine.functions import wants_context
+from sage.core.engine.operators.base import Emit, Flow, RunningOperator
+from sage.core.engine.operators.windows.folding import Aggregating, Collecting, Folding, Reducing
+from sage.core.engine.operators.windows.spans import micros
+from sage.core.engine.operators.windows.trigger import Trigger
+from sage.core.engine.recovery import GIVEN_UP
+from sage.core.engine.window import Window, WindowResult
+from sage.core.errors import TimestampError
+from sage.core.graph.model import Operator
+from sage.core.graph.windows import LATE, is_event_window
+
+__all__ = ["Due", "Fired", "WindowedOperator"]
+
+Fired = Iterator[tuple[Sequence[Any], int | None]]
+"""What firing puts out: the records of one call, and their event time."""
+
+Due = Sequence[tuple[Any, Any]]
+"""Windows that a record has made fire, as the operator that fires them knows them."""
+
+
+class WindowedOperator(RunningOperator):
+    """Folds records by key and window.
+
+    A window that has its last instant at or before `progress` has passed: it has fired, if it fires at its end. It is
+    gone once the allowed lateness is over as well; what comes for it then is late.
+    """
+
+    acts_on_time: ClassVar[bool] = True
+    keeps_keyed_state: ClassVar[bool] = False
+
+    def __init__(self, spec: Operator, context: RuntimeContext) -> None:
+        super().__init__(spec, context)
+        options = spec.options
+        self.window = options["window"]
+        self.by_event = is_event_window(self.window)
+        self.by_clock = self.window.get("time") == "processing"
+        self.lateness = micros(options["allowed_lateness"])
+        self.trigger = Trigger.of(options["trigger"])
+        self.with_window = bool(options["with_window"])
+        self.is_ending = False
+        self.states.kinds[""] = "window"  # a name that no function can declare
+        self.fold: Folding = Reducing(lambda a, b: b)  # until `open`
+        self._tells_key = False
+
+    def open(self) -> None:
+        super().open()
+        if self.spec.kind == "window_reduce":
+            self.fold = Reducing(self.execute)
+        elif self.spec.kind == "window_aggregate":
+            self.fold = Aggregating(self.function)
+        else:
+            self.fold = Collecting(self.execute, self.goes_on)
+        self._tells_key = wants_context(self.function, self.spec.function)
+
+    def keyed_tables(self) -> Mapping[str, dict[Any, Any]]:
+        return {"": self.saved_by_key()}
+
+    def restore_table(self, name: str, items: list[tuple[Any, Any]], ttl_time: str | None) -> None:
+        self.restore_by_key(items)
+
+    def saved_by_key(self) -> dict[Any, Any]:
+        """For each key, what its windows hold: plain data, since all that is saved goes by key."""
+        raise NotImplementedError
+
+    def restore_by_key(self, items: Sequence[tuple[Any, Any]]) -> None:
+        """Keep again what `saved_by_key` gave for those keys that are looked after here."""
+        raise NotImplementedError
+
+    def now(self) -> int:
+        """Processing time."""
+        return round(self.clock.time() * MICROS)
+
+    def progress(self) -> int:
+        """What windows pass by: the watermark, or, for those by the clock, the last instant that is over."""
+        if not self.by_clock:
+            return self.watermark
+        return MAX_TIME if self.is_ending else self.now() - 1
+
+    def end_time(self) -> None:
+        super().end_time()
+        self.is_ending = True
+
+    def wake_at(self, time: int | None) -> None:
+        """Have `firing` called at a processing time; None for not at all."""
+        if time is None:
+            self.deadline = math.inf
+        else:
+            self.deadline = self.clock.now() + max(0.0, time / MICROS - self.clock.time())
+
+    def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
+        self._set_context(code, flow)
+        self.generate_slow(code, flow, flow.key or "None", self.time_of(code, flow), emit)
+
+    def time_of(self, code: Code, flow: Flow) -> str:
+        """Write how the time is found that decides in which windows a record is. Returns the variable."""
+        if not self.by_clock:
+            return flow.time or "None"
+        time = code.name("time")
+        code.line(f"{time} = round({code.fast('clock', self.clock.time)}() * {MICROS})")
+        return time
+
+    def generate_slow(self, code: Code, flow: Flow, key: str, time: str, emit: Emit) -> None:
+        """Write the adding of a record by `add`, and the firing of what that has made due."""
+        record, at = code.name("record"), code.name("at")
+        count = code.counter("fired")
+        with self.calling(code, "window", flow.value, flow.value, key, time, function=self.add) as due:
+            code.call(f"for {record}, {at} in {code.fast('fire', self._fire_each)}({due}):", self, flow.value)
+            with code.indented():
+                code.line(f"{count} += 1")
+                emit(Flow(record, count, time=at if self.has_timed_input else None))
+                self.leaving_if_cancelled(code)
+
+    def _fire_each(self, due: Due) -> Iterator[tuple[Any, int | None]]:
+        for records, time in self.fire(due) if due else ():
+            for record in records:
+                yield record, time
+
+    def add(self, record: Any, key: Any, time: int | None) -> Due:
+        """Fold a record into its windows; all of it or, if the user's function raises, nothing.
+
+        Returns:
+            the windows that fire for it.
+        """
+        raise NotImplementedError
+
+    def fire(self, due: Due) -> Fired:
+        """Put out what `add` has found due."""
+        raise NotImplementedError
+
+    def need_time(self, time: int | None) -> int:
+        """The time of a record. Raises `TimestampError` where it came by an input without times."""
+        if time is None:
+            raise TimestampError(
+                "the record has no event time: it came by a stream that was not given any",
+                hint="call .assign_timestamps(…) on every stream that is put together before the window",
+            )
+        return time
+
+    def drop_late(self, record: Any) -> None:
+        """Count a record whose windows are all gone, and put it out on the side."""
+        self.late += 1
+        taken = self.side.get(LATE)
+        if taken is not None:
+            taken.append(record)
+
+    def put_out(self, key: Any, window: Window, value: Any) -> Sequence[Any]:
+        """What a window fires, after the error policy."""
+        results: Any
+        if self.fold.asks:
+            if self._tells_key:
+                self.context.key = key
+            results = self.call_firing(self._ask, (key, window, value))
+            if results is GIVEN_UP:
+                return ()
+        else:
+            results = (value,)
+        return [WindowResult(key, window, result) for result in results] if self.with_window else results
+
+    def _ask(self, fired: tuple[Any, Window, Any]) -> Sequence[Any]:
+        return self.fold.put_out(*fired)

@@ -1,0 +1,127 @@
+"""What windows make of their records: one value for each key and window, and what is put out of it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from sage.core.engine.functions import take_all
+from sage.core.engine.keyed_state import MISSING
+from sage.core.engine.window import Window
+
+__all__ = ["Aggregating", "Collecting", "Folding", "Reducing", "is_fixed"]
+
+_FIXED = frozenset({int, float, complex, bool, str, bytes, type(None), frozenset})
+"""Types of which a value can be shared, since nobody can change it."""
+
+
+def is_fixed(values: Iterable[Any]) -> bool:
+    """Whether none of the values can be changed."""
+    return set(map(type, values)) <= _FIXED
+
+
+class Folding(Protocol):
+    """How one kind of operator folds.
+
+    Attributes:
+        merges: whether values of several windows, or pieces of them, can be put together.
+        asks: whether `put_out` calls the user's function.
+        merge_fixed: like `merge`, for a left value that cannot be changed.
+    """
+
+    merges: bool
+    asks: bool
+    merge_fixed: Callable[[Any, Any], Any]
+
+    def add(self, before: Any, record: Any) -> Any:
+        """The value with one record more; ``before`` is `MISSING` for the first one."""
+
+    def merge(self, left: Any, right: Any) -> Any:
+        """The value of both, which stay as they are."""
+
+    def put_out(self, key: Any, window: Window, value: Any) -> Sequence[Any]:
+        """What is put out of a value."""
+
+
+class Reducing:
+    """``reduce``: the value is a record, or what the function has made of some."""
+
+    merges = True
+    asks = False
+
+    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
+        self.function = self.merge_fixed = function
+
+    def add(self, before: Any, record: Any) -> Any:
+        return record if before is MISSING else self.function(before, record)
+
+    def merge(self, left: Any, right: Any) -> Any:
+        # A function that changes what it is given shall not change a value that other windows hold, too.
+        own = left if type(left) in _FIXED or isinstance(left, tuple) else copy.copy(left)
+        return self.function(own, right)
+
+    def put_out(self, key: Any, window: Window, value: Any) -> Sequence[Any]:
+        return (value,)
+
+
+class Aggregating:
+    """``aggregate``: the value is an accumulator."""
+
+    def __init__(self, function: Any) -> None:
+        self.create, self.add_to = function.create, function.add
+        merge = getattr(function, "merge", None)
+        self.merges = merge is not None
+        self.merge_fixed: Callable[[Any, Any], Any] = _cannot_merge if merge is None else merge
+        self._result = function.result
+        result = getattr(type(function), "result", None)
+        self.asks = not str(getattr(result, "__module__", "")).startswith("sage.core.api.")
+
+    def add(self, before: Any, record: Any) -> Any:
+        return self.add_to(self.create() if before is MISSING else before, record)
+
+    def merge(self, left: Any, right: Any) -> Any:
+        merge = self.merge_fixed
+        # As with `add`, it may change its first argument: that has to be one that no other window holds.
+        return merge(left if type(left) in _FIXED else merge(self.create(), left), right)
+
+    def put_out(self, key: Any, window: Window, value: Any) -> Sequence[Any]:
+        return (self._result(value),)
+
+
+class Collecting:
+    """``process``: the value is the list of the records."""
+
+    merges = True
+    asks = True
+
+    def __init__(self, function: Callable[[Any, Window, list[Any]], Any], goes_on: Callable[[], bool]) -> None:
+        self._function = function
+        self._goes_on = goes_on
+        self.merge_fixed: Callable[[Any, Any], Any] = self.merge
+
+    def add(self, before: Any, record: Any) -> Any:
+        if before is MISSING:
+            return [record]
+        before.append(record)
+        return before
+
+    def merge(self, left: Any, right: Any) -> Any:
+        return [*left, *right]
+
+    def put_out(self, key: Any, window: Window, value: Any) -> Sequence[Any]:
+        result = self._function(key, window, list(value))  # a list of its own, to sort or to keep
+        if type(result) is list or type(result) is tuple:
+            return result
+        if result is None:
+            return ()
+        if isinstance(result, str | bytes | bytearray) or not isinstance(result, Iterable):
+            raise TypeError(
+                f"process of a window must return an iterable of records or None, not {type(result).__name__}:"
+                " return a list, or yield the records"
+            )
+        return take_all(result, self._goes_on)
+
+
+def _cannot_merge(left: Any, right: Any) -> Any:
+    raise TypeError("its accumulators cannot be put together: it has no merge")
