@@ -66,7 +66,7 @@ class InlineOptions:
 class InlineBackend:
     """One host, stepped by whoever joins it."""
 
-    capabilities = frozenset({"async", "unbounded"})
+    capabilities = frozenset({"async", "feedback", "unbounded"})
 
     def __init__(self, options: InlineOptions | None = None) -> None:
         self._options = options or InlineOptions()
@@ -116,6 +116,7 @@ class InlineDeployment:
         self._allowance = InputAllowance(wiring.tasks, self._clock, options.max_records, options.timeout)
         self._lives = {task.id: TaskLife(task, wiring.services, events) for task in wiring.tasks}
         self._info = HostInfo("inline", os.getpid())
+        self._until = math.inf  # by time.monotonic: when whoever joins wants to be told that it has not ended
         self._sources = [life for life in self._lives.values() if life.task.chain.source is not None]
         self._others = [life for life in self._lives.values() if life.task.chain.source is None]
         for life in self._lives.values():
@@ -135,7 +136,7 @@ class InlineDeployment:
             life.task.cancel()
 
     def join(self, timeout: float | None) -> bool:
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        self._until = deadline = math.inf if timeout is None else time.monotonic() + timeout
         while not self._ended():
             ctrl_c.check()
             if time.monotonic() >= deadline:
@@ -174,7 +175,7 @@ class InlineDeployment:
         """Let each source have its turn, and drain what comes of it. Returns whether anything has happened."""
         busy = self._drain()
         for life in self._sources:
-            if not life.ended:
+            if not life.ended and time.monotonic() < self._until:
                 self._allowance.apply()
                 busy = life.step() != "wait" or busy
                 busy = self._drain() or busy
@@ -198,13 +199,13 @@ class InlineDeployment:
                 self._clock.wait(self._signal, patience)
 
     def _drain(self) -> bool:
-        """Step whatever has input, the task furthest downstream first, until nothing has.
+        """Step whatever has input, the task furthest downstream first, until nothing has, or the time to wait is over.
 
         Returns:
             whether there were news, which may be for a source as well.
         """
         news, moved = False, True
-        while moved:
+        while moved and time.monotonic() < self._until:  # a loop may never drain
             moved = False
             for life in reversed(self._others):
                 if not life.ended and life.step() != "wait":

@@ -23,7 +23,7 @@ class _Options:
 class LocalBackend:
     """One host in this process."""
 
-    capabilities = frozenset({"async", "threads", "unbounded"})
+    capabilities = frozenset({"async", "feedback", "threads", "unbounded"})
 
     def check(self, plan: ExecutionPlan) -> list[Problem]:
         return missing_capabilities(plan, "local", self.capabilities)

@@ -151,7 +151,10 @@ class Coordinator:
                 deployment.send(task, Command("report"))
         with self._lock:
             counts, left = dict(self._counts), self._left - self._waiting
-            blocked = tuple(f"task {task} has not returned from {where}" for task, where in self._blocked.items())
+            blocked = [f"task {task} has not returned from {where}" for task, where in self._blocked.items()]
+            blocked += [
+                counts[task].draining or "" for task in sorted(left) if task in counts and counts[task].draining
+            ]
         return self._meter.report(counts, left, blocked)
 
     def _on_event(self, event: TaskEvent) -> None:

@@ -102,6 +102,7 @@ class TaskCounts:
         inputs: by edge of the plan that leads to the task.
         busy, backpressured: shares of the time since it was started, from 0 to 1.
         latency: of records, from their arrival at the task to the end of the slice that processed them.
+        draining: at the head of a loop whose input has ended, that records still go round; None elsewhere.
     """
 
     operators: Mapping[str, OperatorCounts] = field(default_factory=dict)
@@ -110,6 +111,7 @@ class TaskCounts:
     backpressured: float = 0.0
     inputs: Mapping[int, InputCounts] = field(default_factory=dict)
     latency: Histogram = field(default_factory=Histogram)
+    draining: str | None = None
 
 
 @dataclass(frozen=True)

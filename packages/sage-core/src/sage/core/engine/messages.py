@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Batch", "EndOfInput", "Message", "Watermark"]
+__all__ = ["Batch", "EndOfInput", "Message", "Probe", "Watermark"]
 
 
 @dataclass(slots=True)
@@ -44,4 +44,19 @@ class EndOfInput:
     """Nothing follows on this channel: one upstream subtask has ended."""
 
 
-Message = Batch | Watermark | EndOfInput
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Goes round in a loop, to find out whether anything else does; `sage.core.engine.rounds` says how.
+
+    Attributes:
+        round: its number, from 1.
+        quiet: for how many rounds nothing has happened; -1 if something has in this one.
+        over: whether what is kept until the end of time is to be let go.
+    """
+
+    round: int
+    quiet: int
+    over: bool
+
+
+Message = Batch | Watermark | EndOfInput | Probe

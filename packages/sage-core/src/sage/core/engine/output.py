@@ -10,7 +10,7 @@ from typing import Any
 
 from sage.core.engine.keys import KeyRouter
 from sage.core.engine.links import Link
-from sage.core.engine.messages import Batch, EndOfInput, Watermark
+from sage.core.engine.messages import Batch, EndOfInput, Probe, Watermark
 from sage.core.graph.model import MAX_PARALLELISM, Exchange
 
 __all__ = ["BATCH_SIZE", "Output"]
@@ -33,6 +33,7 @@ class Output:
         links: the channels, one per downstream subtask (exactly one for ``forward``).
         keyed: whether each record travels with its key.
         timed: whether each record travels with its event time, and watermarks with them.
+        marked: whether watermarks do: not by an edge that leads back in a loop, which would wait for itself.
         batch_size: records in a full batch.
 
     Attributes:
@@ -45,6 +46,7 @@ class Output:
         "_keyed",
         "_left",
         "_lock",
+        "_marked",
         "_next",
         "_router",
         "_timed",
@@ -60,6 +62,7 @@ class Output:
         *,
         keyed: bool = False,
         timed: bool = False,
+        marked: bool = True,
         batch_size: int = BATCH_SIZE,
     ) -> None:
         self.records: list[Any] = []
@@ -68,6 +71,7 @@ class Output:
         self._exchange = exchange
         self._keyed = keyed
         self._timed = timed
+        self._marked = timed and marked
         self._channels = [_Channel(link, batch_size) for link in links]
         self._next = 0
         self._left = False  # something waits for a credit or for company
@@ -97,7 +101,7 @@ class Output:
 
     def mark(self, time: int, *, idle: bool = False) -> None:
         """Let the watermark ``time`` follow what has gathered so far, if the stream has times."""
-        if self._timed:
+        if self._marked:
             with self._lock:
                 self._take_all()
                 self._left = True
@@ -110,6 +114,14 @@ class Output:
             keys, self.keys = self.keys, []
             times, self.times = self.times, []
             self._share_out(records, keys if self._keyed else None, times if self._timed else None)
+
+    def tell(self, probe: Probe) -> None:
+        """Let a probe follow what has gathered so far, on every channel."""
+        with self._lock:
+            self._take_all()
+            self._left = True
+            for channel in self._channels:
+                channel.tell(probe)
 
     def rescue(self) -> None:
         """Send what has gathered so far, while the chain is still at work on another thread.
@@ -184,7 +196,7 @@ class _Channel:
     def __init__(self, link: Link, size: int) -> None:
         self._link = link
         self._size = size
-        self._waiting: deque[Batch | Watermark] = deque()  # the task stops producing while a closed batch waits
+        self._waiting: deque[Batch | Watermark | Probe] = deque()  # the task stops producing while a closed batch waits
         self._ended = False
         self.sent = 0
         self.sent_batches = 0
@@ -229,11 +241,14 @@ class _Channel:
             self._waiting.pop()
         self._waiting.append(Watermark(time, idle))
 
+    def tell(self, probe: Probe) -> None:
+        self._waiting.append(probe)
+
     def send(self, partial: bool) -> bool:
         waiting = self._waiting
         while waiting:
             message = waiting[0]
-            if isinstance(message, Watermark):
+            if not isinstance(message, Batch):
                 if not self._link.offer(message):
                     return len(waiting) == 1
                 waiting.popleft()

@@ -22,12 +22,13 @@ from sage.core.engine.failures import OperatorError, count_failure, users_frames
 from sage.core.engine.histogram import Histogram
 from sage.core.engine.interrupt import Interrupt
 from sage.core.engine.links import Inbox
-from sage.core.engine.messages import Batch, Message, Watermark
+from sage.core.engine.messages import Batch, EndOfInput, Message, Probe, Watermark
 from sage.core.engine.meter import TaskMeter
 from sage.core.engine.metrics import counts_of_inputs
 from sage.core.engine.operators.base import ENDED, IDLE, RunningOperator
 from sage.core.engine.output import Output
 from sage.core.engine.pace import Pace
+from sage.core.engine.rounds import LoopPart
 from sage.core.engine.snapshot import OperatorSnapshot
 from sage.core.engine.valve import Valve
 from sage.core.plan.model import TaskId
@@ -52,6 +53,7 @@ class Task:
         outputs: by id of the plan's edge, one per edge that leaves the stage.
         interrupt: tells the task to end; its signal is woken by messages and credits, too; its clock is the task's.
         pace: how many records a step may take.
+        loop: its part in finding out whether its loop has drained, if it is in one.
 
     Attributes:
         prepared: whether all input is processed, and what was written to connectors waits for `commit`.
@@ -66,6 +68,7 @@ class Task:
         outputs: Mapping[int, Output],
         interrupt: Interrupt,
         pace: Pace,
+        loop: LoopPart | None = None,
     ) -> None:
         self.id = id
         self.chain = chain
@@ -81,6 +84,7 @@ class Task:
         self._inputs = tuple(inputs)
         self._inboxes = tuple(inbox for _, inbox in inputs)
         self._pace = pace
+        self._loop = loop
         self._open_inputs = len(self._inputs)
         self._next_input = 0
         self._channel = 0  # by which the batch in hand came
@@ -139,6 +143,7 @@ class Task:
             backpressured=backpressured,
             inputs=counts_of_inputs(inbox for _, inbox in self._inputs),
             latency=self._meter.latency.copy(),
+            draining=None if self._loop is None else self._loop.draining,
         )
 
     def snapshot(self) -> dict[str, OperatorSnapshot]:
@@ -206,6 +211,8 @@ class Task:
             return "done"
         if not self._meter.is_started:
             self._meter.start()
+        if self._loop is not None:
+            self._attend(self._loop)
         if self._ended:
             return self._deliver_end()
         if not self._free:
@@ -228,6 +235,8 @@ class Task:
             return "again"
         for operator in self._expiring:
             operator.sweep()
+        if self._loop is not None and self._batch is None and self._loop.rounds.is_whole:
+            return self._hand_on(self._loop)
         return self._consume() if self._source is None else self._produce()
 
     def idle(self) -> None:
@@ -262,7 +271,46 @@ class Task:
             return "a credit to send its end" if self._ended else "a credit"
         if not self._meter.is_started:
             return "being opened and started"
-        return "its source" if self.chain.source is not None else f"input, of which {self._open_inputs} are open"
+        if self.chain.source is not None:
+            return "its source"
+        within = "" if self._loop is None else self._loop.described
+        return f"input, of which {self._open_inputs} are open{within}"
+
+    def _attend(self, loop: LoopPart) -> None:
+        """Begin the first round, and fail where something that goes round could not be kept."""
+        with OperatorError.boundary(self.chain.operators[0], "execute"):
+            loop.check()
+        probe = loop.first()
+        if probe is not None:
+            for output in self._outputs.values():  # nobody waits for what comes back, which is as late as it is
+                output.mark(MIN_TIME, idle=True)
+            self._tell(loop, probe)
+
+    def _hand_on(self, loop: LoopPart) -> Step:
+        """Hand on a probe that has come from all sides, once nothing is held back here that goes on by itself."""
+        if self._awaiting is not None and not self._awaiting.is_empty:
+            self._flush(partial=True)
+            return self._wait(math.inf)
+        for _, emit in self.chain.due:
+            if emit is not None:
+                self._call(emit)
+        self._look_at_time()
+        if loop.lets_go():
+            for operator in self.chain.operators:
+                operator.end_time()
+            self._passing.extend(self._fire(operator) for operator in self.chain.acting)
+        if self._passing or self.cancelled:
+            return "again"
+        probe = loop.hand_on(sum(item.records_in + item.records_out for item in self.chain.operators))
+        if probe is None:
+            return self._end_input()
+        self._tell(loop, probe)
+        return "again"
+
+    def _tell(self, loop: LoopPart, probe: Probe) -> None:
+        for edge in loop.edges:
+            self._outputs[edge].tell(probe)
+        self._free = self._flush(partial=True)
 
     def _do_what_is_due(self) -> bool:
         """Let operators emit what has waited long enough. Returns whether there was any."""
@@ -394,7 +442,13 @@ class Task:
             self._mark(channel, message.time, idle=message.idle)
             self._free = self._flush(partial=not self._has_more())
             return "again"
+        if isinstance(message, Probe):
+            assert self._loop is not None
+            self._loop.rounds.arrived(channel, message)
+            return "again"
         self._open_inputs -= 1
+        if self._loop is not None:
+            self._loop.rounds.ended(channel)
         if not self._open_inputs:
             return self._end_input()
         if channel in self._timed and self._valve.end(self._timed[channel]):
@@ -463,7 +517,7 @@ class Task:
         return "again"
 
     def _deliver_end(self) -> Step:
-        done = True
+        done = self._loop is None or self._loop.head is None or self._has_come_back()
         for output in self._outputs.values():
             done = output.end() and done
         if not done or (self.prepared and not self._may_commit):
@@ -473,6 +527,20 @@ class Task:
             self.prepared = False
             self.close()
         return "done"
+
+    def _has_come_back(self) -> bool:
+        """Whether all that leads to this head of a loop has ended: from its own end on nothing else may come."""
+        while self._open_inputs:
+            _, message = self._next_message()
+            if message is None:
+                return False
+            if isinstance(message, EndOfInput):
+                self._open_inputs -= 1
+            elif isinstance(message, Batch):
+                assert self._loop is not None
+                with OperatorError.boundary(self.chain.operators[0], "execute"):
+                    raise self._loop.too_late()
+        return True
 
     def _flush(self, *, partial: bool) -> bool:
         free = True

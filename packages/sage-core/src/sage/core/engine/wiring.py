@@ -37,7 +37,9 @@ from sage.core.engine.operators.windows.choice import WindowOperator
 from sage.core.engine.output import BATCH_SIZE, Output
 from sage.core.engine.pace import Pace
 from sage.core.engine.partitions import share_of
+from sage.core.engine.rounds import Head, LoopPart, Rounds
 from sage.core.engine.services import ServiceRegistry
+from sage.core.engine.spill import Backlog, SpillingInbox
 from sage.core.engine.task import Task
 from sage.core.graph.timed import has_time
 from sage.core.plan.model import ChannelId, ExecutionPlan, PlanEdge, TaskId
@@ -126,16 +128,23 @@ def wire(
     else:
         signals = {task: signal(task) for task in tasks.ids}
     inboxes: dict[ChannelId, Inbox] = {}
+    backlogs = _backlogs(tasks, attempt)
     for task in tasks.ids:
         waits = {edge.id: Histogram() for edge in plan.edges if edge.target_stage == task.stage}
         for channel in plan.channels_into(task):
-            inboxes[channel] = Inbox(signals[task].set, clock.now, channel.edge, waits[channel.edge])
+            room = backlogs.get(task)
+            inboxes[channel] = (
+                Inbox(signals[task].set, clock.now, channel.edge, waits[channel.edge])
+                if room is None
+                else SpillingInbox(room, signals[task].set, clock.now, channel.edge, waits[channel.edge])
+            )
 
     def link(channel: ChannelId) -> Link:
         inbox = inboxes.get(channel)
         if inbox is None:
             return links[channel]
-        return LocalLink(inbox, credits) if connect is None else connect(channel, inbox)
+        most = None if plan.edges[channel.edge].back else credits
+        return LocalLink(inbox, most) if connect is None else connect(channel, inbox)
 
     built = []
     for task in tasks.ids:
@@ -151,6 +160,7 @@ def wire(
                 services,
                 clock,
                 Pace(batch_size) if pace is None else pace(task),
+                backlogs.get(task),
             )
         )
     return Wiring(tuple(built), inboxes, services)
@@ -167,6 +177,7 @@ def _build_task(
     services: ServiceRegistry,
     clock: Clock,
     pace: Pace,
+    backlog: Backlog | None,
 ) -> Task:
     stage = plan.stages[task.stage]
     interrupt = Interrupt(signal, clock)
@@ -205,14 +216,52 @@ def _build_task(
             for end in sending:
                 end.on_credit(signal.set)
             output = Output(
-                crossing.exchange, sending, keyed=crossing.keyed, timed=crossing.timed, batch_size=batch_size
+                crossing.exchange,
+                sending,
+                keyed=crossing.keyed,
+                timed=crossing.timed,
+                marked=not crossing.back,
+                batch_size=batch_size,
             )
             outputs[crossing.id] = output
             hops[crossing.source].append(Hop(output, keyed=crossing.keyed, timed=crossing.timed, tag=crossing.tag))
     ways = dict.fromkeys(_way(edge) for edge in plan.edges if edge.target_stage == stage.id)
     chain = Chain(f"task {task} of {attempt.job}", list(operators.values()), hops, list(ways))
-    return Task(task, chain, inputs, outputs, interrupt, pace)
+    return Task(
+        task, chain, inputs, outputs, interrupt, pace, _part(plan, task, operators[stage.operators[0]], backlog)
+    )
 
 
 def _way(edge: PlanEdge) -> Way:
     return Way(edge.input, keyed=edge.keyed, timed=edge.timed)
+
+
+def _backlogs(tasks: TaskSet, attempt: Attempt) -> Mapping[TaskId, Backlog]:
+    """The room for what waits to go round again, by head."""
+    folder = None if attempt.package is None else attempt.package.parent
+    found = {}
+    for task in tasks.ids:
+        head = tasks.plan.operators[tasks.plan.stages[task.stage].operators[0]]
+        if head.kind == "feedback":
+            found[task] = Backlog(head.name, head.options["in_memory"], head.options["on_disk"], folder)
+    return found
+
+
+def _part(plan: ExecutionPlan, task: TaskId, first: RunningOperator, backlog: Backlog | None) -> LoopPart | None:
+    """The part of a task in finding out whether its loop has drained; None if it is in none."""
+    loop = plan.loop_of(task.stage)
+    if loop is None:
+        return None
+    if isinstance(first, FeedbackOperator):
+        first.backlog = backlog
+    within = [plan.edges[channel.edge].source_stage in loop.stages for channel in plan.channels_into(task)]
+    return LoopPart(
+        loop.heads,
+        Rounds(
+            (number for number, inside in enumerate(within) if inside),
+            (number for number, inside in enumerate(within) if not inside),
+        ),
+        tuple(edge.id for edge in plan.edges if edge.source_stage == task.stage and edge.target_stage in loop.stages),
+        None if backlog is None else Head(len(loop.heads)),
+        backlog,
+    )

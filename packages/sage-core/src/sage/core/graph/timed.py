@@ -11,10 +11,16 @@ __all__ = ["has_time"]
 
 def has_time(graph: LogicalGraph) -> Mapping[int, bool]:
     """By operator, whether the records that it puts out carry times."""
+    inputs: dict[int, list[int]] = {operator.id: [] for operator in graph.operators}
+    for edge in graph.edges:
+        inputs[edge.target].append(edge.source)
     found: dict[int, bool] = {}
-    for operator in graph.operators:
-        taken = any(found.get(edge.source, False) for edge in graph.inputs_of(operator.id))
-        found[operator.id] = _puts_out_times(operator, taken)
+    before: dict[int, bool] | None = None
+    while found != before:  # more than twice only where loops are in others
+        before = dict(found)
+        for operator in graph.operators:
+            taken = any(found.get(source, False) for source in inputs[operator.id])
+            found[operator.id] = _puts_out_times(operator, taken)
     return found
 
 

@@ -62,7 +62,7 @@ class SimulatedBackend:
         deployment: the running tasks, once there are some.
     """
 
-    capabilities = frozenset({"async", "unbounded"})
+    capabilities = frozenset({"async", "feedback", "unbounded"})
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class SimulatedDeployment:
             channel = Channel(
                 f"{plan.source_of(id)}>{plan.target_of(id)} of edge {id.edge}",
                 inbox,
-                1 + choices.below(most_credits),
+                None if plan.edges[id.edge].back else 1 + choices.below(most_credits),
                 batch_size,
                 choices,
             )

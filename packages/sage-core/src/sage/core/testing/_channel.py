@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from sage.core.engine.links import Inbox
-from sage.core.engine.messages import Batch, Message
+from sage.core.engine.messages import Batch, Message, Probe
 from sage.core.testing._choices import Choices
 
 __all__ = ["Channel"]
@@ -18,7 +18,7 @@ class Channel:
     Args:
         name: for the trace.
         inbox: where messages arrive.
-        credits: messages that may be anywhere between an offer and a grant.
+        credits: messages that may be anywhere between an offer and a grant; None for no limit.
         full: records in a full batch.
         choices: decide whether a credit comes back just after an offer was refused.
 
@@ -28,7 +28,7 @@ class Channel:
         is_stuck: whether a full batch was refused, and no credit has come back since.
     """
 
-    def __init__(self, name: str, inbox: Inbox, credits: int, full: int, choices: Choices) -> None:
+    def __init__(self, name: str, inbox: Inbox, credits: int | None, full: int, choices: Choices) -> None:
         self.name = name
         self.credits = credits
         self.inbox = inbox
@@ -48,7 +48,7 @@ class Channel:
         self._callback = callback
 
     def offer(self, message: Message) -> bool:
-        if self._used >= self.credits:
+        if self.credits is not None and self._used >= self.credits:
             self._refused = True
             self.is_stuck = _size(message) >= self._full
             if self.returning and self._choices.chance(0.1):
@@ -65,6 +65,8 @@ class Channel:
         if _size(message) != size:
             raise RuntimeError(f"a batch of {size} records was changed to {_size(message)} after it was handed over")
         self.inbox.put(message)
+        if isinstance(message, Probe):
+            return f"probe {message.round}, {message.quiet} quiet"
         return f"batch of {size}" if isinstance(message, Batch) else "end of input"
 
     def grant(self) -> None:

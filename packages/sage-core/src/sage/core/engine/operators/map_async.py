@@ -146,6 +146,12 @@ class MapAsyncOperator(RunningOperator):
         return 0 if self._taken_back else self._free
 
     @property
+    def is_empty(self) -> bool:
+        """Whether all that was taken in has been put out."""
+        self.room()  # which starts what was in flight when it was saved
+        return not self._held and not self._taken_back
+
+    @property
     def _free(self) -> int:
         return min(self._concurrency - self._running, 2 * self._concurrency - len(self._held))
 
