@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sage.core.api import MapFunction, RuntimeContext, retry, skip
+from sage.core.api import LocalEnvironment, MapFunction, ProcessFunction, RuntimeContext, Timer, ValueState, retry, skip
 from sage.core.api.datastream import DataStream
 from sage.core.engine.expiring_state import (
     ExpiringListState,
@@ -317,6 +317,41 @@ def test_in_a_pipeline_it_expires_by_the_clock() -> None:
         assert harness.send(("a", False)) == [(2, [1])]
         harness.advance(4)
         assert harness.send(("a", False)) == [(0, [])]
+
+
+class LastSeen(ProcessFunction):
+    """Puts out what it saw before, with each record and nine and eleven seconds after it."""
+
+    def open(self, context: RuntimeContext) -> None:
+        self.last: ValueState[int | None] = context.value_state("last", None, ttl=10, ttl_time="event")
+
+    def execute(self, time: int) -> Iterator[tuple[str, int, int | None]]:
+        yield "record", time, self.last.get()
+        self.last.set(time)
+        self.context.set_timer(time + 9)
+        self.context.set_timer(time + 11)
+
+    def on_timer(self, timer: Timer) -> Iterator[tuple[str, float, int | None]]:
+        yield "timer", timer.time, self.last.get()
+
+
+def test_in_a_pipeline_it_expires_by_event_time() -> None:
+    """By the time of the record in hand, or of the timer that fires, however long the program takes."""
+    env = LocalEnvironment("expires", "inline")
+    timed = env.from_collection([100, 105, 115]).assign_timestamps(float)
+    found = timed.keyby(lambda time: "all").process(LastSeen).collect()
+    env.submit()
+    assert [(kind, time - 100, last) for kind, time, last in found] == [
+        ("record", 0, None),
+        ("record", 5, 100),
+        ("record", 15, None),
+        ("timer", 9, 115),
+        ("timer", 11, 115),
+        ("timer", 14, 115),
+        ("timer", 16, 115),
+        ("timer", 24, 115),
+        ("timer", 26, None),
+    ]
 
 
 def test_reading_may_count_as_using() -> None:

@@ -110,6 +110,8 @@ class Chain:
             if isinstance(hop.target, RunningOperator):
                 hop.target.has_keyed_input = hop.target.has_keyed_input or hop.keyed
                 hop.target.has_timed_input = hop.target.has_timed_input or hop.timed
+        for operator in operators:
+            operator.states.has_event_time = operator.has_timed_input
         self.clocks = [operator for operator in operators if isinstance(operator, TimestampsOperator)]
         for clock in self.clocks:
             if isinstance(first, ConnectorSourceOperator):

@@ -488,9 +488,13 @@ class RunningOperator:
                 code.line(f"{code.fast('states', self.states)}.has_key = {flow.key is not None}")
         if self.states.broadcast:
             code.line(f"{code.fast('states', self.states)}.writable = {flow.input in self.broadcast_inputs}")
-        if self.states.expiries:  # for one record it is one time, so that what is seen stays
+        expire_by = {expiry.time for expiry in self.states.expiries.values()}
+        if "processing" in expire_by:  # for one record it is one time, so that what is seen stays
             now, time = self.states.times["processing"], self.clock.time
             code.line(f"{code.fast('now', now)}[0] = int({code.fast('clock', time)}() * 1000000)")
+        if "event" in expire_by:
+            written = flow.time or f"{code.fast('operator', self)}.watermark"
+            code.line(f"{code.fast('event_now', self.states.times['event'])}[0] = {written}")
 
 
 def _composed(wrap: Callable[[Any], Any], function: Callable[..., Any]) -> Callable[..., Any]:

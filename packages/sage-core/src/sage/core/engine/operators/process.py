@@ -147,6 +147,9 @@ class ProcessOperator(RunningOperator):
         context, timer = self.context, Timer(to_seconds(time), domain)
         context.key, context._time = key, time if domain == "event" else None
         self.states.has_key = True
+        if self.states.expiries:
+            self.states.times["processing"][0] = int(self.clock.time() * MICROS)
+            self.states.times["event"][0] = time if domain == "event" else self.watermark
         result = self.call_firing(self._on_timer, timer)
         return () if result is GIVEN_UP else result
 
