@@ -11,7 +11,8 @@ class Valve:
     """The event time of an input is that of its slowest channel, of those that are not idle.
 
     Where all are idle, the furthest of them tells the time, since none is waited for. It never goes back: a channel
-    that wakes up behind it brings late records.
+    that wakes up behind it brings late records, and is not waited for until it has caught up, so that one that is a day
+    behind does not hold up all others.
 
     Args:
         channels: how many there are, which have times.
@@ -54,7 +55,7 @@ class Valve:
         active = [self._marks[number] for number in left if not self._idle[number]]
         if active:
             self.idle = False
-            self.time = max(time, min(active))
+            self.time = min((mark for mark in active if mark >= time), default=time)
         elif left:
             self.idle = True
             self.time = max(time, *(self._marks[number] for number in left))
