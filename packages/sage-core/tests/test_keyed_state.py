@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sage.core.api import (
@@ -221,6 +221,7 @@ class Model:
 
 @settings(max_examples=150)
 @given(st.lists(st.tuples(st.sampled_from("ab"), STEPS, st.sampled_from([0, 0, 1, 3])), max_size=12), st.booleans())
+@example([("b", [Step("put", 1)], 0), ("b", [Step("put", 0), Step("drop", 1)], 3), ("b", [], 0)], retried=True)
 def test_a_failing_call_leaves_no_trace_in_keyed_state(calls: list[Any], retried: bool) -> None:
     """What a call wrote before it failed is set back, before the next try and where its record is given up."""
     records = [(number, *call) for number, call in enumerate(calls)]

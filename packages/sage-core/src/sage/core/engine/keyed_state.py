@@ -61,7 +61,9 @@ class KeyedStates:
         self.times: dict[str, list[int]] = {"processing": [0], "event": [0]}
         self.context = context
         self.journal: list[Callable[[], object]] | None = None
-        self._copied: set[int] = set()  # mappings that the journal has whole
+        self._copied: dict[
+            int, tuple[int, object]
+        ] = {}  # mappings that the journal has whole, if it still has this there
 
     def __bool__(self) -> bool:
         return bool(self.tables or self.broadcast)
@@ -186,9 +188,12 @@ class KeyedStates:
             return
         if not self.journal:
             self._copied.clear()
-        if id(items) not in self._copied:
-            self._copied.add(id(items))
-            self.journal.append(partial(_refill, items, dict(items)))
+        place, undo = self._copied.get(id(items), (0, None))
+        if place < len(self.journal) and self.journal[place] is undo:
+            return
+        undo = partial(_refill, items, dict(items))
+        self._copied[id(items)] = len(self.journal), undo
+        self.journal.append(undo)
 
     def note_length(self, table: dict[Any, Any], key: Any, values: list[Any]) -> None:
         """Remember how long the list of ``key`` is, before something is appended to it."""
