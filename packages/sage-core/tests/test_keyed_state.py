@@ -221,7 +221,7 @@ class Model:
 
 @settings(max_examples=150)
 @given(st.lists(st.tuples(st.sampled_from("ab"), STEPS, st.sampled_from([0, 0, 1, 3])), max_size=12), st.booleans())
-@example([("b", [Step("put", 1)], 0), ("b", [Step("put", 0), Step("drop", 1)], 3), ("b", [], 0)], retried=True)
+@example([("b", [Step("put", 1)], 0), ("b", [Step("put", 0), Step("drop", 1)], 3), ("b", [], 0)], True)
 def test_a_failing_call_leaves_no_trace_in_keyed_state(calls: list[Any], retried: bool) -> None:
     """What a call wrote before it failed is set back, before the next try and where its record is given up."""
     records = [(number, *call) for number, call in enumerate(calls)]
