@@ -41,6 +41,7 @@ class ProcessOperator(RunningOperator):
         self._timers: dict[TimeDomain, TimerQueue] = {"event": TimerQueue(), "processing": TimerQueue()}
         self._event, self._processing = self._timers["event"], self._timers["processing"]
         self._ended = False
+        self._fires_last = False  # time is over, and what is left fires: no timer is set any more
         self._reached = MIN_TIME  # the watermark, before all time was over
         self._firing = MIN_TIME
         self._at_once = 0
@@ -72,7 +73,7 @@ class ProcessOperator(RunningOperator):
 
     def set_timer(self, time: int, domain: TimeDomain) -> None:
         timers = self._timers_of(domain)
-        if self._ended:
+        if self._fires_last:
             return
         if domain == "event" and time <= self._firing:
             self._count_at_once(time)
@@ -129,6 +130,7 @@ class ProcessOperator(RunningOperator):
         self._ended = True
 
     def firing(self) -> Iterator[tuple[Sequence[Any], int | None]]:
+        self._fires_last = self._ended
         now = MAX_TIME if self._ended else round(self.clock.time() * MICROS)
         self._at_once = 0
         for time, key in self._event.pop_due(self.watermark):
@@ -141,6 +143,7 @@ class ProcessOperator(RunningOperator):
             over = self._reached + 1 if self.has_timed_input and self._reached > MIN_TIME else None
             for time, key in self._processing.pop_due(now):
                 yield self._fire(time, key, "processing"), over
+        self._fires_last = False  # in a loop records may come round, and set timers again
         self._set_deadline()
 
     def _fire(self, time: int, key: Any, domain: TimeDomain) -> Sequence[Any]:
