@@ -265,10 +265,13 @@ def _check_loop(graph: LogicalGraph, operators: Mapping[int, Operator], loop: Lo
         yield head.problem("nothing ever leaves its loop", "end a stream of the loop with .sink(…), too")
     for number in sorted(inside):
         operator = operators[number]
-        if operator.options.get("final"):
+        outer = operator.kind == "join" and operator.options.get("how") != "inner"
+        if outer or operator.options.get("final"):
             yield operator.problem(
                 f"what it puts out at the end of its input goes back to {head.title}, whose loop is over by then",
-                "leave final=True out, or fold what leaves the loop",
+                "give it window=… or within=…, or join what leaves the loop"
+                if outer
+                else "leave final=True out, or fold what leaves the loop",
             )
 
 
