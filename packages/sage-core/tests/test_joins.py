@@ -223,7 +223,7 @@ def test_wrong_joins_are_refused_with_all_that_is_wrong() -> None:
         "join 'three': joins two streams, not 3",
         "join 'one argument': how must be 'inner', 'left', 'right' or 'outer', not 'full'",
         "join 'generator': it is a generator function",
-        "interval_join 'untimed': within=… is of event time, and the records of both streams have none",
+        "interval_join 'untimed': within=… is of event time, which the records of both streams do not have",
         "interval_join 'turned': within=(1, 0) holds no pair",
         "interval_join 'no pair': within must be two numbers of seconds, or timedeltas, (lower, upper), not 5",
         "interval_join 'no numbers': within must be two numbers of seconds, or timedeltas, (lower, upper), not (True,",

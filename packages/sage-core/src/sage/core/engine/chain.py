@@ -300,7 +300,7 @@ class Chain:
     def _generate(self, operator: RunningOperator, flow: Flow) -> None:
         """Write what an operator, and all that follows it, does with the record of ``flow``."""
         self._counts.append((operator, "records_in", flow.count))
-        operator.release = lambda: self._drain_side_outputs(operator)
+        operator.release = partial(self._drain_side_outputs, operator)
         operator.generate(self.code, flow, self._emit_from(operator))
         self._drain_side_outputs(operator, flow.time)
 

@@ -49,12 +49,9 @@ def _wrong_inputs(operator: Operator, graph: LogicalGraph, timed: Mapping[int, b
         yield "pairs are of one key, and not all of its records have one", "a.connect(b).keyby(key_of_a, key_of_b)"
     untimed = sorted({edge.input for edge in edges if not timed[edge.source]})
     if operator.kind != "join" and untimed:
-        which = (
-            "both streams have"
-            if len(untimed) == 2
-            else f"the {('left', 'right', 'third')[min(untimed[0], 2)]} stream has"
-        )
-        yield f"within=… is of event time, and the records of {which} none", "call .assign_timestamps(…) before it"
+        which = "both streams" if len(untimed) > 1 else f"the {'right' if untimed[0] else 'left'} stream"
+        hint = "call .assign_timestamps(…) before it"
+        yield f"within=… is of event time, which the records of {which} do not have", hint
 
 
 def _wrong_in_join(options: Mapping[str, Any]) -> _Wrong:

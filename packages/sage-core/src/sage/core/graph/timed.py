@@ -30,4 +30,6 @@ def _puts_out_times(operator: Operator, taken: bool) -> bool:
         return True
     if operator.options.get("final"):  # put out when time is over
         return False
+    if operator.kind == "join" and operator.options.get("how") != "inner":  # as are some, of any time
+        return False
     return taken

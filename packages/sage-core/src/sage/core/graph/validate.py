@@ -220,7 +220,7 @@ def _check_side_outputs(operator: Operator, tags: Set[str | None]) -> list[Probl
         return [operator.problem("its dead_letters are taken, and its on_error sends none to a stream", hint)]
     if LATE in tags and operator.kind in WINDOW_KINDS and not is_event_window(operator.options["window"]):
         return [operator.problem("its late_records are taken, and only windows in event time have any")]
-    named = tags - {None, DEAD_LETTERS} - ({LATE} if operator.kind in WINDOW_KINDS else set())
+    named = tags - {None, DEAD_LETTERS} - ({LATE} if operator.kind in WINDOW_KINDS | {"interval_join"} else set())
     if named and operator.function.form not in ("class", "instance"):
         tag = sorted(str(tag) for tag in named)[0]
         hint = "give a function class, which has self.context.side_output(tag, record)"

@@ -75,8 +75,8 @@ class RunningOperator:
         late: records that came too late, counted so far.
         goes_on: whether the task is still to work; any thread may ask.
         stop: not empty if it is not.
-        release: writes the lines that put out what the call before them has put out on the side. It follows what
-            `generate` writes; an operator that calls several times for a record has it follow each of them.
+        release: writes the lines that put out what the call before them has put out on the side, at a time. It follows
+            what `generate` writes; an operator that calls several times for a record has it follow each of them.
     """
 
     def __init__(self, spec: Operator, context: RuntimeContext) -> None:
@@ -97,7 +97,7 @@ class RunningOperator:
         self.clock: Clock = WALL
         self.goes_on: Callable[[], bool] = _always
         self.stop: list[bool] = []
-        self.release: Callable[[], None] = _nothing
+        self.release: Callable[[str | None], None] = _nothing
         self.states = context._states
         self._attributes: Attributes | None = None
         self._opened = False
@@ -324,8 +324,8 @@ class RunningOperator:
     """When something is to be done without any input, by `clock`."""
 
     def pass_time(self, watermark: int) -> None:
-        """The event time of its input is ``watermark`` now."""
-        self.watermark = self.context._watermark = watermark
+        """The event time of its input is ``watermark`` now, unless it was later when it was saved: it never goes back."""
+        self.watermark = self.context._watermark = max(self.watermark, watermark)
 
     def end_time(self) -> None:
         """Its input has ended: all time is over. What `firing` gives from now on is the last."""
@@ -505,7 +505,7 @@ def _always() -> bool:
     return True
 
 
-def _nothing() -> None:
+def _nothing(time: str | None) -> None:
     pass
 
 

@@ -2,22 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
+from sage.core.engine.functions import wants_context
 from sage.core.engine.operators.base import Emit, Flow, RunningOperator
 from sage.core.engine.recovery import GIVEN_UP
 from sage.core.graph.model import Operator
 
-__all__ = ["JoinOperator"]
+__all__ = ["JoinOperator", "PairingOperator"]
 
-_Kept = tuple[list[tuple[Any, int | None]], list[tuple[Any, int | None]]]
-"""The left and the right records of a key, each with its time."""
+Pair = tuple[Any, Any]
 
 
-class JoinOperator(RunningOperator):
+class PairingOperator(RunningOperator):
+    """Calls the function for each pair that a record makes with those that are kept, and for what stays alone.
+
+    Attributes:
+        alone: whether a left, and a right, record is put out that has no partner.
+    """
+
+    acts_on_time = True
+
+    def __init__(self, spec: Operator, context: RuntimeContext) -> None:
+        super().__init__(spec, context)
+        how = spec.options["how"]
+        self.alone = (how in ("left", "outer"), how in ("right", "outer"))
+
+    @abstractmethod
+    def pairs(self, side: int, key: Any, record: Any, time: int | None) -> Iterable[tuple[Pair, int | None]]:
+        """Keep a record of the left side, 0, or the right one, and give its pairs, each with the time of the later."""
+
+    def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
+        self._set_context(code, flow)
+        pair, time, count = code.name("pair"), code.name("time"), code.counter("joined")
+        pairs = f"{code.fast('pairs', self.pairs)}({flow.input}, {flow.key}, {flow.value}, {flow.time})"
+        code.call(f"for {pair}, {time} in {pairs}:", self, flow.value)
+        with code.indented():
+            if self.has_timed_input and wants_context(self.function, self.spec.function):
+                code.line(f"{code.fast('context', self.context)}._time = {time}")
+            with self.calling(code, "join", pair, f"*{pair}") as result:
+                code.line(f"{count} += 1")
+                emit(Flow(result, count, time=time))
+            self.release(time)
+            self.leaving_if_cancelled(code)
+
+    def put_out_alone(self, key: Any, pair: Pair, time: int | None) -> tuple[Sequence[Any], int | None]:
+        """What comes of a record that has no partner, as `firing` gives it."""
+        self.context.key, self.context._time = key, time
+        self.states.has_key = True
+        result = self.call_firing(self._execute, pair)
+        return () if result is GIVEN_UP else (result,), time
+
+    def _execute(self, pair: Pair) -> Any:
+        return self.execute(*pair)
+
+
+class JoinOperator(PairingOperator):
     """A record of a pair for each record in and each one of its key that the other side has sent before.
 
     All records are kept. Those without any partner are put out at the end of input, if so asked: that is of a whole
@@ -26,56 +70,32 @@ class JoinOperator(RunningOperator):
 
     def __init__(self, spec: Operator, context: RuntimeContext) -> None:
         super().__init__(spec, context)
-        self._kept: dict[Any, _Kept] = self.states.table("", "join")  # a name that no function can declare
-        how = spec.options["how"]
-        self._alone = (how in ("left", "outer"), how in ("right", "outer"))
+        # By key, the left and the right records, each with its time; under a name that no function can declare.
+        self._kept: dict[Any, tuple[list[Any], list[Any]]] = self.states.table("", "join")
+        self._ended = False
 
-    def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
-        self._set_context(code, flow)
-        pair, count = code.name("pair"), code.counter("joined")
-        pairs = code.fast("pairs", self._pairs_of_right if flow.input else self._pairs_of_left)
-        with code.block(f"for {pair} in {pairs}({flow.key}, {flow.value}):"):
-            with self.calling(code, "join", pair, f"*{pair}") as result:
-                code.line(f"{count} += 1")
-                emit(Flow(result, count, time=flow.time))
-            self.release()
-            self.leaving_if_cancelled(code)
-
-    def _pairs_of_left(self, key: Any, record: Any) -> list[tuple[Any, Any]]:
-        lefts, rights = self._of(key)
-        lefts.append((record, None))
-        return [(record, right) for right, _ in rights]
-
-    def _pairs_of_right(self, key: Any, record: Any) -> list[tuple[Any, Any]]:
-        lefts, rights = self._of(key)
-        rights.append((record, None))
-        return [(left, record) for left, _ in lefts]
-
-    def _of(self, key: Any) -> _Kept:
+    def pairs(self, side: int, key: Any, record: Any, time: int | None) -> Iterable[tuple[Pair, int | None]]:
         kept = self._kept.get(key)
         if kept is None:
             kept = self._kept[key] = ([], [])
-        return kept
+        kept[side].append((record, time))
+        if side == 0:
+            return [((record, other), _later(time, its)) for other, its in kept[1]]
+        return [((other, record), _later(time, its)) for other, its in kept[0]]
 
-    def held_back(self) -> Iterator[Any] | None:
-        return self._unmatched() if any(self._alone) else None
+    def end_time(self) -> None:
+        super().end_time()
+        self._ended = True
 
-    def _unmatched(self) -> Iterator[Any]:
+    def firing(self) -> Iterator[tuple[Sequence[Any], int | None]]:
+        if not self._ended or not any(self.alone):
+            return
         for key, (lefts, rights) in self._kept.items():
-            if lefts and rights:
-                continue
-            self.context.key = key
-            pairs = [(left, None) for left, _ in lefts] if self._alone[0] else []
-            pairs += [(None, right) for right, _ in rights] if self._alone[1] else []
-            for pair in pairs:
-                result = self._call_alone(self.execute, pair)
-                if result is not GIVEN_UP:
-                    yield result
+            if self.alone[0] and not rights:
+                yield from (self.put_out_alone(key, (left, None), time) for left, time in lefts)
+            if self.alone[1] and not lefts:
+                yield from (self.put_out_alone(key, (None, right), time) for right, time in rights)
 
-    def _call_alone(self, function: Callable[..., Any], pair: tuple[Any, Any]) -> Any:
-        try:
-            return function(*pair)
-        except Exception as error:
-            if self.recovery is None:
-                raise
-            return self.recovery(error, pair, function, *pair)
+
+def _later(time: int | None, other: int | None) -> int | None:
+    return other if time is None else time if other is None or time > other else other
