@@ -324,7 +324,7 @@ class RunningOperator:
     """When something is to be done without any input, by `clock`."""
 
     def pass_time(self, watermark: int) -> None:
-        """The event time of its input is ``watermark`` now, unless it was later when it was saved: it never goes back."""
+        """The event time of its input is ``watermark`` now. It never goes back, also behind what was saved."""
         self.watermark = self.context._watermark = max(self.watermark, watermark)
 
     def end_time(self) -> None:
