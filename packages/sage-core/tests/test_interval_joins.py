@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -35,6 +35,10 @@ def pair(left: Any, right: Any) -> tuple[Any, Any]:
     return left, right
 
 
+def is_of(side: int) -> Callable[[Arrival], bool]:
+    return lambda arrival: arrival[0] == side
+
+
 def declare(
     env: LocalEnvironment,
     arrivals: list[Arrival],
@@ -47,7 +51,7 @@ def declare(
     """A join of one source's records, which so come in one order."""
     source = env.from_batch(arrivals, name="arrivals")
     timed = source.assign_timestamps(lambda arrival: arrival[1].time, out_of_order=out_of_order)
-    left, right = (timed.filter(lambda arrival, n=side: arrival[0] == n).map(lambda a: a[1]) for side in (0, 1))
+    left, right = (timed.filter(is_of(side)).map(lambda arrival: arrival[1]) for side in (0, 1))
     keyed: Any = left.connect(right).keyby(lambda event: event.key, lambda event: event.key)
     stream: DataStream[Any] = keyed.join(pair, within=within, how=how, parallelism=parallelism, name="pair")
     return stream
@@ -199,7 +203,7 @@ def test_what_is_over_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
             most[:] = max(most[0], kept), max(most[1], len(self._kept)), max(most[2], len(self._timers))
             return answer
 
-    monkeypatch.setitem(_KINDS, "interval_join", Watched)  # type: ignore[arg-type]
+    monkeypatch.setitem(_KINDS, "interval_join", Watched)
     for keys in (1, 10_000):
         for how in HOWS:
             env = LocalEnvironment("forgets", "inline")
@@ -255,7 +259,7 @@ def test_a_join_function_sees_key_and_time() -> None:
     env = LocalEnvironment("sees", "inline")
     arrivals = [(0, Event("a", 1, 0)), (1, Event("a", 3, 1)), (0, Event("b", 9, 2))]
     timed = env.from_batch(arrivals).assign_timestamps(lambda arrival: arrival[1].time, out_of_order=9)
-    left, right = (timed.filter(lambda arrival, n=side: arrival[0] == n).map(lambda a: a[1]) for side in (0, 1))
+    left, right = (timed.filter(is_of(side)).map(lambda arrival: arrival[1]) for side in (0, 1))
     keyed: Any = left.connect(right).keyby(lambda event: event.key, lambda event: event.key)
     keyed.join(See, within=(0, 5), how="outer").process(Tell).sink(told.append)
     env.submit(autostop=True)
