@@ -20,6 +20,7 @@ from sage.core.engine.keyed_state import TOO_LATE
 from sage.core.engine.recovery import GIVEN_UP, Recovery
 from sage.core.engine.saving import groups_of, load, save, share_out_keyed, share_out_records, share_out_timers
 from sage.core.engine.snapshot import OperatorSnapshot
+from sage.core.engine.state_size import Kept, StateLimit
 from sage.core.errors import StateError
 from sage.core.graph.model import Operator
 from sage.core.graph.policy import FAIL
@@ -69,6 +70,7 @@ class RunningOperator:
         broadcast_inputs: the numbers of those inputs whose records all subtasks are given.
         has_timed_input: whether they come with an event time on any of them.
         states: what it keeps for each key.
+        state_limit: sees that this is not too much.
         side: by tag, what the call that is running has put out on the side.
         clock: of the host that it runs on.
         watermark: the event time of its input, in microseconds: what comes with an earlier time, or just this, is late.
@@ -99,6 +101,7 @@ class RunningOperator:
         self.stop: list[bool] = []
         self.release: Callable[[str | None], None] = _nothing
         self.states = context._states
+        self.state_limit: StateLimit | None = None
         self._attributes: Attributes | None = None
         self._opened = False
         self.function: Any = None
@@ -116,6 +119,20 @@ class RunningOperator:
         self.stop = interrupt.stop
         if self.spec.on_error != FAIL:
             self.recovery = Recovery(self.spec.on_error, self, interrupt.pause)
+
+    def limit_state(self, limit: int) -> None:
+        """Allow it ``limit`` bytes for what it keeps for its keys, by the size when saved."""
+        self.state_limit = StateLimit(self, limit)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there may be something in `kept`."""
+        return bool(self.states.tables)
+
+    def kept(self) -> Iterator[Kept]:
+        """What it keeps for its keys: what counts where that is limited."""
+        for name, table in self.states.tables.items():
+            yield Kept(f"keyed state '{name}'" if name else f"what {self.spec.kind} keeps", table)
 
     def counts(self) -> OperatorCounts:
         """What has been counted so far; any thread may ask."""
@@ -193,10 +210,13 @@ class RunningOperator:
         """
         tables, in_flight, timers = self.keyed_tables(), self.in_flight(), self.save_timers()
         broadcast = self.states.broadcast if self.context.subtask == 0 else {}
+        keyed = save(tables, "its keyed state") if tables else None
+        if self.state_limit is not None and keyed is not None:
+            self.state_limit.check_saved(len(keyed))
         return OperatorSnapshot(
             kind=self.spec.kind,
             attributes=None if self._attributes is None else self._attributes.save(),
-            keyed=save(tables, "its keyed state") if tables else None,
+            keyed=keyed,
             groups=groups_of(self.context.subtask, self.context.parallelism),
             states=dict(self.states.kinds),
             ttl_times={name: expiry.time for name, expiry in self.states.expiries.items()},
