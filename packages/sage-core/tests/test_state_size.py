@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage.core.api import LocalEnvironment, MapFunction, RuntimeContext
+from sage.core.api import LocalEnvironment, MapFunction, ProcessFunction, RuntimeContext
 from sage.core.engine.state_size import Kept, StateLimit, estimate
 from sage.core.errors import JobFailedError, StateLimitError
 
@@ -90,7 +90,7 @@ class Keeper:
 
     def kept(self) -> list[Kept]:
         self.looks += 1
-        return [Kept("keyed state 'seen'", self.table)]
+        return [Kept("keyed state 'seen'", self.table, len(self.table))]
 
 
 @given(st.integers(1, 2000), st.integers(1, 50), st.sampled_from([20_000, 200_000]))
@@ -150,6 +150,11 @@ class Growing(MapFunction):
             self.items[number] = f"{number:0100}"
 
 
+class Waiting(ProcessFunction[int, int]):
+    def execute(self, number: int) -> None:
+        self.context.set_timer(1e10 + number % 50_000 % 7, time="processing")
+
+
 Operator = Callable[[Any], Any]
 
 
@@ -159,6 +164,7 @@ Operator = Callable[[Any], Any]
         (10, lambda s: s.map(Growing("list"), name="grows"), "keyed state 'values'"),
         (1, lambda s: s.map(Growing("map"), name="grows"), "keyed state 'items'"),
         (5000, lambda s: s.map(Growing("list"), name="grows"), "keyed state 'values'"),
+        (50_000, lambda s: s.process(Waiting, name="grows"), "timers of processing time"),
         (50_000, lambda s: s.reduce(max, name="grows"), "what reduce keeps"),
     ],
 )

@@ -51,6 +51,7 @@ class Kept(NamedTuple):
 
     what: str
     table: Mapping[Any, Any]
+    keys: int
 
 
 class _Keeper(Protocol):
@@ -105,20 +106,19 @@ class StateLimit:
     def check_saved(self, size: int) -> None:
         """See that what was saved is within the limit: here the size is known. Raises `StateLimitError`."""
         if size > self._limit:
-            raise self._exceeded(size, max(self._operator.kept(), key=lambda item: len(item.table)))
+            raise self._exceeded(size, max(self._operator.kept(), key=lambda item: item.keys))
 
     def _exceeded(self, size: float, most: Kept) -> StateLimitError:
-        count = len(most.table)
         told = f"more than {_bytes(self._limit)}" if size == math.inf else f"about {_bytes(size)}"
         spec = self._operator.spec
         return StateLimitError(
-            f"{spec.title} keeps {told} in one subtask, most of it {most.what} of {count:,} keys;"
+            f"{spec.title} keeps {told} in one subtask, most of it {most.what} of {most.keys:,} keys;"
             f" {_bytes(self._limit)} are allowed",
             hint="clear() what is done with, give it a time to live (ttl=…), raise the operator's parallelism, or allow"
             " more by checkpoints.max_operator_state",
             operator=spec.name,
             state=most.what,
-            keys=count,
+            keys=most.keys,
             limit=self._limit,
         )
 
