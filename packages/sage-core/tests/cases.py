@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
-from sage.core.api import DataStream, ProcessFunction, TimestampFunction
-from sage.core.testing import Harness
+from sage.core.api import DataStream
+from sage.core.testing import At, Harness, Idle, Side, Watermark
 
-__all__ = ["Out", "Play", "ms_of", "ordered", "seconds"]
+__all__ = ["Out", "Play", "ms_of", "ordered", "records_of", "seconds"]
 
 Out = tuple[Any, int | None]
 """What was put out, and in which millisecond of event time."""
@@ -28,6 +28,12 @@ def seconds(ms: float) -> float:
 def ms_of(time: float) -> int:
     """The millisecond that a point in time is in: of a watermark, the last that is over."""
     return round(time * 1_000_000) // 1000
+
+
+def records_of(out: Iterable[Any]) -> list[Any]:
+    """The records in what a harness tells, without their times."""
+    told = [item for item in out if not isinstance(item, Watermark | Idle)]
+    return [item.record if isinstance(item, At) else item for item in told]
 
 
 def ordered(*out: Out) -> list[Out]:
@@ -51,12 +57,8 @@ class Play:
         late: bool = False,
         shown: Callable[[Any], Any] = lambda record: record,
     ) -> None:
-        def whole(*streams: DataStream[Any]) -> DataStream[Any]:
-            out = operator(*[_timed(stream) for stream in streams])
-            told = out.process(_Told)
-            return told.union(out.late_records.process(_Told, "late")) if late else told
-
-        self._operator = whole
+        self._operator = operator
+        self._late = late
         self._shown = shown
         self._inputs = len(inspect.signature(operator).parameters)
         self._now = 0
@@ -64,7 +66,7 @@ class Play:
 
     def record(self, record: Any, ms: int, *, input: int = 0) -> list[Out]:
         """A record with its event time."""
-        return self._told(self.harness.send(_Step(seconds(ms), record), input=input))
+        return self._told(self.harness.send(record, time=seconds(ms), input=input))
 
     def records(self, *records: tuple[Any, int]) -> list[Out]:
         """Several of them, one after the other."""
@@ -72,7 +74,7 @@ class Play:
 
     def mark(self, ms: int, *, input: int = 0) -> list[Out]:
         """A watermark: all records up to and including this millisecond have come."""
-        return self._told(self.harness.send(_Step(seconds(ms + 1) - 1e-6, None, is_mark=True), input=input))
+        return self._told(self.harness.watermark(seconds(ms + 1) - 1e-6, input=input))
 
     def marks(self, ms: int) -> list[Out]:
         """The same watermark of all inputs."""
@@ -97,50 +99,24 @@ class Play:
     @property
     def outputs(self) -> list[Out]:
         """All that was put out by this job so far, as it came."""
-        return [(self._shown(record), time) for record, time in self.harness.outputs]
+        return [self._out(item) for item in self.harness.outputs if self._is_out(item)]
 
-    def _told(self, out: list[Out]) -> list[Out]:
-        return ordered(*[(self._shown(record), time) for record, time in out])
+    def _told(self, out: list[Any]) -> list[Out]:
+        return ordered(*[self._out(item) for item in out if self._is_out(item)])
+
+    def _is_out(self, item: Any) -> bool:
+        return not isinstance(item, Watermark | Idle) and (self._late or not isinstance(item, Side))
+
+    def _out(self, item: Any) -> Out:
+        tag, record = (item.tag, item.record) if isinstance(item, Side) else (None, item)
+        time, record = (ms_of(record.time), record.record) if isinstance(record, At) else (None, record)
+        return self._shown(record if tag is None else (tag, record)), time
 
     def _opened(self, **options: Any) -> Harness:
-        return Harness(self._operator, inputs=self._inputs, **options)
+        return Harness(self._operator, inputs=self._inputs, timed=True, **options)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.harness.close()
-
-
-class _Step(NamedTuple):
-    """A record at a time, or a watermark."""
-
-    time: float
-    record: Any
-    is_mark: bool = False
-
-
-class _Times(TimestampFunction[_Step]):
-    """Watermarks come by themselves, between the records."""
-
-    def execute(self, step: _Step) -> float:
-        return step.time
-
-    def watermark(self, step: _Step, time: float) -> float | None:
-        return time if step.is_mark else None
-
-
-def _timed(stream: DataStream[Any]) -> DataStream[Any]:
-    steps = stream.assign_timestamps(_Times)
-    return steps.filter(lambda step: not step.is_mark).map(lambda step: step.record)
-
-
-class _Told(ProcessFunction[Any, Out]):
-    """Tells the time of each record, and by which way it came."""
-
-    def __init__(self, tag: str | None = None) -> None:
-        self.tag = tag
-
-    def execute(self, record: Any) -> Iterable[Out]:
-        time = self.context.timestamp
-        yield record if self.tag is None else (self.tag, record), None if time is None else ms_of(time)

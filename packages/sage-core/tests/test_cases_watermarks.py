@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from cases import Play, ms_of, seconds
+from cases import Play, ms_of, records_of, seconds
 
 from sage.core.api import DataStream, ProcessFunction, TimestampFunction, Tumbling
 from sage.core.engine.event_time import MAX_TIME, MIN_TIME
@@ -143,7 +143,7 @@ def after(records: list[int], *, out_of_order: float = 0) -> list[Any]:
         return stream.assign_timestamps(seconds, out_of_order=seconds(out_of_order)).process(Telling)
 
     with Harness(operator) as harness:
-        return [out for ms in records for out in harness.send(ms)]
+        return [out for ms in records for out in records_of(harness.send(ms))]
 
 
 def test_no_watermark_before_a_record() -> None:
@@ -194,7 +194,7 @@ def test_watermarks_that_records_bring() -> None:
     is the same.
     """
     with Harness(lambda s: s.assign_timestamps(Said).process(Telling)) as harness:
-        out = [harness.send(step)[0] for step in ((1, None), (5, 4), (3, 2), (9, 8), (9, None))]
+        out = [records_of(harness.send(step))[0] for step in ((1, None), (5, 4), (3, 2), (9, 8), (9, None))]
     assert out == [float("-inf"), float("-inf"), 4, 4, 8]
 
 
@@ -210,13 +210,13 @@ def test_an_idle_input_is_not_waited_for() -> None:
     with Harness(both) as harness:
         harness.send(1000)
         harness.send(5000, input=1)
-        assert harness.send(6000, input=1) == [999]
+        assert records_of(harness.send(6000, input=1)) == [999]
         harness.advance(9)
-        assert harness.send(7000, input=1) == [999]
+        assert records_of(harness.send(7000, input=1)) == [999]
         harness.advance(2)
-        assert harness.send(8000, input=1) == [6999]
-        assert harness.send(7500) == [7999]
-        assert harness.send(9000, input=1) == [7999]
+        assert records_of(harness.send(8000, input=1)) == [6999]
+        assert records_of(harness.send(7500)) == [7999]
+        assert records_of(harness.send(9000, input=1)) == [7999]
 
 
 def test_the_slower_input_tells_the_time() -> None:
@@ -224,9 +224,9 @@ def test_the_slower_input_tells_the_time() -> None:
     watermarks."""
     with Harness(both) as harness:
         harness.send(5000)
-        assert harness.send(1000, input=1) == [float("-inf")]
-        assert harness.send(3000, input=1) == [999]
-        assert harness.send(9000) == [2999]
+        assert records_of(harness.send(1000, input=1)) == [float("-inf")]
+        assert records_of(harness.send(3000, input=1)) == [999]
+        assert records_of(harness.send(9000)) == [2999]
 
 
 async def doubled(value: int) -> int:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import traceback
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from sage.core.api import DataStream, MapFunction, RuntimeContext, dead_letter
-from sage.core.errors import GraphError, JobFailedError, WrongStateError
-from sage.core.testing import End, Fail, Forever, Harness, Input, Pause, Side, run_operator
+from sage.core.api import (
+    AggregateFunction,
+    DataStream,
+    MapFunction,
+    ProcessFunction,
+    RuntimeContext,
+    Timer,
+    TimestampFunction,
+    Tumbling,
+    dead_letter,
+)
+from sage.core.errors import GraphError, JobFailedError, TimestampError, WrongStateError
+from sage.core.testing import At, End, Fail, Forever, Harness, Idle, Input, Pause, Side, Watermark, run_operator
 
 
 def last_two(value: int) -> list[int]:
@@ -205,3 +216,129 @@ def test_what_cannot_be_saved_fails_the_snapshot() -> None:
         harness.send(1)
         with pytest.raises(JobFailedError, match="as its state was saved"):
             harness.snapshot()
+
+
+def first_seen(stream: DataStream[str], parallelism: int = 1) -> DataStream[Any]:
+    return stream.keyby(str).window(Tumbling(10)).aggregate(Counting, parallelism=parallelism)
+
+
+class Counting(AggregateFunction[str, int, int]):
+    def create(self) -> int:
+        return 0
+
+    def add(self, accumulator: int, record: str) -> int:
+        return accumulator + 1
+
+
+def test_times_and_watermarks_are_in_the_same_list() -> None:
+    """In the order in which they go on, and late records among them."""
+    steps = [At(1, "a"), At(11, "b"), Watermark(9), At(3, "a"), Watermark(10), At(4, "a"), Watermark(5), At(12, "b")]
+    assert run_operator(first_seen, steps) == [
+        Watermark(9),
+        At(9.999999, 2),
+        Watermark(10),
+        Side("late", At(4, "a")),
+        At(19.999999, 2),
+    ]
+    assert run_operator(first_seen, [*steps, Forever()])[-1] == Side("late", At(4, "a"))
+
+
+def test_the_watermark_of_several_subtasks_is_that_of_the_slowest() -> None:
+    """Of inputs as well, unless nothing is expected of them."""
+    assert run_operator(lambda s: first_seen(s, 3), [Watermark(1), Watermark(2)]) == [Watermark(1), Watermark(2)]
+    with Harness(lambda a, b: a.union(b).map(str.upper)) as harness:
+        assert harness.watermark(5) == []
+        assert harness.send("b", time=7, input=1) == [At(7, "B")]
+        assert harness.watermark(3, input=1) == [Watermark(3)]
+        assert harness.idle(input=1) == [Watermark(5)]
+        assert harness.watermark(6) == [Watermark(6)]
+        assert harness.idle() == [Idle()]
+        assert harness.send("a", time=datetime.fromtimestamp(4, UTC)) == [At(4, "A")]
+        assert harness.watermark(8) == [Watermark(8)]
+        assert harness.end() == [Idle()]  # the first has ended, and the second is idle still
+        assert harness.watermarks == [3, 5, 6, 8]
+
+
+def test_a_stream_gets_its_times_inside() -> None:
+    """Where plain records are given; what is put out without times is told without."""
+
+    def inside(stream: DataStream[int]) -> DataStream[int]:
+        return stream.assign_timestamps(float, out_of_order=1)
+
+    with Harness(inside) as harness:
+        assert harness.send(5) == [At(5, 5), Watermark(3.999999)]
+        with pytest.raises(WrongStateError, match="takes records without times"):
+            harness.watermark(10)
+    assert run_operator(lambda s: s.reduce(max, final=True), [At(1, 5), At(2, 3)]) == [5]
+
+
+def test_records_of_an_input_have_times_or_none() -> None:
+    """One without is refused where there are some."""
+    with Harness(lambda a, b: a.connect(b).comap(str, str), timed=[1]) as harness:
+        assert harness.send(1) == ["1"]
+        assert harness.send(2, time=3, input=1) == [At(3, "2")]
+        with pytest.raises(WrongStateError, match="input 1 takes records with times: 3 has none"):
+            harness.send(3, input=1)
+
+
+@pytest.mark.parametrize("time", [None, float("nan"), 1_700_000_000_000, datetime(2026, 1, 1)])
+def test_what_is_no_time_fails_as_in_a_job(time: Any) -> None:
+    """Whoever gave it."""
+    with pytest.raises(JobFailedError) as caught:
+        run_operator(lambda s: s.map(str), [At(time, 1)])
+    assert isinstance(caught.value.__cause__, TimestampError)
+
+
+class Reminding(ProcessFunction[str, str]):
+    """Says each key's name a minute after it came, by the clock."""
+
+    def execute(self, record: str) -> None:
+        self.context.set_timer(self.context.now + 60, time="processing")
+
+    def on_timer(self, timer: Timer) -> list[str]:
+        return [f"{self.context.key} at {timer.time:g}"]
+
+
+def test_timers_fire_at_their_moment_of_a_pause() -> None:
+    """In the order of their times, however long the pause is."""
+    steps = ["a", Pause(20), "b", Pause(1000), "c", Forever()]
+    assert run_operator(lambda s: s.keyby(str).process(Reminding, parallelism=2), steps) == ["a at 60", "b at 80"]
+
+
+def test_an_input_falls_idle_by_the_clock() -> None:
+    """After as long as it says, also where a function tells the watermarks itself."""
+
+    class Telling(TimestampFunction[int]):
+        def execute(self, record: int) -> int:
+            return record
+
+        def watermark(self, record: int, time: float) -> float | None:
+            return time if record % 10 == 0 else None
+
+    with Harness(lambda s: s.assign_timestamps(Telling, idle_after=30)) as harness:
+        assert harness.send(10) == [At(10, 10), Watermark(10)]
+        assert harness.advance(29) == []
+        assert harness.send(11) == [At(11, 11)]
+        assert harness.advance(29) == []
+        assert harness.advance(1) == [Idle()]
+        assert harness.send(20) == [At(20, 20), Watermark(20)]
+
+
+def test_timers_and_watermarks_are_saved() -> None:
+    """And another harness goes on from them, at another parallelism."""
+
+    def reminded(parallelism: int) -> Any:
+        return lambda s: s.keyby(str).process(Reminding, parallelism=parallelism)
+
+    with Harness(reminded(1)) as first:
+        assert [first.send(key) for key in "abc"] == [[], [], []]
+        saved = first.snapshot()
+    with Harness(reminded(3), restored=saved) as second:
+        assert sorted(second.advance(60)) == ["a at 60", "b at 60", "c at 60"]
+    with Harness(first_seen) as first:
+        first.send("a", time=3)
+        first.send("b", time=5)
+        saved = first.snapshot()
+    with Harness(lambda s: first_seen(s, 2), restored=saved) as second:
+        assert second.send("a", time=4) == []
+        assert second.watermark(20) == [At(9.999999, 2), At(9.999999, 1), Watermark(20)]

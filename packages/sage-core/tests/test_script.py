@@ -8,17 +8,29 @@ from typing import Any
 
 import pytest
 
-from sage.core.api import LocalEnvironment
+from sage.core.api import LocalEnvironment, ProcessFunction
 from sage.core.connectors.api import STOP, Later, StopType
-from sage.core.errors import JobFailedError
-from sage.core.testing import End, Fail, Forever, Pause, check_source, script, simulate
+from sage.core.errors import GraphError, JobFailedError
+from sage.core.testing import (
+    At,
+    End,
+    Fail,
+    Forever,
+    Idle,
+    Pause,
+    Watermark,
+    check_source,
+    script,
+    simulate,
+    virtual_environment,
+)
 from sage.core.testing._script import Given, Script
 
 LIMIT = 30.0
 
 
 def virtual(**options: Any) -> LocalEnvironment:
-    return LocalEnvironment("scripted", "inline", options={"clock": "virtual", **options})
+    return virtual_environment("scripted", **options)
 
 
 def test_records_are_given_as_they_are() -> None:
@@ -105,7 +117,7 @@ def test_a_script_that_goes_on_for_ever_ends_with_its_job(run: str) -> None:
 
 def test_a_script_keeps_the_contract_of_sources() -> None:
     """Read in any portions, and opened at any position."""
-    check_source(Script([1, Pause(1), 2, Pause(0), 3]), [Given(1), Given(2), Given(3)])
+    check_source(Script([1, Pause(1), 2, Pause(0), 3]), [Given((1,)), Given((2,)), Given((3,))])
 
 
 class _Tides:
@@ -155,3 +167,46 @@ def test_a_partition_is_not_asked_before_its_time() -> None:
     env.submit()
     assert found == ["low 10", "low 20", "high 25", "high 50"]
     assert tides.asked.count("low") == tides.asked.count("high") == 6
+
+
+class Late(ProcessFunction[str, tuple[str, float]]):
+    """Tells the watermark that each record finds."""
+
+    def execute(self, record: str) -> list[tuple[str, float]]:
+        return [(record, self.context.watermark)]
+
+
+def found_by(backend: str, steps: list[Any]) -> list[tuple[str, float]]:
+    env = virtual() if backend == "inline" else LocalEnvironment("scripted")
+    found = script(env, steps).process(Late).collect()
+    if backend == "simulated":
+        simulate(env, seed=5)
+    else:
+        env.submit(autostop=True, timeout=LIMIT)
+    return found
+
+
+@pytest.mark.parametrize("backend", ["inline", "local", "simulated"])
+def test_watermarks_are_exactly_those_of_the_script(backend: str) -> None:
+    """Each follows just the records before it, whatever the times of those; one that goes back changes nothing."""
+    steps = [At(50, "a"), At(1, "b"), Watermark(10), At(5, "c"), Watermark(9), At(99, "d"), Watermark(11), At(0, "e")]
+    before = float("-inf")
+    assert found_by(backend, steps) == [("a", before), ("b", before), ("c", 10), ("d", 10), ("e", 11)]
+
+
+def test_nobody_waits_for_a_script_that_is_idle() -> None:
+    """Until it has a record again."""
+    env = virtual()
+    quiet = script(env, [Watermark(1), Pause(1), Idle(), Pause(10), At(7, "quiet"), Watermark(8), Pause(5)], name="q")
+    busy = script(
+        env, [Watermark(5), At(6, "1"), Pause(2), At(6, "2"), Pause(10), Watermark(20), At(21, "3")], name="b"
+    )
+    found = quiet.union(busy).process(Late).collect()
+    env.submit()
+    assert found == [("1", 1), ("2", 5), ("quiet", 5), ("3", 8)]
+
+
+def test_the_records_of_a_script_have_times_or_none() -> None:
+    """One that has none among others that have is refused."""
+    with pytest.raises(GraphError, match=r"test_script\.py:.*'b' has none"):
+        script(virtual(), [At(1, "a"), "b"])

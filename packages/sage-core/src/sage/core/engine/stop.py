@@ -36,6 +36,8 @@ class Later:
 
     Attributes:
         seconds: how long, by the job's clock, which jumps there where it is a virtual one; infinite for ever.
+        idle: nobody is to wait for the event time of this partition, until it gives a record again.
     """
 
     seconds: float
+    idle: bool = False

@@ -16,7 +16,7 @@ from sage.core.graph.policy import DEAD_LETTERS, FAIL, ErrorPolicy, named
 from sage.core.graph.timed import has_time
 from sage.core.graph.windows import LATE, WINDOW_KINDS, is_event_window, window_title, wrong_in_windowed
 
-__all__ = ["sends_letters", "validate"]
+__all__ = ["sends_late", "sends_letters", "validate"]
 
 _MAX_NAME = 200  # what a package takes: what runs here shall run under a JobManager as well
 
@@ -218,7 +218,7 @@ def _check_side_outputs(operator: Operator, tags: Set[str | None]) -> list[Probl
     if DEAD_LETTERS in tags and not sends_letters(operator):
         hint = "on_error=dead_letter(), or leave dead_letters out"
         return [operator.problem("its dead_letters are taken, and its on_error sends none to a stream", hint)]
-    if LATE in tags and operator.kind in WINDOW_KINDS and not is_event_window(operator.options["window"]):
+    if LATE in tags and operator.kind in WINDOW_KINDS and not sends_late(operator):
         return [operator.problem("its late_records are taken, and only windows in event time have any")]
     named = tags - {None, DEAD_LETTERS} - ({LATE} if operator.kind in WINDOW_KINDS | {"interval_join"} else set())
     if named and operator.function.form not in ("class", "instance"):
@@ -226,6 +226,11 @@ def _check_side_outputs(operator: Operator, tags: Set[str | None]) -> list[Probl
         hint = "give a function class, which has self.context.side_output(tag, record)"
         return [operator.problem(f"its side output '{tag}' is taken, and a plain callable has none", hint)]
     return []
+
+
+def sends_late(operator: Operator) -> bool:
+    """Whether it is one of windows in event time, for which records can come too late."""
+    return operator.kind in WINDOW_KINDS and is_event_window(operator.options["window"])
 
 
 def sends_letters(operator: Operator) -> bool:

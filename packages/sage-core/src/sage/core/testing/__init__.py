@@ -19,22 +19,27 @@ from __future__ import annotations
 from sage.core.testing._harness import Harness, Snapshot, run_operator
 from sage.core.testing._script import script
 from sage.core.testing._simulate import Simulation, simulate
-from sage.core.testing._steps import End, Fail, Forever, Input, Pause, Side
+from sage.core.testing._steps import At, End, Fail, Forever, Idle, Input, Pause, Side, Watermark
+from sage.core.testing._virtual import virtual_environment
 from sage.core.testing.connectors import check_sink, check_source
 
 __all__ = [
+    "At",
     "End",
     "Fail",
     "Forever",
     "Harness",
+    "Idle",
     "Input",
     "Pause",
     "Side",
     "Simulation",
     "Snapshot",
+    "Watermark",
     "check_sink",
     "check_source",
     "run_operator",
     "script",
     "simulate",
+    "virtual_environment",
 ]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,17 +15,22 @@ from sage.core.api.datastream import DataStream
 from sage.core.api.local_environment import LocalEnvironment
 from sage.core.backends.api import Attempt, Deployment, TaskEvent
 from sage.core.backends.inline import InlineBackend, InlineDeployment, InlineOptions
-from sage.core.connectors.api import STOP, StopType
+from sage.core.connectors.api import Later, StopType
 from sage.core.engine.coordinator import Coordinator
+from sage.core.engine.event_time import MAX_TIME, to_seconds
 from sage.core.engine.failures import OperatorError, describe_failure
 from sage.core.engine.links import Inbox, Link, LocalLink
-from sage.core.engine.messages import Batch, Message
+from sage.core.engine.messages import Batch, EndOfInput, Message
+from sage.core.engine.messages import Watermark as Mark
 from sage.core.engine.snapshot import OperatorSnapshot
+from sage.core.engine.valve import Valve
 from sage.core.errors import WrongStateError
 from sage.core.graph.policy import DEAD_LETTERS
-from sage.core.graph.validate import sends_letters
+from sage.core.graph.validate import sends_late, sends_letters
+from sage.core.graph.windows import LATE
 from sage.core.plan.model import ChannelId, ExecutionPlan
-from sage.core.testing._steps import End, Fail, Forever, Input, Pause, Side
+from sage.core.testing._script import is_record, is_timed, read_step, records_of
+from sage.core.testing._steps import At, End, Fail, Forever, Idle, Input, Pause, Side, Watermark
 
 __all__ = ["Harness", "Snapshot", "run_operator"]
 
@@ -47,23 +54,26 @@ def run_operator(
     Args:
         operator: makes the stream to look at, of as many streams as it has parameters:
             ``lambda s: s.map(f)``, ``lambda a, b: a.connect(b).comap(f, g)``.
-        steps: records, and `Pause`, `Fail`, `End`, `Forever`; each may be wrapped in ``Input(1, …)`` for another input
-            than the first. Inputs that have not ended after the last step end then, but for those with `Forever`.
+        steps: records, or `At` for records with a time, `Watermark`, `Idle`, `Pause`, `Fail`, `End`, `Forever`; each
+            may be wrapped in ``Input(1, …)`` for another input than the first. Inputs that have not ended after the
+            last step end then, but for those with `Forever`.
         side_outputs: tags of those side outputs of the operator that are looked at, too. Its dead letters are anyway,
-            as ``dead_letters``.
+            as ``dead_letters``, and its late records, as ``late``.
         services: by name, what the operator's functions may call.
 
     Returns:
-        records as they are, those of side outputs as `Side`.
+        records, as `At` where they have a time; where they do, `Watermark` and `Idle` among them, as they go on to
+        what would follow; records of side outputs as `Side`.
 
     Raises:
         GraphError: the operator cannot run.
         JobFailedError: a function has raised; that is its cause.
     """
-    with Harness(operator, side_outputs=side_outputs, services=services) as harness:
+    inputs = [(step.number, step.step) if isinstance(step, Input) else (0, step) for step in steps]
+    timed = {number for number, step in inputs if is_timed(step)}
+    with Harness(operator, timed=timed, side_outputs=side_outputs, services=services) as harness:
         forever = set()
-        for step in steps:
-            number, step = (step.number, step.step) if isinstance(step, Input) else (0, step)
+        for number, step in inputs:
             if isinstance(step, Forever):
                 forever.add(number)
             else:
@@ -83,13 +93,15 @@ class Harness:
     Args:
         operator: as of `run_operator`.
         inputs: how many streams it takes; by default as many as it has parameters.
-        side_outputs: tags of those side outputs that are looked at; dead letters are anyway.
+        timed: which inputs have records with times: their numbers, or all, or none; by default all, if the first step
+            is of that kind.
+        side_outputs: tags of those side outputs that are looked at; dead letters and late records are anyway.
         services: by name, what the operator's functions may call.
         restored: what another harness has saved by `snapshot`, to go on from, also at another parallelism.
 
     Attributes:
         inputs: how many streams it takes.
-        outputs: all that was put out so far: records as they are, those of side outputs as `Side`.
+        outputs: all that was put out so far, as `run_operator` returns it.
     """
 
     def __init__(
@@ -97,6 +109,7 @@ class Harness:
         operator: Callable[..., DataStream[Any]],
         *,
         inputs: int | None = None,
+        timed: bool | Collection[int] | None = None,
         side_outputs: Sequence[str] = (),
         services: Mapping[str, Any] | None = None,
         restored: Snapshot | None = None,
@@ -104,34 +117,64 @@ class Harness:
         self.inputs = _parameters(operator) if inputs is None else inputs
         self.outputs: list[Any] = []
         self._operator = operator
+        self._timed = timed
         self._tags = tuple(side_outputs)
         self._services = dict(services or {})
         self._restored = restored or {}
         self._feeds = [_Feed(f"input {number}") for number in range(self.inputs)]
+        self._out: dict[ChannelId, int] = {}  # the channels of its own outputs that have times
+        self._valve = Valve(0)
         self._told = 0
         self._job: Coordinator | None = None
         self._backend = _Backend(self._note)
 
     def open(self) -> Self:
         """Open the functions. Raises what `run_operator` does. Opening twice does nothing."""
+        return self._open(timed=False)
+
+    def _open(self, *, timed: bool) -> Self:
+        """Open them, for steps with times if so and if nothing else was said."""
         if self._job is None:
+            chosen = timed if self._timed is None else self._timed
+            for number, feed in enumerate(self._feeds):
+                feed.timed = number in chosen if isinstance(chosen, Collection) else chosen
             env = LocalEnvironment("harness")
             for name, service in self._services.items():
                 env.register_service(name, service)
-            streams = [env.from_connector(feed, name=feed.name, uid=feed.name) for feed in self._feeds]
+            sources = [env.from_connector(feed, name=feed.name, uid=feed.name) for feed in self._feeds]
+            streams = [
+                records_of(source, feed.name, timed=feed.timed)
+                for source, feed in zip(sources, self._feeds, strict=True)
+            ]
             result = self._operator(*streams)
-            for tag in (None, *self._tags, *_side_outputs(env, result)):
+            for tag in dict.fromkeys((None, *self._tags, *_side_outputs(env, result))):
                 stream = result if tag is None else result.side_output(tag)
                 stream.rebalance().sink(_pass, name="outputs", uid=_OUT if tag is None else f"{_OUT} {tag}")
             attempt = Attempt(env.env_uuid, "harness", restored=self._restored)
-            self._job = Coordinator(env._builder.build(), self._backend, attempt)
-            self._job.start()
-            self._look(self._job)
+            self._job = job = Coordinator(env._builder.build(), self._backend, attempt)
+            self._out = {id: number for number, id in enumerate(_timed_outputs(job.plan))}
+            self._valve = Valve(len(self._out))
+            job.start()
+            self._look(job)
         return self
 
-    def send(self, record: Any, *, input: int = 0) -> list[Any]:
-        """Give a record to an input. Returns what was put out by this step, as do all others."""
-        return self._feed(record, input)
+    def send(self, record: Any, *, time: float | datetime | None = None, input: int = 0) -> list[Any]:
+        """Give a record to an input. Returns what was put out by this step, as do all others.
+
+        Args:
+            record: any value.
+            time: its event time, in seconds since 1970 or with a time zone.
+            input: to which input.
+        """
+        return self._feed(record if time is None else At(time, record), input)
+
+    def watermark(self, time: float | datetime, *, input: int = 0) -> list[Any]:
+        """Let event time have come to ``time`` on an input."""
+        return self._feed(Watermark(time), input)
+
+    def idle(self, *, input: int = 0) -> list[Any]:
+        """Let nothing be expected on an input for now, so that its watermark is not waited for."""
+        return self._feed(Idle(), input)
 
     def advance(self, seconds: float) -> list[Any]:
         """Let time pass, with all that is due meanwhile done at its time."""
@@ -157,11 +200,16 @@ class Harness:
             return self.advance(step.seconds)
         if isinstance(step, End):
             return self.end(input=input)
-        return self.send(step, input=input)
+        return self._feed(step, input)
 
     def side_outputs(self, tag: str) -> list[Any]:
         """What was put out on a side output so far."""
         return [item.record for item in self.outputs if isinstance(item, Side) and item.tag == tag]
+
+    @property
+    def watermarks(self) -> list[float]:
+        """The watermarks that were put out so far, in seconds."""
+        return [item.time for item in self.outputs if isinstance(item, Watermark)]
 
     def snapshot(self) -> Snapshot:
         """What all subtasks have to save, for another harness to go on from.
@@ -197,8 +245,17 @@ class Harness:
         self.close()
 
     def _feed(self, step: Any, number: int) -> list[Any]:
-        job = self._running()
         feed = self._feeds[self._number(number)]
+        self._open(timed=is_timed(step))
+        job = self._running()
+        if feed.timed and is_record(step):
+            raise WrongStateError(
+                f"{feed.name} takes records with times: {step!r:.100} has none", hint="send(…, time=…)"
+            )
+        if is_timed(step) and not feed.timed:
+            raise WrongStateError(
+                f"{feed.name} takes records without times: it was opened so", hint="Harness(…, timed=True)"
+            )
         if feed.ended:
             raise WrongStateError(f"{feed.name} has ended", hint="send what it is to take before it ends")
         feed.steps.append(step)
@@ -226,10 +283,30 @@ class Harness:
         new, self._told = self.outputs[self._told :], len(self.outputs)
         return new
 
-    def _note(self, tag: str | None, message: Message) -> None:
+    def _note(self, plan: ExecutionPlan, id: ChannelId, message: Message) -> None:
+        """Something goes on to what would follow."""
+        edge = plan.edges[id.edge]
         if isinstance(message, Batch):
-            name = _NAMES.get(tag, tag)
-            self.outputs += message.records if name is None else [Side(name, record) for record in message.records]
+            name = _NAMES.get(edge.tag, edge.tag)
+            records = message.records if message.times is None else list(map(_at, message.times, message.records))
+            self.outputs += records if name is None else [Side(name, record) for record in records]
+        if id in self._out:
+            self._note_time(self._out[id], message)
+
+    def _note_time(self, channel: int, message: Message) -> None:
+        """Event time may have moved, by one of the channels of the operator's own outputs."""
+        valve = self._valve
+        time, was_idle = valve.time, valve.idle
+        if isinstance(message, EndOfInput):
+            valve.end(channel)
+        elif isinstance(message, Mark):
+            valve.mark(channel, message.time, idle=message.idle)
+        elif isinstance(message, Batch) and message.mark is not None:
+            valve.mark(channel, message.mark)
+        if time < valve.time < MAX_TIME:
+            self.outputs.append(Watermark(to_seconds(valve.time)))
+        if valve.idle and not was_idle:
+            self.outputs.append(Idle())
 
 
 class _Feed:
@@ -240,6 +317,7 @@ class _Feed:
     def __init__(self, name: str) -> None:
         self.name = name
         self.steps: deque[Any] = deque()
+        self.timed = False
         self.ended = False
 
     def __deepcopy__(self, memo: object) -> Self:
@@ -251,16 +329,12 @@ class _Feed:
     def open(self, partition: str, position: object | None) -> Self:
         return self
 
-    def read(self, n: int) -> list[Any] | StopType | None:
+    def read(self, n: int) -> list[Any] | StopType | Later:
         if not self.steps:
-            return None
+            return Later(0)
         step = self.steps.popleft()
-        if isinstance(step, End):
-            self.ended = True
-            return STOP
-        if isinstance(step, Fail):
-            raise step.error
-        return [step]
+        self.ended = isinstance(step, End)
+        return read_step(step)
 
     def position(self) -> object:
         return None
@@ -277,15 +351,15 @@ class _Backend(InlineBackend):
 
     running: InlineDeployment
 
-    def __init__(self, note: Callable[[str | None, Message], None]) -> None:
+    def __init__(self, tell: Callable[[ExecutionPlan, ChannelId, Message], None]) -> None:
         super().__init__(InlineOptions(clock="virtual"))
-        self._tell = note
+        self._tell = tell
 
     def deploy(self, plan: ExecutionPlan, attempt: Attempt, events: Callable[[TaskEvent], None]) -> Deployment:
         def connect(id: ChannelId, inbox: Inbox) -> Link:
-            edge, link = plan.edges[id.edge], LocalLink(inbox, None)
-            is_out = plan.operators[edge.target].uid.startswith(_OUT)
-            return _Tap(link, lambda message: self._tell(edge.tag, message)) if is_out else link
+            link = LocalLink(inbox, None)
+            is_out = plan.operators[plan.edges[id.edge].target].uid.startswith(_OUT)
+            return _Tap(link, partial(self._tell, plan, id)) if is_out else link
 
         self.running = InlineDeployment(plan, attempt, events, self._options, connect)
         return self.running
@@ -317,8 +391,22 @@ def _parameters(operator: Callable[..., Any]) -> int:
 
 def _side_outputs(env: LocalEnvironment, stream: DataStream[Any]) -> list[str]:
     """The tags that the operators of a stream use without being asked to."""
-    operators = [env._builder.operators()[up.operator] for up in stream._upstream]
-    return [DEAD_LETTERS] if any(sends_letters(operator) for operator in operators) else []
+    declared = env._builder.operators()
+    operators = [declared[up.operator] for up in stream._upstream if up.tag is None]
+    found = [DEAD_LETTERS] if any(map(sends_letters, operators)) else []
+    return [*found, LATE] if any(map(sends_late, operators)) else found
+
+
+def _timed_outputs(plan: ExecutionPlan) -> list[ChannelId]:
+    """The channels by which the operator's own outputs leave, where they have times."""
+    channels = [channel for task in plan.tasks for channel in plan.channels_into(task)]
+    edges = {edge.id for edge in plan.edges if edge.timed and plan.operators[edge.target].uid == _OUT}
+    return [channel for channel in channels if channel.edge in edges]
+
+
+def _at(time: int | None, record: Any) -> Any:
+    """A record with its time; it has none that came by an input without times."""
+    return record if time is None else At(to_seconds(time), record)
 
 
 def _pass(record: Any) -> None:

@@ -3,44 +3,55 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+
+from sage.core.engine.event_time import to_micros, to_seconds
+from sage.core.errors import TimestampError
 
 __all__ = ["At", "End", "Fail", "Forever", "Idle", "Input", "Pause", "Side", "Watermark"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class At:
     """A record with its event time.
 
     Attributes:
-        time: seconds since the epoch.
+        time: seconds since 1970; may be given as a datetime with a time zone.
         record: any value.
     """
 
     time: float
     record: Any
 
+    def __init__(self, time: float | datetime, record: Any) -> None:
+        object.__setattr__(self, "time", _point(time))
+        object.__setattr__(self, "record", record)
+
     def __repr__(self) -> str:
-        return f"At({self.time:.15g}, {self.record!r})"
+        return f"At({_shown(self.time)}, {self.record!r})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Watermark:
-    """No record with a time up to this one is to be expected any more.
+    """Event time has come to this point: a record is late from here on if its time is not after it.
 
     Attributes:
-        time: seconds since the epoch.
+        time: seconds since 1970; may be given as a datetime with a time zone.
     """
 
     time: float
 
+    def __init__(self, time: float | datetime) -> None:
+        object.__setattr__(self, "time", _point(time))
+
     def __repr__(self) -> str:
-        return f"Watermark({self.time:.15g})"
+        return f"Watermark({_shown(self.time)})"
 
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """There will be nothing for some time: nobody should wait for the watermark of this input until it goes on."""
+    """Nothing is expected for now: nobody waits for the watermarks of this input, until it has a record again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +110,15 @@ class Side:
 
     tag: str
     record: Any
+
+
+def _point(time: Any) -> Any:
+    """As the engine tells it; what is no point in time stays as it is, for the engine to refuse."""
+    try:
+        return to_seconds(to_micros(time))
+    except TimestampError:
+        return time
+
+
+def _shown(time: Any) -> str:
+    return f"{time:.16g}" if isinstance(time, int | float) else repr(time)

@@ -41,6 +41,7 @@ class ConnectorSourceOperator(SourceOperator):
         self._left = deque(context.partitions)  # not ended; the first is read next
         self._readers: dict[str, Reader] = {}
         self._not_before: dict[str, float] = {}  # by partition that is known to have nothing until then
+        self.idle_partitions: set[str] = set()
         self.ended_partitions: set[str] = set()
 
     def go_on_at(self, positions: Mapping[str, bytes]) -> None:
@@ -131,7 +132,11 @@ class ConnectorSourceOperator(SourceOperator):
             return error
         if isinstance(got, Later):
             self._not_before[name] = self.clock.now() + got.seconds
+            if got.idle:
+                self.idle_partitions.add(name)
             return None
+        if got and self.idle_partitions:
+            self.idle_partitions.discard(name)
         return got
 
     def _give_up(self, error: RecordError) -> None:

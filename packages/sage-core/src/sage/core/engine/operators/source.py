@@ -30,6 +30,9 @@ class SourceOperator(RunningOperator):
     partition: str = ""
     """That which the records of the last turn are from, where it reads one partition in a turn."""
 
+    idle_partitions: Set[str] = frozenset()
+    """Those which have said that nobody is to wait for their event time."""
+
     ended_partitions: Set[str] = frozenset()
     """Those in which nothing follows."""
 

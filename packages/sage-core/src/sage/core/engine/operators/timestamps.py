@@ -49,6 +49,7 @@ class TimestampsOperator(RunningOperator):
         self._idle_after = math.inf if idle_after is None else float(idle_after)
         self._marks: dict[str, _Mark] = {}
         self._told = MIN_TIME
+        self._came = 0  # records in, at the last look
         self._told_idle = False
         self._punctuates = False
 
@@ -97,7 +98,8 @@ class TimestampsOperator(RunningOperator):
         """The watermark, and whether nothing is expected, after a step; None if both are as they were."""
         source = self.source
         high, self.high = self.high, MIN_TIME
-        if high > MIN_TIME:
+        came, self._came = self.records_in > self._came, self.records_in
+        if came:
             mark = self._marks.get("" if source is None else source.partition)
             if mark is not None:
                 mark.time = max(mark.time, high)
@@ -107,13 +109,16 @@ class TimestampsOperator(RunningOperator):
         if source is not None:
             for name in source.ended_partitions & self._marks.keys():
                 del self._marks[name]
-        elif high == MIN_TIME and not self._told_idle and not self.may_fall_idle:
+        elif not came and not self._told_idle and not self.may_fall_idle:
             return None
-        active = [mark.time for mark in self._marks.values() if not mark.idle]
+        if not self._marks:  # all have ended, and so will the input
+            return None
+        resting = frozenset[str]() if source is None else source.idle_partitions
+        active = [mark.time for name, mark in self._marks.items() if not (mark.idle or name in resting)]
         times = active or [mark.time for mark in self._marks.values()]
         time = min(times) if active else max(times, default=MIN_TIME)
         time = max(self._told, time - self._behind if time > MIN_TIME else MIN_TIME)
-        idle = bool(self._marks) and not active
+        idle = not active
         if time == self._told and idle is self._told_idle:
             return None
         self._told, self._told_idle = time, idle
