@@ -379,6 +379,74 @@ class Folding(AggregateFunction[Any, Any, Any]):
         return value if accumulator is None else REDUCES[self.reducing](accumulator, value)
 
 
+class Ordering(Watched):
+    """Gives records a time by their place, and each is out of order by less than `JITTER`."""
+
+    place = 0
+
+    def execute(self, value: Any) -> Any:
+        self.place += 1
+        return (time_at(self.place, value), super().execute(value))
+
+
+class Ticking(Watched):
+    """Counts the records of each key in stretches of event time, and tells the count when that is over."""
+
+    context: Any
+
+    def __init__(self, ledger: int, uid: str, choice: str, fails: bool) -> None:
+        super().__init__(ledger, uid, "keyed", choice)
+        self.fails = fails
+
+    def open(self, context: Any) -> None:
+        super().open(context)
+        self.counts = context.map_state("counts")
+
+    def execute(self, timed: tuple[int, Any]) -> None:
+        end = end_of(timed[0])
+        if self.context.timestamp != timed[0]:
+            Ledger.of(self.ledger).problems.append(f"{self.uid} got {timed!r} at {self.context.timestamp}")
+        if self.context.watermark >= timed[0]:
+            Ledger.of(self.ledger).problems.append(f"{self.uid} got {timed!r} late, at {self.context.watermark}")
+        self.counts[end] = self.counts.get(end, 0) + 1
+        self.context.set_timer(end)
+        key = super().execute(timed[1])
+        if key != self.context.key:
+            Ledger.of(self.ledger).problems.append(f"{self.uid} got {timed!r} with the key {self.context.key!r}")
+        if self.fails and refuses(timed[1]):
+            raise Broken(timed)
+
+    def on_timer(self, timer: Any) -> Iterator[Any]:
+        self._expect("opened", "on_timer", "opened")
+        if self.context.watermark < timer.time:
+            Ledger.of(self.ledger).problems.append(f"{self.uid} fired {timer} at {self.context.watermark}")
+        Ledger.of(self.ledger).meanwhile()
+        yield (self.context.key, int(timer.time), self.counts.pop(int(timer.time)))
+
+
+class Waiting(Watched):
+    """Keeps the records of each key for a while."""
+
+    context: Any
+
+    def __init__(self, ledger: int, uid: str, choice: str, seconds: float) -> None:
+        super().__init__(ledger, uid, "map", choice)
+        self.seconds = seconds
+
+    def open(self, context: Any) -> None:
+        super().open(context)
+        self.kept = context.list_state("kept")
+
+    def execute(self, value: Any) -> None:
+        self.kept.append(super().execute(value))
+        self.context.set_timer(self.context.now + self.seconds, time="processing")
+
+    def on_timer(self, timer: Any) -> list[Any]:
+        kept = list(self.kept)
+        self.kept.clear()
+        return kept
+
+
 class Exploding(Watched):
     """Fails at its record number ``at``."""
 
@@ -496,6 +564,26 @@ class Publishing(Sink):
         Ledger.of(self.ledger).alive[self.uid] -= 1
 
 
+JITTER = 5
+STRETCH = 10
+SPREAD = 97
+
+
+def time_at(place: int, value: Any) -> int:
+    """The time of the record in this place of a stream."""
+    return place - number(value) % JITTER
+
+
+def time_of(value: Any) -> int:
+    """The time of a record, whatever came before it."""
+    return number(value) % SPREAD - 10
+
+
+def end_of(time: int) -> int:
+    """Of the stretch of time that holds ``time``."""
+    return (time // STRETCH + 1) * STRETCH
+
+
 def keyed_pair(value: Any, choice: str, reducing: str) -> tuple[Any, Any]:
     return (FUNCTIONS["keyed"][choice](value), value if reducing == "mix" else 1)
 
@@ -538,7 +626,10 @@ class Program:
     @property
     def holds_back(self) -> bool:
         """Whether some records leave at the end of the input only."""
-        return any(node.options.get("final") or node.options.get("max_wait", 0) is None for node in self.nodes)
+        return any(
+            node.options.get("final") or node.options.get("max_wait", 0) is None or node.kind == "ticking"
+            for node in self.nodes
+        )
 
     def evaluate(self) -> list[Stream]:
         """The stream of each node, by plain Python."""
@@ -904,6 +995,67 @@ def _declare_state(node: Node, site: Site) -> DataStream[Any]:
     return declared
 
 
+# time
+
+
+def _draw_ticking(draw: Draw, of: list[Stream]) -> Node:
+    in_order = of[0].order == "exact" and of[0].parallelism == 1
+    options = {
+        "by place": in_order and bool(draw.integer(0, 1)),
+        "before": draw.integer(1, 3),
+        "fails": bool(draw.integer(0, 1)),
+    }
+    return Node("ticking", (), draw.integer(1, 4), draw.choose(sorted(FUNCTIONS["keyed"])), options)
+
+
+def _timed(node: Node, records: list[Any]) -> list[tuple[int, Any]]:
+    if node.options["by place"]:
+        return [(time_at(place + 1, record), record) for place, record in enumerate(records)]
+    return [(time_of(record), record) for record in records]
+
+
+def _tick(node: Node, of: list[Stream], _: Program) -> Stream:
+    taken = _timed(node, of[0].records)
+    kept = [(time, record) for time, record in taken if not (node.options["fails"] and refuses(record))]
+    counts = Counter((FUNCTIONS["keyed"][node.choice](record), end_of(time)) for time, record in kept)
+    records = [(key, end, count) for (key, end), count in counts.items()]
+    return Stream(records, "none", node.parallelism, taken=len(taken), given_up=len(taken) - len(kept))
+
+
+def _with_times(node: Node, site: Site) -> DataStream[Any]:
+    """Pairs of time and record, with that time."""
+    if node.options["by place"]:
+        stamped = site.inputs[0].map(Ordering(site.ledger, f"{site.uid}-order", "map", "same"))
+        return stamped.assign_timestamps(first, out_of_order=JITTER)
+    stamped = site.inputs[0].map(lambda value: (time_of(value), value), parallelism=node.options["before"])
+    return stamped.assign_timestamps(first, out_of_order=SPREAD, parallelism=node.options["before"])
+
+
+def _declare_ticking(node: Node, site: Site) -> DataStream[Any]:
+    of_key, fails = FUNCTIONS["keyed"][node.choice], node.options["fails"]
+    keyed: Any = _with_times(node, site).keyby(lambda timed: of_key(timed[1]))
+    function, policy = Ticking(site.ledger, site.uid, node.choice, fails), skip() if fails else None
+    declared: DataStream[Any] = keyed.process(function, parallelism=node.parallelism, uid=site.uid, on_error=policy)
+    return declared
+
+
+def _draw_waiting(draw: Draw, of: list[Stream]) -> Node:
+    options = {"key": draw.choose(sorted(FUNCTIONS["keyed"])), "seconds": draw.choose([0.0, 0.001, 0.02])}
+    return Node("waiting", (), draw.integer(1, 3), draw.choose(sorted(FUNCTIONS["map"])), options)
+
+
+def _wait(node: Node, of: list[Stream], _: Program) -> Stream:
+    records = _results("map", node.choice, of[0].records)
+    return Stream(records, "none", node.parallelism, taken=len(records))
+
+
+def _declare_waiting(node: Node, site: Site) -> DataStream[Any]:
+    keyed: Any = site.inputs[0].keyby(FUNCTIONS["keyed"][node.options["key"]])
+    function = Waiting(site.ledger, site.uid, node.choice, node.options["seconds"])
+    declared: DataStream[Any] = keyed.process(function, parallelism=node.parallelism, uid=site.uid)
+    return declared
+
+
 # what fails, and what leaves by the side
 
 
@@ -1020,6 +1172,8 @@ KINDS: dict[str, Kind] = {
     "batches": Kind(_draw_batches, _evaluate_batches, _declare_batches),
     "async": Kind(_draw_async, _await, _declare_async),
     "state": Kind(_draw_state, _remember, _declare_state),
+    "ticking": Kind(_draw_ticking, _tick, _declare_ticking),
+    "waiting": Kind(_draw_waiting, _wait, _declare_waiting),
     "union": Kind(_draw_union, _unite, lambda node, site: site.inputs[0].union(*site.inputs[1:]), inputs=(1, 3)),
     "comap": Kind(_draw_comap, _comap, _declare_comap, inputs=(2, 3)),
     "broadcast": Kind(_draw_exchange("broadcast"), _exchange, _declare_exchange),
