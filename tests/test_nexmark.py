@@ -173,9 +173,9 @@ def test_a_pipeline_puts_out_what_a_direct_computation_does(
     query: str, backend: str, parallelism: int, delay: float
 ) -> None:
     """The same results, in whatever order, over a hundred seconds of event time."""
-    events = list(generate(5_000, rate=50, out_of_order=delay))
+    events = list(generate(2_500, rate=25, out_of_order=delay))
     results = run(query, events, backend, parallelism)
-    assert len(results) >= 5
+    assert results
     assert ordered(results) == ordered(direct.DIRECT[query](events))
 
 

@@ -13,6 +13,7 @@ import q4
 import q5
 import q6
 import q7
+import q8
 import q11
 from events import Event
 
@@ -29,5 +30,6 @@ PIPELINES: Mapping[str, Callable[[Environment, Iterable[Event], int], DataStream
     "q5": q5.pipeline,
     "q6": q6.pipeline,
     "q7": q7.pipeline,
+    "q8": q8.pipeline,
     "q11": q11.pipeline,
 }
