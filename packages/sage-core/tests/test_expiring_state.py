@@ -485,3 +485,154 @@ def test_the_time_stands_still_for_a_call() -> None:
     with Harness(lambda s: s.keyby(lambda _: "k").map(Slow, on_error=skip())) as harness:
         assert harness.send(1) == [1]
         assert harness.send(2) == [1]
+
+
+class Latest(MapFunction):
+    """What was kept of records of the last ten seconds, in the time of the records."""
+
+    def open(self, context: RuntimeContext) -> None:
+        self.value = context.value_state("value", ttl=10, ttl_time="event")
+        self.list = context.list_state("list", ttl=10, ttl_time="event")
+
+    def execute(self, record: tuple[str, float]) -> Any:
+        before = self.value.get(), self.list.get()
+        self.value.set(record[1])
+        self.list.append(record[1])
+        return before
+
+
+def latest(stream: DataStream[Any]) -> DataStream[Any]:
+    timed = stream.assign_timestamps(lambda record: record[1], out_of_order=5)
+    return timed.keyby(lambda record: record[0]).map(Latest, uid="latest", on_error=retry(1))
+
+
+def test_by_event_time_each_record_sees_as_of_its_own_time() -> None:
+    """One that is ahead of the watermark does not see what is over for it; one that comes out of order still does."""
+    with Harness(latest) as harness:
+        assert harness.send(("a", 100)) == [(None, [])]
+        assert harness.send(("a", 109)) == [(100, [100])]
+        assert harness.send(("a", 112)) == [(109, [109])]
+        assert harness.send(("a", 107.5)) == [(112, [100, 109, 112])]  # out of order: 100 is not over for it
+        assert harness.send(("a", 130)) == [(None, [])]
+        assert harness.send(("a", 1)) == [(130, [130])]  # late: it counts as of the watermark
+        assert harness.send(("a", 134)) == [(1, [130, 1])]
+
+
+def test_by_event_time_it_is_removed_when_the_watermark_has_passed() -> None:
+    """A record of any key moves it; the clock does not."""
+    with Harness(latest) as harness:
+        for number in range(3000):
+            harness.send((f"k{number}", 100))
+        harness.advance(1000)
+        assert keys_kept(harness) == 6000
+        harness.send(("other", 200))
+        harness.advance(0)
+        assert keys_kept(harness) == 2
+
+
+def test_by_event_time_it_is_restored_with_its_times() -> None:
+    """And what was kept for good begins to expire with the event time that it was."""
+    with Harness(latest) as harness:
+        harness.send(("a", 100))
+        harness.send(("b", 104))
+        saved = harness.snapshot()
+    assert saved["latest"][0].ttl_times == {"value": "event", "list": "event"}
+    with Harness(latest, restored=saved) as harness:
+        assert harness.send(("a", 109.9)) == [(100, [100])]
+        assert harness.send(("b", 114)) == [(None, [])]
+    expires: dict[str, Any] = {"ttl": 10, "ttl_time": "event"}
+
+    class Kept(MapFunction):
+        def __init__(self, options: dict[str, Any]) -> None:
+            self.options = options
+
+        def open(self, context: RuntimeContext) -> None:
+            self.items = context.map_state("items", **self.options)
+
+        def execute(self, record: tuple[str, float]) -> Any:
+            found = dict(self.items)
+            self.items[record[1]] = 1
+            return found
+
+    def kept(options: dict[str, Any]) -> Callable[[DataStream[Any]], DataStream[Any]]:
+        return lambda s: (
+            s.assign_timestamps(lambda record: record[1]).keyby(lambda record: record[0]).map(Kept(options), uid="kept")
+        )
+
+    with Harness(kept({})) as harness:
+        nothing = harness.open().snapshot()
+        harness.send(("a", 100))
+        saved = harness.snapshot()
+    with Harness(kept(expires), restored=saved) as harness:
+        assert harness.send(("a", 109)) == [{100: 1}]
+        assert harness.send(("a", 111)) == [{109: 1}]
+    with Harness(kept(expires), restored=nothing) as harness:  # nothing was kept, so there is nothing to ask
+        assert harness.send(("a", 109)) == [{}]
+    with Harness(kept({"ttl": 10}), restored=saved) as harness:
+        saved = harness.open().snapshot()
+    with (
+        Harness(kept(expires), restored=saved) as harness,
+        pytest.raises(JobFailedError, match="expired by processing"),
+    ):
+        harness.open()
+
+
+def test_a_timer_sees_what_lived_at_its_time() -> None:
+    """However far the watermark has jumped: an event timer sees state as of its own time, before it is removed."""
+
+    class Timing(ProcessFunction[Any, Any]):
+        def open(self, context: RuntimeContext) -> None:
+            self.value = context.value_state("value", ttl=10, ttl_time="event")
+            self.recent = context.value_state("recent", ttl=10)
+
+        def execute(self, record: tuple[str, float]) -> None:
+            self.value.set(record[1])
+            self.recent.set(record[1])
+            for after in (5, 9, 11):
+                self.context.set_timer(record[1] + after)
+
+        def on_timer(self, timer: Timer) -> Any:
+            yield self.context.key, timer.time, self.value.get(), self.recent.get()
+
+    with Harness(
+        lambda s: s.assign_timestamps(lambda record: record[1]).keyby(lambda record: record[0]).process(Timing)
+    ) as harness:
+        assert harness.send(("a", 100)) == []
+        assert harness.send(("b", 10_000)) == [("a", 105, 100, 100), ("a", 109, 100, 100), ("a", 111, None, 100)]
+        assert keys_kept(harness) == 3
+        harness.advance(12)
+        assert keys_kept(harness) == 1
+        assert harness.end() == [("b", 10_005, 10_000, None), ("b", 10_009, 10_000, None), ("b", 10_011, None, None)]
+
+
+def test_without_event_time_nothing_can_expire_by_it() -> None:
+    """It is refused as it is declared, with what to do."""
+    with (
+        Harness(lambda s: s.keyby(lambda record: record[0]).map(Latest)) as harness,
+        pytest.raises(
+            JobFailedError, match="'value' cannot expire by event time: the records that come to it have none"
+        ),
+    ):
+        harness.open()
+
+
+def test_timers_of_failing_calls_are_set_back_without_any_state() -> None:
+    """A process function that declares no state may fail all the same, before its first timer and after."""
+
+    class Failing(ProcessFunction[Any, Any]):
+        def execute(self, record: tuple[float, bool]) -> None:
+            at, fails = record
+            self.context.set_timer(at, time="processing")
+            if fails:
+                raise ValueError(at)
+
+        def on_timer(self, timer: Timer) -> Any:
+            yield timer.time
+
+    with Harness(lambda s: s.keyby(lambda _: "k").process(Failing, on_error=skip())) as harness:
+        harness.send((1, True))
+        harness.send((2, False))
+        assert harness.advance(3) == [2]
+        harness.send((4, True))
+        harness.send((5, False))
+        assert harness.advance(3) == [5]

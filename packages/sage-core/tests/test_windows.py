@@ -434,6 +434,7 @@ def test_late_records_are_counted_and_put_out_on_the_side() -> None:
     records = env.from_batch([(1, 0), (12, 11), (2, 11), (25, 24), (13, 24)]).assign_timestamps(Late)
     windows = records.window(Tumbling(10)).aggregate(Counting)
     late, found = windows.late_records.window(Tumbling(100)).aggregate(Counting).collect(), windows.collect()
-    env.submit(autostop=True)
+    job = env.submit(autostop=True)
     assert found == [1, 1, 1]
     assert late == [2]
+    assert [item.late for item in job.metrics().operators if item.kind == "window_aggregate"] == [2, 0]

@@ -69,6 +69,7 @@ def test_metrics_tell_operators_and_edges(make_daemon: Callable[..., Any], packa
         "sage_job_records": "counter",
         "sage_job_records_per_second": "gauge",
         "sage_job_errors": "counter",
+        "sage_job_late_records": "counter",
         "sage_job_time_share": "gauge",
         "sage_job_edge_records": "counter",
         "sage_job_edge_batches": "counter",

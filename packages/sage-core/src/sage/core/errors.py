@@ -18,6 +18,7 @@
     ├── BudgetSpentError           more records failed than their operator's policy allows (exit 1)
     ├── ServiceTimeoutError        a service did not answer in time                        (exit 1)
     ├── RecordTimeoutError         the coroutine of a record did not end in time           (exit 1)
+    ├── StateLimitError            an operator keeps more for its keys than it may         (exit 1)
     ├── FeedbackError              a loop makes ever more of its records                   (exit 1)
     ├── TimestampError             a value that cannot be the time of a record             (exit 1)
     ├── TimerError                 a timer that cannot be set, or that never comes to rest (exit 1)
@@ -81,6 +82,7 @@ __all__ = [
     "ServiceTimeoutError",
     "SimulationError",
     "StateError",
+    "StateLimitError",
     "TimerError",
     "TimestampError",
     "UnknownBackendError",
@@ -265,6 +267,21 @@ class ServiceTimeoutError(SageError):
 
     code = "service_timeout"
     exit_code = 1
+
+
+class StateLimitError(SageError):
+    """An operator keeps more for its keys, in one subtask, than it may. Seen as the cause of a failed job.
+
+    ``operator`` is its name, ``state`` what takes most, ``keys`` how many keys that has, ``limit`` how many bytes are
+    allowed, by the size when saved.
+    """
+
+    code = "state_limit"
+    exit_code = 1
+    operator: str | None = None
+    state: str | None = None
+    keys: int | None = None
+    limit: int | None = None
 
 
 class RecordTimeoutError(SageError):

@@ -149,6 +149,10 @@ def metrics_tables(metrics: JobMetrics) -> Sequence[Part]:
         columns = [Column("OPERATOR"), *(Column(name, right=True) for name in ("RETRIED", "SKIPPED", "DEAD LETTERS"))]
         rows = [[item.uid, str(item.retried), str(item.skipped), str(item.dead_lettered)] for item in troubled]
         parts.append(Table(columns, rows, title="records whose function raised"))
+    late = [[item.uid, str(item.late)] for item in metrics.operators if item.late]
+    if late:
+        columns = [Column("OPERATOR"), Column("LATE", right=True)]
+        parts.append(Table(columns, late, title="records whose windows were all gone"))
     if metrics.given_up:
         newest = [f"{item.uid}: {item.message} (record: {item.record})" for item in metrics.given_up[-_NEWEST:]]
         parts.append(Block("newest records given up", "\n".join(newest)))

@@ -38,6 +38,14 @@ _left: set[LocalJob] = set()
 os.register_at_fork(after_in_child=_unfinished.clear)  # the threads of a job stay with the parent
 
 
+def _attempt(graph: LogicalGraph, uuid: str) -> Attempt:
+    if not any(edge.exchange == "hash" for edge in graph.edges):  # nothing is kept for keys
+        return Attempt(uuid, graph.name)
+    from sage.core.config import load  # takes as long as to run a small job
+
+    return Attempt(uuid, graph.name, max_operator_state=load().checkpoints.max_operator_state)
+
+
 class LocalJob(Job):
     """Runs a graph through a coordinator in this process."""
 
@@ -73,7 +81,7 @@ class LocalJob(Job):
         self._waiting_lock = threading.Lock()
         self._told = False  # one was
         self._left_alone = False  # Ctrl-C was pressed twice
-        self._coordinator = Coordinator(graph, self._backend, Attempt(uuid, graph.name), on_state=self._on_state)
+        self._coordinator = Coordinator(graph, self._backend, _attempt(graph, uuid), on_state=self._on_state)
 
     def status(self) -> dict[str, Any]:
         if self._deleted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
@@ -22,6 +22,8 @@ __all__ = [
     "Window",
     "WindowResult",
     "Windows",
+    "trigger_options",
+    "window_options",
 ]
 
 Duration = float | timedelta
@@ -198,7 +200,3 @@ def trigger_options(trigger: object) -> Mapping[str, Any] | None:
 
 def _shown(given: object) -> str:
     return f"the class {given.__name__}: write {given.__name__}(…)" if isinstance(given, type) else f"{given!r:.100}"
-
-
-WindowCallable = Callable[[Any, Window, list[Any]], Iterable[Any] | None]
-"""What ``process`` takes besides a `WindowFunction`."""

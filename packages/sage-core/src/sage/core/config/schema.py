@@ -168,7 +168,9 @@ class Checkpoints:
         Maybe(Text("a folder or a storage URL")), None, "Where checkpoints go; null: into the job's own folder."
     )
     max_operator_state: int = _setting(
-        Size(), 256 << 20, "The most that the attributes of one operator's subtask may take when saved."
+        Size(),
+        256 << 20,
+        "The most that one operator's subtask may keep for its keys, and in its attributes, by the size when saved.",
     )
 
 

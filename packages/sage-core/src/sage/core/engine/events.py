@@ -28,6 +28,7 @@ class Attempt:
         package: where other processes find the job's package; None if it never leaves this one.
         restored: by uid, what the operator's subtasks have saved, to go on from; empty for a beginning.
         partitions: by uid, the partitions of each source that has some: looked up once, for all of its subtasks.
+        max_operator_state: bytes that a subtask of an operator may keep for its keys, by the size when saved.
     """
 
     job: str
@@ -37,6 +38,7 @@ class Attempt:
     package: Path | None = None
     partitions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     restored: Mapping[str, Sequence[OperatorSnapshot]] = field(default_factory=dict)
+    max_operator_state: int = 256 << 20
 
 
 @dataclass(frozen=True)

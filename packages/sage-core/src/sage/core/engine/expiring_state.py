@@ -263,18 +263,35 @@ class Expiry:
 class ExpiringValueState(ValueState[Value]):
     """One value for each key, which expires."""
 
-    __slots__ = ("_expiry",)
+    __slots__ = ("_expiry", "_now", "_ttl")
 
     def __init__(self, name: str, states: KeyedStates, default: Value, ttl: TimeToLive) -> None:
         super().__init__(name, states, default)
         self._expiry = Expiry(states, name, ttl, each=False)
+        self._now = self._expiry.now
+        self._ttl = self._expiry.ttl
 
     def get(self) -> Value:
-        found = _read(self, self._expiry)
-        return self._default if found is None else found[0]
+        key = self._context.key
+        if key is None:
+            key = self._states.current_key(self._name)
+        entry = self._table.get(key)
+        if entry is None or self._now[0] - entry[1] >= self._ttl:
+            return self._default
+        if self._expiry.on_read:
+            _read(self, self._expiry)
+        value: Value = entry[0]
+        return value
 
     def set(self, value: Value) -> None:
-        _write(self, self._expiry, value)
+        key = self._context.key
+        if key is None:
+            key = self._states.current_key(self._name)
+        entry, now = self._table.get(key), self._now[0]
+        if entry is None or self._states.journal is not None:
+            _write(self, self._expiry, value)
+        else:
+            self._table[key] = value, now if now > entry[1] else entry[1], entry[2]
 
     def clear(self) -> None:
         self._expiry.drop(self._key())

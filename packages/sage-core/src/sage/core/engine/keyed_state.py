@@ -7,10 +7,11 @@ other subtasks, and set back where a call fails whose record is given up or trie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, MutableSequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, MutableSequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
+from sage.core.engine.event_time import MIN_TIME
 from sage.core.errors import StateError
 
 if TYPE_CHECKING:
@@ -58,12 +59,11 @@ class KeyedStates:
         self.has_key = False
         self.has_event_time = False
         self.writable = False
-        self.times: dict[str, list[int]] = {"processing": [0], "event": [0]}
+        self.times: dict[str, list[int]] = {"processing": [0], "event": [MIN_TIME]}
         self.context = context
         self.journal: list[Callable[[], object]] | None = None
-        self._copied: dict[
-            int, tuple[int, object]
-        ] = {}  # mappings that the journal has whole, if it still has this there
+        self._copied: set[int] = set()  # mappings that the journal has whole, as long as it begins with this:
+        self._beginning: object = None
 
     def __bool__(self) -> bool:
         return bool(self.tables or self.broadcast)
@@ -121,7 +121,7 @@ class KeyedStates:
         return table if expiry is None else expiry.saved(times[expiry.time])
 
     def restore_table(
-        self, name: str, items: Iterable[tuple[Any, Any]], ttl_time: str | None, times: Mapping[str, int]
+        self, name: str, items: Collection[tuple[Any, Any]], ttl_time: str | None, times: Mapping[str, int]
     ) -> None:
         """Keep again, at ``times``, what was saved of one table, by ``ttl_time`` if it did expire then.
 
@@ -132,6 +132,12 @@ class KeyedStates:
         if expiry is None:
             self.tables[name].update(items if ttl_time is None else ((key, kept) for key, (kept, _) in items))
         elif ttl_time is None:
+            if items and times[expiry.time] == MIN_TIME:
+                raise StateError(
+                    f"the saved keyed state '{name}' was kept for good, and cannot begin to expire by event time: when"
+                    " it was saved none was known",
+                    hint="leave ttl_time out for processing time, or declare new state under another name",
+                )
             expiry.restore_ageless(items, times[expiry.time])
         elif ttl_time == expiry.time:
             expiry.restore(items, times[expiry.time])
@@ -186,14 +192,12 @@ class KeyedStates:
         """Remember all items of a mapping, and their order, before one is taken out: once in a call is enough."""
         if self.journal is None:
             return
-        if not self.journal:
+        if not self.journal or self.journal[0] is not self._beginning:  # another call's
             self._copied.clear()
-        place, undo = self._copied.get(id(items), (0, None))
-        if place < len(self.journal) and self.journal[place] is undo:
-            return
-        undo = partial(_refill, items, dict(items))
-        self._copied[id(items)] = len(self.journal), undo
-        self.journal.append(undo)
+        if id(items) not in self._copied:
+            self._copied.add(id(items))
+            self.journal.append(partial(_refill, items, dict(items)))
+            self._beginning = self.journal[0]
 
     def note_length(self, table: dict[Any, Any], key: Any, values: list[Any]) -> None:
         """Remember how long the list of ``key`` is, before something is appended to it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import defaultdict
@@ -9,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from sage.core import timestamps
+from sage.core.engine.event_time import MIN_TIME, to_seconds
 from sage.core.engine.events import InputCounts, OperatorCounts, TaskCounts
 from sage.core.engine.histogram import Histogram, upper_bound
 from sage.core.engine.links import Inbox
@@ -133,11 +135,18 @@ def _operator(
         retried=retried,
         skipped=skipped,
         dead_lettered=dead_lettered,
+        late=sum(item.late for item in found),
+        watermark=_watermark(item.watermark for item in found),
         errors=retried + skipped + dead_lettered + sum(item.failed for item in found),
         busy=_mean([item.busy for item in tasks]),
         backpressured=_mean([item.backpressured for item in tasks]),
         latency=latency,
     )
+
+
+def _watermark(times: Iterable[int]) -> float | None:
+    time = to_seconds(min(times, default=MIN_TIME))
+    return time if math.isfinite(time) else None
 
 
 def _edge(

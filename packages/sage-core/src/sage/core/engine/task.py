@@ -30,6 +30,7 @@ from sage.core.engine.output import Output
 from sage.core.engine.pace import Pace
 from sage.core.engine.rounds import LoopPart
 from sage.core.engine.snapshot import OperatorSnapshot
+from sage.core.engine.state_size import StateLimit
 from sage.core.engine.valve import Valve
 from sage.core.plan.model import TaskId
 
@@ -79,6 +80,7 @@ class Task:
         self.signal = interrupt.signal
         self._interrupt = interrupt
         self._expiring: list[RunningOperator] = []  # operators with state that does
+        self._limited: list[tuple[RunningOperator, StateLimit]] = []  # operators that keep something for keys
         self._meter = TaskMeter(interrupt.clock.now, self._awaiting.latency if self._awaiting else Histogram())
         self.patience = math.inf
         self._inputs = tuple(inputs)
@@ -117,6 +119,7 @@ class Task:
         with self._at_work():
             self.chain.open()
         self._expiring = [operator for operator in self.chain.operators if operator.states.expiries]
+        self._limited = [(item, item.state_limit) for item in self.chain.operators if item.state_limit and item.keeps]
 
     def close(self) -> None:
         """Close the chain's operators. Raises `OperatorError`. Closing twice does nothing."""
@@ -584,4 +587,15 @@ class Task:
         self._slow = self._pace.after(elapsed)
         if self._has_budgets:
             self.chain.check_budgets()
+        for operator, limit in self._limited:
+            if limit.is_due(meter.ended):
+                self._look_at(operator, limit)
         return answer
+
+    def _look_at(self, operator: RunningOperator, limit: StateLimit) -> None:
+        """See that an operator does not keep too much. Raises `OperatorError`."""
+        now = self._meter.now
+        began = now()
+        with OperatorError.boundary(operator, "state"):
+            limit.look(began)
+        limit.looked(began, now())

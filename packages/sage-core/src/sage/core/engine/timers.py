@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
 from typing import Any
 
@@ -31,6 +31,11 @@ class TimerQueue:
 
     def __len__(self) -> int:
         return self.count
+
+    @property
+    def by_time(self) -> Mapping[int, Any]:
+        """What waits at each point in time, to be looked at."""
+        return self._at
 
     @property
     def first(self) -> int | None:

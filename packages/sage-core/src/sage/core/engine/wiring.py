@@ -198,6 +198,7 @@ def _build_task(
         )
         operators[number] = _KINDS[spec.kind].class_for(spec)(spec, context)
         operators[number].run_under(interrupt)
+        operators[number].limit_state(attempt.max_operator_state)
         operators[number].saved = attempt.restored.get(spec.uid, ())
         inputs_of = plan.graph.inputs_of(number)
         others = {edge.input for edge in inputs_of if edge.exchange != "broadcast"}

@@ -107,6 +107,11 @@ class _JobCollector(Collector):
             "Exceptions of an operator's functions, by what became of them.",
             labels=["job", "name", "operator", "outcome"],
         )
+        late = CounterMetricFamily(
+            "sage_job_late_records",
+            "Records that came to an operator's windows when all of those were gone.",
+            labels=["job", "name", "operator"],
+        )
         shares = GaugeMetricFamily(
             "sage_job_time_share",
             "Share of time that the tasks of an operator were busy, or waited for those who come after.",
@@ -134,6 +139,7 @@ class _JobCollector(Collector):
                 errors.add_metric([*labels, "dead_lettered"], operator.dead_lettered)
                 given_up = operator.skipped + operator.dead_lettered
                 errors.add_metric([*labels, "failed"], max(0, operator.errors - operator.retried - given_up))
+                late.add_metric(labels, operator.late)
                 rates.add_metric([*labels, "in"], operator.rate_in)
                 rates.add_metric([*labels, "out"], operator.rate_out)
                 shares.add_metric([*labels, "busy"], operator.busy)
@@ -143,7 +149,7 @@ class _JobCollector(Collector):
                 sent.add_metric(labels, edge.records)
                 batches.add_metric(labels, edge.batches)
                 fill.add_metric(labels, edge.fill)
-        yield from (tasks, records, rates, errors, shares, sent, batches, fill)
+        yield from (tasks, records, rates, errors, late, shares, sent, batches, fill)
 
     def _durations(self) -> Iterable[Metric]:
         """Histograms, which are many lines each: only of jobs that have not ended."""

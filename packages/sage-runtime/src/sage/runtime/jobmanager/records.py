@@ -187,7 +187,9 @@ def _check(metrics: JobMetrics) -> None:
     latencies: list[Latency] = []
     for item in metrics.operators:
         counts += [item.parallelism, item.records_in, item.records_out]
-        counts += [item.retried, item.skipped, item.dead_lettered, item.errors]
+        counts += [item.retried, item.skipped, item.dead_lettered, item.late, item.errors]
+        if item.watermark is not None:
+            amounts.append(abs(item.watermark) if type(item.watermark) in (int, float) else item.watermark)
         amounts += [item.busy, item.backpressured, item.rate_in, item.rate_out]
         texts += [item.uid, item.name, item.kind]
         latencies.append(item.latency)

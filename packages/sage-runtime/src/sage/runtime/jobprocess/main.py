@@ -88,12 +88,20 @@ def _open_package(folder: Path) -> LogicalGraph:
 
 def _prepare(folder: Path, order: Mapping[str, Any], graph: LogicalGraph) -> Callable[[StateListener], Coordinator]:
     from sage.core.backends.api import BackendOptions
+    from sage.core.config import load
     from sage.core.engine.coordinator import Coordinator
     from sage.core.engine.events import Attempt
     from sage.core.plugins import backend
 
     where = backend(order["backend"], BackendOptions(order["options"]))
-    attempt = Attempt(order["uuid"], order["name"], order["attempt"], order["epoch"], package=folder / "package.zip")
+    attempt = Attempt(
+        order["uuid"],
+        order["name"],
+        order["attempt"],
+        order["epoch"],
+        package=folder / "package.zip",
+        max_operator_state=load().checkpoints.max_operator_state,
+    )
     return lambda on_state: Coordinator(graph, where, attempt, on_state=on_state)
 
 

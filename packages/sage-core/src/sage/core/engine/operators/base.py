@@ -20,6 +20,7 @@ from sage.core.engine.keyed_state import TOO_LATE
 from sage.core.engine.recovery import GIVEN_UP, Recovery
 from sage.core.engine.saving import groups_of, load, save, share_out_keyed, share_out_records, share_out_timers
 from sage.core.engine.snapshot import OperatorSnapshot
+from sage.core.engine.state_size import Kept, StateLimit
 from sage.core.errors import StateError
 from sage.core.graph.model import Operator
 from sage.core.graph.policy import FAIL
@@ -69,6 +70,7 @@ class RunningOperator:
         broadcast_inputs: the numbers of those inputs whose records all subtasks are given.
         has_timed_input: whether they come with an event time on any of them.
         states: what it keeps for each key.
+        state_limit: sees that this is not too much.
         side: by tag, what the call that is running has put out on the side.
         clock: of the host that it runs on.
         watermark: the event time of its input, in microseconds: what comes with an earlier time, or just this, is late.
@@ -99,6 +101,8 @@ class RunningOperator:
         self.stop: list[bool] = []
         self.release: Callable[[str | None], None] = _nothing
         self.states = context._states
+        self.state_limit: StateLimit | None = None
+        self._ahead = [0.0]  # how far the clock's time is ahead of its count, which is quicker to ask for
         self._attributes: Attributes | None = None
         self._opened = False
         self.function: Any = None
@@ -116,6 +120,20 @@ class RunningOperator:
         self.stop = interrupt.stop
         if self.spec.on_error != FAIL:
             self.recovery = Recovery(self.spec.on_error, self, interrupt.pause)
+
+    def limit_state(self, limit: int) -> None:
+        """Allow it ``limit`` bytes for what it keeps for its keys, by the size when saved."""
+        self.state_limit = StateLimit(self, limit)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there may be something in `kept`."""
+        return bool(self.states.tables)
+
+    def kept(self) -> Iterator[Kept]:
+        """What it keeps for its keys: what counts where that is limited."""
+        for name, table in self.states.tables.items():
+            yield Kept(f"keyed state '{name}'" if name else f"what {self.spec.kind} keeps", table, len(table))
 
     def counts(self) -> OperatorCounts:
         """What has been counted so far; any thread may ask."""
@@ -174,6 +192,7 @@ class RunningOperator:
 
     def sweep(self) -> None:
         """Remove some of the state that has expired."""
+        self._ahead[0] = self.clock.time() - self.clock.now()
         self.states.sweep(self.times(), _SWEPT)
 
     def sweeps_in(self) -> float:
@@ -183,7 +202,7 @@ class RunningOperator:
         if event is not None and event <= times["event"]:
             return 0.0
         due = states.due("processing")
-        return math.inf if due is None else max(0, due - times["processing"]) / 1_000_000
+        return math.inf if due is None else max(0, due - times["processing"]) / MICROS
 
     def snapshot(self) -> OperatorSnapshot:
         """What is to be saved of it. Called on the task's thread, between two steps.
@@ -193,10 +212,13 @@ class RunningOperator:
         """
         tables, in_flight, timers = self.keyed_tables(), self.in_flight(), self.save_timers()
         broadcast = self.states.broadcast if self.context.subtask == 0 else {}
+        keyed = save(tables, "its keyed state") if tables else None
+        if self.state_limit is not None and keyed is not None:
+            self.state_limit.check_saved(len(keyed))
         return OperatorSnapshot(
             kind=self.spec.kind,
             attributes=None if self._attributes is None else self._attributes.save(),
-            keyed=save(tables, "its keyed state") if tables else None,
+            keyed=keyed,
             groups=groups_of(self.context.subtask, self.context.parallelism),
             states=dict(self.states.kinds),
             ttl_times={name: expiry.time for name, expiry in self.states.expiries.items()},
@@ -422,7 +444,7 @@ class RunningOperator:
             code.call(f"{result} = {call}", self, record)
             yield result
             return
-        journal = self.states.keep_journal() if self.states else None
+        journal = self.states.keep_journal() if self.states or self.acts_on_time else None
         again = function if wrap is None else _composed(wrap, function)
         with code.block("try:"):
             code.call(f"{result} = {call}", self, record)
@@ -454,6 +476,9 @@ class RunningOperator:
             function: called with ``why``.
             why: what a failure names, where otherwise a record is.
         """
+        self.states.writable = False
+        if self.states.expiries:
+            self._tell_times_of_firing()
         if self.recovery is None:
             return function(why)
         journal = self.states.keep_journal()
@@ -488,13 +513,30 @@ class RunningOperator:
                 code.line(f"{code.fast('states', self.states)}.has_key = {flow.key is not None}")
         if self.states.broadcast:
             code.line(f"{code.fast('states', self.states)}.writable = {flow.input in self.broadcast_inputs}")
-        expire_by = {expiry.time for expiry in self.states.expiries.values()}
-        if "processing" in expire_by:  # for one record it is one time, so that what is seen stays
-            now, time = self.states.times["processing"], self.clock.time
-            code.line(f"{code.fast('now', now)}[0] = int({code.fast('clock', time)}() * 1000000)")
-        if "event" in expire_by:
-            written = flow.time or f"{code.fast('operator', self)}.watermark"
-            code.line(f"{code.fast('event_now', self.states.times['event'])}[0] = {written}")
+        if self.states.expiries:  # for one record it is one time, so that what is seen stays
+            self._tell_times(code, flow)
+
+    def _tell_times(self, code: Code, flow: Flow) -> None:
+        """Write the lines that tell states which expire what time it is."""
+        wanted, now = {item.time for item in self.states.expiries.values()}, self.states.times
+        if "processing" in wanted:
+            ahead, clock = code.fast("time_ahead", self._ahead), code.fast("clock", self.clock.now)
+            code.line(f"{code.fast('now', now['processing'])}[0] = int(({clock}() + {ahead}[0]) * {MICROS})")
+        if "event" in wanted:
+            time, own = code.name("event_time"), code.fast("operator", self)
+            code.line(f"{time} = {own}.watermark")
+            if flow.time:
+                code.line(f"{time} = {flow.time} if {flow.time} > {time} else {time}")
+            code.line(f"{code.fast('now', now['event'])}[0] = {time}")
+
+    def _tell_times_of_firing(self) -> None:
+        """Tell states which expire what time it is: for a timer of event time, its own."""
+        times, own = self.times(), self.context._time
+        self.states.times["processing"][0] = times["processing"]
+        if own is not None:
+            self.states.times["event"][0] = own
+        elif self.watermark < MAX_TIME:  # after all time it is still as late as it was
+            self.states.times["event"][0] = self.watermark
 
 
 def _composed(wrap: Callable[[Any], Any], function: Callable[..., Any]) -> Callable[..., Any]:

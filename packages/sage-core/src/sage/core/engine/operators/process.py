@@ -13,6 +13,7 @@ from sage.core.engine.functions import take_all
 from sage.core.engine.operators.base import Emit, Flow, RunningOperator
 from sage.core.engine.process_context import ProcessContext, TimeDomain, Timer
 from sage.core.engine.recovery import GIVEN_UP
+from sage.core.engine.state_size import Kept
 from sage.core.engine.timers import TimerQueue
 from sage.core.errors import TimerError
 from sage.core.graph.model import Operator
@@ -150,9 +151,6 @@ class ProcessOperator(RunningOperator):
         context, timer = self.context, Timer(to_seconds(time), domain)
         context.key, context._time = key, time if domain == "event" else None
         self.states.has_key = True
-        if self.states.expiries:
-            self.states.times["processing"][0] = int(self.clock.time() * MICROS)
-            self.states.times["event"][0] = time if domain == "event" else self.watermark
         result = self.call_firing(self._on_timer, timer)
         return () if result is GIVEN_UP else result
 
@@ -163,6 +161,15 @@ class ProcessOperator(RunningOperator):
     def _set_deadline(self) -> None:
         first = self._processing.first
         self.deadline = math.inf if first is None else self.clock.now() + max(0.0, first / MICROS - self.clock.time())
+
+    @property
+    def keeps(self) -> bool:
+        return True
+
+    def kept(self) -> Iterator[Kept]:
+        yield from super().kept()
+        for domain, timers in self._timers.items():
+            yield Kept(f"timers of {domain} time", timers.by_time, len(timers))
 
     def save_timers(self) -> dict[Any, list[tuple[str, int]]]:
         found: dict[Any, list[tuple[str, int]]] = {}
