@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import direct
@@ -14,6 +17,8 @@ from queries import PIPELINES
 from results import AuctionPrice, CategoryPrice, HotItem, LocalItem, NewSeller, Sale, SellerPrice, UserSession
 
 from sage.core.api import LocalEnvironment
+
+RUN = Path(__file__).parents[1] / "examples" / "nexmark" / "run.py"
 
 
 def person(number: int, time: float = 0, state: str = "OR") -> Person:
@@ -185,3 +190,17 @@ def test_a_pipeline_is_right_about_next_to_no_events(query: str, count: int) -> 
     """None, one person, or one bid on the first of three auctions."""
     events = list(generate(count))
     assert ordered(run(query, events, "inline", 2)) == ordered(direct.DIRECT[query](events))
+
+
+def test_it_runs_from_a_terminal() -> None:
+    """As its README says: results are printed, or compared."""
+
+    def output(*arguments: str) -> list[str]:
+        command = [sys.executable, str(RUN), *arguments, "--events", "2000"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout.splitlines()
+
+    printed = output("q7")
+    assert len(printed) == 2 and all(line.startswith("Bid(") for line in printed)
+    assert output("q5", "--out-of-order", "2", "--parallelism", "4", "--check") == [
+        f"q5: {len(direct.q5(generate(2_000, rate=100)))} results, as computed directly"
+    ]
