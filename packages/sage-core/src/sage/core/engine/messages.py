@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Batch", "EndOfInput", "Message", "Probe", "Watermark"]
+__all__ = ["Batch", "EndOfInput", "Hold", "Message", "Probe", "Watermark"]
 
 
 @dataclass(slots=True)
@@ -59,4 +59,19 @@ class Probe:
     over: bool
 
 
-Message = Batch | Watermark | EndOfInput | Probe
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Goes round in a loop as well: whether the tasks of it are to take in nothing from outside for now.
+
+    Attributes:
+        head: the stage of the head that says so.
+        number: of what it says; the highest counts, by whatever way it has come.
+        on: whether they are.
+    """
+
+    head: int
+    number: int
+    on: bool
+
+
+Message = Batch | Watermark | EndOfInput | Probe | Hold

@@ -10,7 +10,7 @@ from typing import Any
 
 from sage.core.engine.keys import KeyRouter
 from sage.core.engine.links import Link
-from sage.core.engine.messages import Batch, EndOfInput, Probe, Watermark
+from sage.core.engine.messages import Batch, EndOfInput, Hold, Probe, Watermark
 from sage.core.graph.model import MAX_PARALLELISM, Exchange
 
 __all__ = ["BATCH_SIZE", "Output"]
@@ -115,13 +115,13 @@ class Output:
             times, self.times = self.times, []
             self._share_out(records, keys if self._keyed else None, times if self._timed else None)
 
-    def tell(self, probe: Probe) -> None:
-        """Let a probe follow what has gathered so far, on every channel."""
+    def tell(self, message: Probe | Hold) -> None:
+        """Let what goes round in a loop follow what has gathered so far, on every channel."""
         with self._lock:
             self._take_all()
             self._left = True
             for channel in self._channels:
-                channel.tell(probe)
+                channel.tell(message)
 
     def rescue(self) -> None:
         """Send what has gathered so far, while the chain is still at work on another thread.
@@ -196,7 +196,9 @@ class _Channel:
     def __init__(self, link: Link, size: int) -> None:
         self._link = link
         self._size = size
-        self._waiting: deque[Batch | Watermark | Probe] = deque()  # the task stops producing while a closed batch waits
+        self._waiting: deque[Batch | Watermark | Probe | Hold] = (
+            deque()
+        )  # the task stops producing while a closed batch waits
         self._ended = False
         self.sent = 0
         self.sent_batches = 0
@@ -241,8 +243,8 @@ class _Channel:
             self._waiting.pop()
         self._waiting.append(Watermark(time, idle))
 
-    def tell(self, probe: Probe) -> None:
-        self._waiting.append(probe)
+    def tell(self, message: Probe | Hold) -> None:
+        self._waiting.append(message)
 
     def send(self, partial: bool) -> bool:
         waiting = self._waiting

@@ -24,6 +24,10 @@ and are heard by it, in one round. With *n* heads a task may be heard by some of
 record take at most *n - 1* rounds more, so each head waits for *n*. A loop that has drained stays so, hence they need
 not agree on the moment.
 
+**Letting in.** Were records taken in as they come, all of a long input would soon be in the loop, and wait there. So a
+head at which more than half as many wait as there is room for in memory says `Hold`, and takes that back at a quarter.
+Each task tells that on, once, and takes nothing from outside meanwhile. What is in the loop goes on, so this ends.
+
 **Ending.** When it has drained, a head lets its probes say that time is ``over``. A task that has such ones from all
 sides lets go what it keeps until the end of time, as windows and timers do, and that goes round like anything else.
 When all is quiet once more, the head ends its output. Then the tasks of the loop end in turn, as anywhere, and the head
@@ -35,7 +39,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from sage.core.engine.messages import Probe
+from sage.core.engine.messages import Hold, Probe
 from sage.core.engine.spill import Backlog
 from sage.core.errors import FeedbackError
 
@@ -58,6 +62,10 @@ class Rounds:
         self._outside = set(outside)
         self._ended: set[int] = set()
         self.is_whole = False
+
+    def is_outside(self, channel: int) -> bool:
+        """Whether a channel comes from outside of the loop."""
+        return channel in self._outside
 
     def arrived(self, channel: int, probe: Probe) -> None:
         """A probe has come."""
@@ -150,6 +158,7 @@ class LoopPart:
         edges: by which it hands them on: those that stay within the loop.
         head: what it decides, if it is a head.
         backlog: what waits to go round again there.
+        stage: its stage.
     """
 
     def __init__(
@@ -159,6 +168,7 @@ class LoopPart:
         edges: Sequence[int],
         head: Head | None = None,
         backlog: Backlog | None = None,
+        stage: int = 0,
     ) -> None:
         self.rounds = rounds
         self.edges = edges
@@ -167,6 +177,9 @@ class LoopPart:
         self._handled = 0
         self._begun = False
         self._let_go = False
+        self._stage = stage
+        self._holds: dict[int, Hold] = {}  # the newest that each head has said
+        self._is_held = False
         self._name = " and ".join(f"'{name}'" for name in names)
 
     def first(self) -> Probe | None:
@@ -197,6 +210,38 @@ class LoopPart:
         quiet, self._handled, self._let_go = handled == self._handled, handled, False
         probe = self.rounds.take(quiet=quiet)
         return probe if self.head is None else self.head.back(probe, quiet=quiet)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether this head has to say whether anything is to be taken in from outside: more waits here, or less."""
+        if self._backlog is None or self.head is None or self.head.is_done:
+            return False
+        said, waiting = self._holds.get(self._stage), self._backlog.waiting
+        if said is not None and said.on:
+            return waiting <= self._backlog.in_memory // 4
+        return waiting > self._backlog.in_memory // 2
+
+    def hold(self) -> Hold | None:
+        """What this head has to say of that, if there is news."""
+        if not self.has_news:
+            return None
+        said = self._holds.get(self._stage)
+        news = Hold(self._stage, 1, True) if said is None else Hold(self._stage, said.number + 1, not said.on)
+        self._holds[self._stage] = news
+        return news
+
+    def heard(self, hold: Hold) -> bool:
+        """Take in what a head says. Returns whether it is news, to be told on."""
+        said = self._holds.get(hold.head)
+        if hold.head == self._stage or (said is not None and said.number >= hold.number):
+            return False
+        self._holds[hold.head] = hold
+        self._is_held = any(item.on for item in self._holds.values())
+        return True
+
+    def keeps_out(self, channel: int) -> bool:
+        """Whether nothing is to be taken from a channel for now."""
+        return self._is_held and self.rounds.is_outside(channel)
 
     def too_late(self) -> FeedbackError:
         """What is wrong where a record comes back to a head that has ended."""

@@ -22,7 +22,7 @@ from sage.core.engine.failures import OperatorError, count_failure, users_frames
 from sage.core.engine.histogram import Histogram
 from sage.core.engine.interrupt import Interrupt
 from sage.core.engine.links import Inbox
-from sage.core.engine.messages import Batch, EndOfInput, Message, Probe, Watermark
+from sage.core.engine.messages import Batch, EndOfInput, Hold, Message, Probe, Watermark
 from sage.core.engine.meter import TaskMeter
 from sage.core.engine.metrics import counts_of_inputs
 from sage.core.engine.operators.base import ENDED, IDLE, RunningOperator
@@ -240,7 +240,8 @@ class Task:
             operator.sweep()
         if self._loop is not None and self._batch is None and self._loop.rounds.is_whole:
             return self._hand_on(self._loop)
-        return self._consume() if self._source is None else self._produce()
+        step = self._consume() if self._source is None else self._produce()
+        return "again" if self._loop is not None and self._loop.has_news else step
 
     def idle(self) -> None:
         """Wait for news, at most `patience` seconds: in the source's own way if it has one."""
@@ -288,6 +289,9 @@ class Task:
             for output in self._outputs.values():  # nobody waits for what comes back, which is as late as it is
                 output.mark(MIN_TIME, idle=True)
             self._tell(loop, probe)
+        hold = loop.hold()
+        if hold is not None:
+            self._tell(loop, hold)
 
     def _hand_on(self, loop: LoopPart) -> Step:
         """Hand on a probe that has come from all sides, once nothing is held back here that goes on by itself."""
@@ -310,9 +314,9 @@ class Task:
         self._tell(loop, probe)
         return "again"
 
-    def _tell(self, loop: LoopPart, probe: Probe) -> None:
+    def _tell(self, loop: LoopPart, message: Probe | Hold) -> None:
         for edge in loop.edges:
-            self._outputs[edge].tell(probe)
+            self._outputs[edge].tell(message)
         self._free = self._flush(partial=True)
 
     def _do_what_is_due(self) -> bool:
@@ -449,6 +453,11 @@ class Task:
             assert self._loop is not None
             self._loop.rounds.arrived(channel, message)
             return "again"
+        if isinstance(message, Hold):
+            assert self._loop is not None
+            if self._loop.heard(message):
+                self._tell(self._loop, message)
+            return "again"
         self._open_inputs -= 1
         if self._loop is not None:
             self._loop.rounds.ended(channel)
@@ -488,6 +497,9 @@ class Task:
         index = self._next_input
         for _ in range(count):
             channel, inbox = index, self._inboxes[index]
+            if self._loop is not None and self._loop.keeps_out(channel):
+                index = index + 1 if index + 1 < count else 0
+                continue
             index = index + 1 if index + 1 < count else 0
             message = inbox.take()
             if message is not None:

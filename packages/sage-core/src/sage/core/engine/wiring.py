@@ -265,4 +265,5 @@ def _part(plan: ExecutionPlan, task: TaskId, first: RunningOperator, backlog: Ba
         tuple(edge.id for edge in plan.edges if edge.source_stage == task.stage and edge.target_stage in loop.stages),
         None if backlog is None else Head(len(loop.heads)),
         backlog,
+        task.stage,
     )

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from sage.core.engine.links import Inbox
-from sage.core.engine.messages import Batch, Message, Probe
+from sage.core.engine.messages import Batch, Hold, Message, Probe
 from sage.core.testing._choices import Choices
 
 __all__ = ["Channel"]
@@ -67,6 +67,8 @@ class Channel:
         self.inbox.put(message)
         if isinstance(message, Probe):
             return f"probe {message.round}, {message.quiet} quiet"
+        if isinstance(message, Hold):
+            return f"hold {message.number}, {'on' if message.on else 'off'}"
         return f"batch of {size}" if isinstance(message, Batch) else "end of input"
 
     def grant(self) -> None:
