@@ -152,26 +152,6 @@ def test_timers_are_saved_and_restored() -> None:
         assert play.mark(6) == [("EVENT:1777", 6)]
 
 
-class Late(ProcessFunction[int, int]):
-    """Sets a timer for the time of the record before the watermark."""
-
-    def execute(self, value: int) -> None:
-        self.context.set_timer(seconds(value))
-
-    def on_timer(self, timer: Timer) -> Iterable[int]:
-        yield ms_of(timer.time)
-
-
-def test_a_timer_in_the_past_fires_at_once() -> None:
-    """Flink InternalTimerServiceImplTest (timers up to the watermark fire when it advances): one in the past is due.
-
-    Ours differs: it fires as soon as the record is done; Flink waits for the next watermark.
-    """
-    with Play(lambda s: s.keyby(lambda value: "key").process(Late)) as play:
-        play.mark(10)
-        assert [out for out, _ in [*play.record(3, 20), *play.mark(11)]] == [3]
-
-
 class Several(ProcessFunction[tuple[str, int], tuple[str, int]]):
     """Sets timers as the record says, by name: set, or delete."""
 
@@ -301,6 +281,31 @@ def test_an_event_timer_of_a_bounded_input_fires() -> None:
     with Play(lambda s: s.keyby(itself).process(Once)) as play:
         assert play.record(5, 0) == [(3, 0)]
         assert play.end() == [(42, 1)]
+
+
+class Looping(ProcessFunction[int, int]):
+    """Its timer sets itself again, five times."""
+
+    def open(self, context: RuntimeContext) -> None:
+        self.count = context.value_state("count", 0)
+
+    def execute(self, value: int) -> None:
+        self.context.set_timer(seconds(1))
+
+    def on_timer(self, timer: Timer) -> Iterable[int]:
+        count = self.count.get()
+        if count < 5:
+            self.count.set(count + 1)
+            self.context.set_timer(timer.time + seconds(1))
+        yield count
+
+
+def test_a_timer_sets_itself_again() -> None:
+    """Beam ParDoTest.TimerTests.testEventTimeTimerLoop: each time fires at its own, one after the other."""
+    with Play(lambda s: s.keyby(itself).process(Looping)) as play:
+        assert play.record(5, 0) == []
+        assert play.mark(100) == [(count, count + 1) for count in range(6)]
+        assert play.end() == []
 
 
 class Keyed(ProcessFunction[tuple[str, int], tuple[str, int]]):
@@ -459,7 +464,7 @@ class Expiring(ProcessFunction[tuple[str, int | None], Any]):
         yield self.value.get()
 
 
-@pytest.mark.parametrize("domain", ["processing"])
+@pytest.mark.parametrize("domain", DOMAINS)
 def test_state_expires(domain: Domain) -> None:
     """Flink TtlStateTestBase.testExactExpirationOnWrite: so long after it was last written, whether it is read or not.
 
@@ -482,3 +487,15 @@ def test_state_expires(domain: Domain) -> None:
         pass_to(121)
         assert told(None, 121) is None
         assert told(3, 121) == 3
+
+
+def test_state_that_expires_is_saved_with_its_age() -> None:
+    """Flink TtlStateTestBase.testMultipleKeysWithSnapshotCleanup: it expires when it would have without the restart."""
+    with Play(lambda s: s.keyby(lambda r: r[0]).process(Expiring, "event")) as play:
+        play.record(("a", 1), 0)
+        play.mark(49)
+        play.record(("b", 2), 50)
+        play.reopen()
+        play.mark(119)
+        assert play.record(("a", None), 120)[0][0] is None
+        assert play.record(("b", None), 120)[0][0] == 2

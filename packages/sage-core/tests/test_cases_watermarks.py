@@ -9,7 +9,7 @@ import pytest
 from cases import Play, ms_of, records_of, seconds
 
 from sage.core.api import DataStream, ProcessFunction, TimestampFunction, Tumbling
-from sage.core.engine.event_time import MAX_TIME, MIN_TIME
+from sage.core.engine.event_time import MIN_TIME
 from sage.core.engine.valve import Valve
 from sage.core.testing import Harness
 
@@ -113,18 +113,6 @@ def test_the_furthest_tells_the_time_when_all_are_idle() -> None:
     assert (valve.time, valve.idle) == (10, True)
 
 
-def test_a_channel_that_has_ended_is_not_waited_for() -> None:
-    """Flink StreamTaskFinalCheckpointsTest (ended inputs bring the greatest watermark): the others tell the time."""
-    valve = Valve(2)
-    valve.mark(0, 3)
-    valve.mark(1, 5)
-    assert valve.end(0) and valve.time == 5
-    valve.mark(1, 8)
-    assert valve.time == 8
-    valve.end(1)
-    assert valve.time <= MAX_TIME
-
-
 # Flink: where watermarks come from
 
 
@@ -172,7 +160,7 @@ def test_watermarks_of_records_in_order() -> None:
 
 
 def test_negative_times_have_watermarks() -> None:
-    """Flink BoundedOutOfOrdernessWatermarksTest.testWatermarkAfterNegativeTimestamp: times before 1970 are like
+    """Flink TimestampsAndWatermarksOperatorTest.testNegativeTimestamps: times before 1970 are like
     others."""
     assert after([-12345, 0], out_of_order=10)[1] == -12345 - 10 - 1
 
@@ -188,7 +176,7 @@ class Said(TimestampFunction[tuple[int, int | None]]):
 
 
 def test_watermarks_that_records_bring() -> None:
-    """Flink TimestampsAndWatermarksOperatorTest.testPunctuatedWatermarks: one that goes back is none.
+    """Flink TimestampsAndWatermarksOperatorTest.punctuatedWatermarksEmitInStreamingMode: one that goes back is none.
 
     Ours differs: a watermark is in force for the next record; Flink's goes out directly behind the record, which
     is the same.

@@ -587,12 +587,6 @@ def test_sliding_windows_that_overlap_slightly() -> None:
     assert windows_of(Sliding(7, 5), 1, 2, 5, 9, 10, 11) == expected
 
 
-def test_sliding_windows_that_do_not_overlap() -> None:
-    """Beam SlidingWindowsTest.testEqualSize: as tumbling ones."""
-    expected = {(0, 3): {1, 2}, (3, 6): {5}, (9, 12): {9, 10, 11}}
-    assert windows_of(Sliding(3, 3), 1, 2, 5, 9, 10, 11) == expected
-
-
 def test_sliding_windows_with_gaps_are_refused() -> None:
     """Beam SlidingWindowsTest.testElidings: records between windows would be in none.
 

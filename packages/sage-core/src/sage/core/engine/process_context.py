@@ -43,6 +43,9 @@ class ProcessContext(RuntimeContext):
     def set_timer(self, at: Any, time: TimeDomain = "event") -> None:
         """Let ``on_timer`` be called for this key when it is time. Setting one twice is setting it once.
 
+        At the end of input all that are set fire. What ``on_timer`` sets then fires if it is for an event time not
+        later than the latest that was known before, of a record or a timer, so that the end comes.
+
         Args:
             at: seconds since 1970, or an aware datetime. If it is past, the call comes next.
             time: ``"event"``, by the watermark, or ``"processing"``, by the clock.

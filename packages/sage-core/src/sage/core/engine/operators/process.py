@@ -28,7 +28,12 @@ class ProcessOperator(RunningOperator):
     """Calls the function for each record, and its ``on_timer`` for each timer; puts out the items of what they return.
 
     Timers of event time fire once the watermark has reached them, in the order of their times. At the end of input all
-    that are set fire, those of event time first; what is set from then on does not, for no time is left.
+    that are set fire, those of event time first. What these set in turn for an event time fires as well, up to the
+    latest that was known when the input ended: so nothing is lost where timers put out one by one what was gathered,
+    and a timer that repeats itself for ever comes to its end.
+
+    Attributes:
+        seen: the latest event time of a record.
     """
 
     acts_on_time = True
@@ -42,13 +47,19 @@ class ProcessOperator(RunningOperator):
         self._timers: dict[TimeDomain, TimerQueue] = {"event": TimerQueue(), "processing": TimerQueue()}
         self._event, self._processing = self._timers["event"], self._timers["processing"]
         self._ended = False
-        self._fires_last = False  # time is over, and what is left fires: no timer is set any more
+        self._fires_last = False  # time is over, and what is left fires
         self._reached = MIN_TIME  # the watermark, before all time was over
+        self.seen = MIN_TIME
+        self._set_for = MIN_TIME  # the latest event time that a timer was set for
         self._firing = MIN_TIME
         self._at_once = 0
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_context(code, flow)
+        if flow.time:
+            seen = code.kept("seen", f"{code.bind('process', self)}.seen")
+            with code.block(f"if {flow.time} is not None and {flow.time} > {seen}:"):
+                code.line(f"{seen} = {flow.time}")
         item, count, stem = code.name("item"), code.counter("processed"), self.spec.kind
         function = self._function_of(flow.input)
         with self.calling(code, stem, flow.value, flow.value, function=function, wrap=self._expand) as results:
@@ -75,7 +86,10 @@ class ProcessOperator(RunningOperator):
     def set_timer(self, time: int, domain: TimeDomain) -> None:
         timers = self._timers_of(domain)
         if self._fires_last:
-            return
+            if domain == "processing" or time > max(self._reached, self.seen, self._set_for):
+                return
+        elif domain == "event":
+            self._set_for = max(self._set_for, time)
         if domain == "event" and time <= self._firing:
             self._count_at_once(time)
         key = self.context.key
@@ -133,19 +147,24 @@ class ProcessOperator(RunningOperator):
     def firing(self) -> Iterator[tuple[Sequence[Any], int | None]]:
         self._fires_last = self._ended
         now = MAX_TIME if self._ended else round(self.clock.time() * MICROS)
+        yield from self._firing_in_event_time()
+        if self._processing:
+            # Records that a clock's time has made have the earliest event time that is not over.
+            over = self._reached + 1 if self.has_timed_input and self._reached > MIN_TIME else None
+            for time, key in self._processing.pop_due(now):
+                yield self._fire(time, key, "processing"), over
+            if self._ended:
+                yield from self._firing_in_event_time()
+        self._fires_last = False  # in a loop records may come round, and set timers again
+        self._set_deadline()
+
+    def _firing_in_event_time(self) -> Iterator[tuple[Sequence[Any], int]]:
         self._at_once = 0
         for time, key in self._event.pop_due(self.watermark):
             if time > self._firing:
                 self._firing, self._at_once = time, 0
             yield self._fire(time, key, "event"), time
         self._firing = MIN_TIME
-        if self._processing:
-            # Records that a clock's time has made have the earliest event time that is not over.
-            over = self._reached + 1 if self.has_timed_input and self._reached > MIN_TIME else None
-            for time, key in self._processing.pop_due(now):
-                yield self._fire(time, key, "processing"), over
-        self._fires_last = False  # in a loop records may come round, and set timers again
-        self._set_deadline()
 
     def _fire(self, time: int, key: Any, domain: TimeDomain) -> Sequence[Any]:
         context, timer = self.context, Timer(to_seconds(time), domain)

@@ -1,0 +1,77 @@
+"""Timers that are set for what is over: in the past, and at the end of input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cases import Play, ms_of, ordered, seconds
+
+from sage.core.api import ProcessFunction, RuntimeContext, Timer
+
+
+class Late(ProcessFunction[int, int]):
+    """Sets a timer for the time of the record before the watermark."""
+
+    def execute(self, value: int) -> None:
+        self.context.set_timer(seconds(value))
+
+    def on_timer(self, timer: Timer) -> Iterable[int]:
+        yield ms_of(timer.time)
+
+
+def test_a_timer_in_the_past_fires_at_once() -> None:
+    """It fires as soon as the record is done."""
+    with Play(lambda s: s.keyby(lambda value: "key").process(Late)) as play:
+        play.mark(10)
+        assert [out for out, _ in [*play.record(3, 20), *play.mark(11)]] == [3]
+
+
+class Looping(ProcessFunction[int, int]):
+    """Its timer sets itself again, five times."""
+
+    def open(self, context: RuntimeContext) -> None:
+        self.count = context.value_state("count", 0)
+
+    def execute(self, value: int) -> None:
+        self.context.set_timer(seconds(1))
+
+    def on_timer(self, timer: Timer) -> Iterable[int]:
+        count = self.count.get()
+        if count < 5:
+            self.count.set(count + 1)
+            self.context.set_timer(timer.time + seconds(1))
+        yield count
+
+
+def test_a_timer_sets_itself_again_at_the_end() -> None:
+    """What timers set fires up to the latest time of a record or a timer: one that repeats itself comes to an end."""
+    with Play(lambda s: s.keyby(lambda value: value).process(Looping)) as play:
+        play.records((5, 0), (6, 3))
+        assert play.end() == ordered(*[(count, count + 1) for count in range(3) for _ in (5, 6)])
+
+
+class Sorting(ProcessFunction[int, int]):
+    """Puts out what it has gathered in the order of time, one at each timer, and sets the next then."""
+
+    def open(self, context: RuntimeContext) -> None:
+        self.waiting = context.list_state("waiting")
+
+    def execute(self, value: int) -> None:
+        if not self.waiting:
+            self.context.set_timer(seconds(value))
+        self.waiting.append(value)
+
+    def on_timer(self, timer: Timer) -> Iterable[int]:
+        first, *rest = sorted(self.waiting.get())
+        self.waiting.set(rest)
+        if rest:
+            self.context.set_timer(seconds(rest[0]))
+        yield first
+
+
+def test_what_is_put_out_one_by_one_is_not_lost_at_the_end() -> None:
+    """Timers that set the next one put out all that there is."""
+    with Play(lambda s: s.keyby(lambda value: "key").process(Sorting)) as play:
+        play.records(*[(value, value) for value in (30, 10, 20, 50, 40)])
+        play.end()
+        assert [record for record, _ in play.outputs] == [10, 20, 30, 40, 50]
