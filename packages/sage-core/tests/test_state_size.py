@@ -14,11 +14,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage.core.api import LocalEnvironment, MapFunction, ProcessFunction, RuntimeContext
+from sage.core.api import (
+    AfterCount,
+    Count,
+    Global,
+    LocalEnvironment,
+    MapFunction,
+    ProcessFunction,
+    RuntimeContext,
+    Session,
+    Tumbling,
+)
 from sage.core.engine.state_size import Kept, StateLimit, estimate
 from sage.core.errors import JobFailedError, StateLimitError
 
 MANY = 1 << 40
+WINDOWS = "what its windows hold"
 
 
 @dataclass
@@ -165,6 +176,11 @@ Operator = Callable[[Any], Any]
         (1, lambda s: s.map(Growing("map"), name="grows"), "keyed state 'items'"),
         (5000, lambda s: s.map(Growing("list"), name="grows"), "keyed state 'values'"),
         (50_000, lambda s: s.process(Waiting, name="grows"), "timers of processing time"),
+        (50_000, lambda s: s.window(Tumbling(1e6, time="processing")).reduce(max, name="grows"), WINDOWS),
+        (50_000, lambda s: s.window(Session(1e6, time="processing")).reduce(max, name="grows"), WINDOWS),
+        (50_000, lambda s: s.window(Global(), trigger=AfterCount(50)).reduce(max, name="grows"), WINDOWS),
+        (50_000, lambda s: s.window(Count(50)).reduce(max, name="grows"), WINDOWS),
+        (50_000, lambda s: s.window(Count(50, every=20)).reduce(max, name="grows"), WINDOWS),
         (50_000, lambda s: s.reduce(max, name="grows"), "what reduce keeps"),
     ],
 )

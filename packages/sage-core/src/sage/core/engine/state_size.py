@@ -42,7 +42,7 @@ _AROUND, _FRAME = 3, 9
 _PAIR = 2
 """Bytes of a pair around a key and its value: a dictionary needs none."""
 
-_COLLECTIONS = frozenset({list, tuple, dict, set, frozenset, deque})
+_COLLECTIONS = frozenset({list, tuple, set, frozenset, deque})
 _DEEPEST = 4
 
 
@@ -187,15 +187,14 @@ class _Scale:
 
     def weigh(self, value: Any, depth: int) -> float:
         """How many bytes; ``depth`` collections are around it."""
-        kind = type(value)
-        if kind in _COLLECTIONS and depth < _DEEPEST:
-            count, is_mapping = len(value), kind is dict
+        if _is_collection(value) and depth < _DEEPEST:
+            count, is_mapping = len(value), isinstance(value, dict)
             items, weigh = (value.items(), self.weigh_pair) if is_mapping else (value, self.weigh)
             if count > self._sample:
                 step = count // self._sample
                 some = list(islice(items, step // 2, None, step))
                 return sum(weigh(item, depth + 1) for item in some) / len(some) * count
-            if any(type(item) in _COLLECTIONS for item in (value.values() if is_mapping else value)):
+            if any(map(_is_collection, value.values() if is_mapping else value)):
                 return sum(weigh(item, depth + 1) for item in items)
         before = self._written
         self._until = before + self._most
@@ -212,13 +211,17 @@ class _Scale:
     def weigh_pair(self, pair: Any, depth: int) -> float:
         """How many bytes a key and its value take in a dictionary."""
         key, value = pair
-        if type(value) in _COLLECTIONS:
+        if _is_collection(value):
             return self.weigh(key, depth + 1) + self.weigh(value, depth + 1)
         return self.weigh(pair, _DEEPEST) - _PAIR
 
 
 class _TooMuch(BaseException):
     """More than anything may weigh; none that a user's own method could take for its own."""
+
+
+def _is_collection(value: Any) -> bool:
+    return type(value) in _COLLECTIONS or isinstance(value, dict)
 
 
 def _first(item: tuple[float, Any]) -> float:

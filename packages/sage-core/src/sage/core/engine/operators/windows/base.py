@@ -15,6 +15,7 @@ from sage.core.engine.operators.windows.folding import Aggregating, Collecting, 
 from sage.core.engine.operators.windows.spans import micros
 from sage.core.engine.operators.windows.trigger import Trigger
 from sage.core.engine.recovery import GIVEN_UP
+from sage.core.engine.state_size import Kept
 from sage.core.engine.window import Window, WindowResult
 from sage.core.errors import TimestampError
 from sage.core.graph.model import Operator
@@ -62,6 +63,17 @@ class WindowedOperator(RunningOperator):
         else:
             self.fold = Collecting(self.execute, self.goes_on)
         self._tells_key = wants_context(self.function, self.spec.function)
+
+    @property
+    def keeps(self) -> bool:
+        return True
+
+    def kept(self) -> Iterator[Kept]:
+        yield Kept("what its windows hold", *self.held())
+
+    def held(self) -> tuple[Mapping[Any, Any], int]:
+        """What the windows hold, by whatever, and of how many keys, about."""
+        raise NotImplementedError
 
     def keyed_tables(self) -> Mapping[str, dict[Any, Any]]:
         return {"": self.saved_by_key()}

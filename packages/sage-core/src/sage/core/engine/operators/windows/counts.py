@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sage.core.engine.context import RuntimeContext
@@ -59,6 +59,10 @@ class CountOperator(WindowedOperator):
         for record in records:
             value = self.fold.add(value, record)
         return value
+
+    def held(self) -> tuple[Mapping[Any, Any], int]:
+        table: Mapping[Any, Any] = self._counted if self._every is None else self._kept
+        return table, len(table)
 
     def saved_by_key(self) -> dict[Any, Any]:
         if self._every is not None:

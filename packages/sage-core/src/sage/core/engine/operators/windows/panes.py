@@ -7,7 +7,7 @@ and sliding windows share what they have in common. A window that fires puts its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import islice
 from operator import length_hint
@@ -154,6 +154,9 @@ class PaneOperator(WindowedOperator):
         return due
 
     # ---- saving ----
+
+    def held(self) -> tuple[Mapping[Any, Any], int]:
+        return self._panes, max(map(len, self._panes.values()), default=0)
 
     def saved_by_key(self) -> dict[Any, Any]:
         fired = {end: set(keys) for end, keys in self._fired.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sage.core.engine.context import RuntimeContext
@@ -133,6 +133,9 @@ class SessionOperator(WindowedOperator):
         return ()
 
     # ---- saving ----
+
+    def held(self) -> tuple[Mapping[Any, Any], int]:
+        return self._sessions, len(self._sessions)
 
     def saved_by_key(self) -> dict[Any, Any]:
         return {

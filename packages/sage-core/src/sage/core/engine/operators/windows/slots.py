@@ -5,7 +5,7 @@ Sliding windows whose accumulators cannot be put together are kept here, too: ea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
@@ -114,6 +114,9 @@ class SlotOperator(WindowedOperator):
             self._set_deadline()
 
     # ---- saving ----
+
+    def held(self) -> tuple[Mapping[Any, Any], int]:
+        return self._slots, max(map(len, self._slots.values()), default=0)
 
     def saved_by_key(self) -> dict[Any, Any]:
         found: dict[Any, list[Any]] = {}
