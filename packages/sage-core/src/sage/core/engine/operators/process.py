@@ -53,6 +53,12 @@ class ProcessOperator(RunningOperator):
         self._set_for = MIN_TIME  # the latest event time that a timer was set for
         self._firing = MIN_TIME
         self._at_once = 0
+        self._on_timer: Callable[[Timer], Any] = _ignored
+
+    def build(self) -> None:
+        super().build()
+        if self.spec.function.form != "callable":
+            self._on_timer = getattr(self.function, "on_timer", _ignored)
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_context(code, flow)
@@ -170,12 +176,10 @@ class ProcessOperator(RunningOperator):
         context, timer = self.context, Timer(to_seconds(time), domain)
         context.key, context._time = key, time if domain == "event" else None
         self.states.has_key = True
-        result = self.call_firing(self._on_timer, timer)
+        if self.recovery is None:
+            return self._expand(self._on_timer(timer))
+        result = self.call_firing(lambda timer: self._expand(self._on_timer(timer)), timer)
         return () if result is GIVEN_UP else result
-
-    def _on_timer(self, timer: Timer) -> Sequence[Any]:
-        on_timer = getattr(self.function, "on_timer", None)
-        return () if on_timer is None else self._expand(on_timer(timer))
 
     def _set_deadline(self) -> None:
         first = self._processing.first
@@ -210,3 +214,7 @@ class CoProcessOperator(ProcessOperator):
     def _function_of(self, input: int) -> Callable[[Any], Any]:
         method: Callable[[Any], Any] = getattr(self.function, f"process{input}")
         return method
+
+
+def _ignored(timer: Timer) -> None:
+    """A function without ``on_timer`` is not called at its timers."""
