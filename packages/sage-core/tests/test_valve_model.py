@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from sage.core.engine.event_time import MIN_TIME
 from sage.core.engine.valve import Valve
 
-_NEWS = st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["mark", "idle", "end"]), st.integers(0, 20)), max_size=40)
+_NEWS = st.lists(
+    st.tuples(st.integers(0, 2), st.sampled_from(["mark", "idle", "end"]), st.integers(0, 20)), max_size=40
+)
 
 
 @given(_NEWS)
