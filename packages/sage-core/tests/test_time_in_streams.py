@@ -99,10 +99,10 @@ def test_a_record_is_late_if_its_time_is_not_after_the_watermark(times: list[int
     ]
 
 
-class Alarm(ProcessFunction[tuple[str, float], Any]):
+class Alarm(ProcessFunction[Any, Any]):
     """A timer for each record, at its second field."""
 
-    def execute(self, value: tuple[str, float]) -> None:
+    def execute(self, value: Any) -> None:
         self.context.set_timer(value[1])
 
     def on_timer(self, timer: Timer) -> Iterator[Any]:
