@@ -24,7 +24,7 @@ from sage.core.engine.expiring_state import (
 )
 from sage.core.engine.keyed_state import KeyedStates
 from sage.core.errors import JobFailedError, StateError
-from sage.core.testing import Harness
+from sage.core.testing import Harness, simulate
 
 TTL = 4_000_000
 SECOND = 1_000_000
@@ -647,3 +647,43 @@ def test_timers_of_failing_calls_are_set_back_without_any_state() -> None:
         harness.send((4, True))
         harness.send((5, False))
         assert harness.advance(3) == [5]
+
+
+class Since(MapFunction):
+    """The records of its key in the last ten seconds, in the time of the records; rules say whether they count."""
+
+    def open(self, context: RuntimeContext) -> None:
+        self.seen = context.list_state("seen", ttl=10, ttl_time="event")
+        self.last = context.map_state("last", ttl=10, ttl_time="event")
+
+    def execute(self, record: tuple[str, int]) -> Any:
+        key, time = record
+        found = key, time, self.seen.get(), sorted(self.last.items())
+        self.seen.append(time)
+        self.last[time % 3] = time
+        return found
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 12)), max_size=30),
+    st.integers(1, 3),
+    st.integers(0, 1 << 30),
+)
+def test_what_records_in_order_see_does_not_depend_on_the_schedule(
+    steps: list[tuple[str, int]], parallelism: int, seed: int
+) -> None:
+    """However batches are cut, tasks take turns and watermarks come: by event time it is as in a plain loop."""
+    records, time = [], 0
+    for key, passed in steps:
+        time += passed
+        records.append((key, time))
+    env = LocalEnvironment("since")
+    timed = env.from_collection(records).assign_timestamps(lambda record: record[1], out_of_order=3)
+    found = timed.keyby(lambda record: record[0]).map(Since, parallelism=parallelism).collect()
+    simulate(env, seed=seed)
+    expected = []
+    for number, (key, time) in enumerate(records):
+        seen = [at for other, at in records[:number] if other == key and time - at < 10]
+        expected.append((key, time, seen, sorted({at % 3: at for at in seen}.items())))
+    assert sorted(found) == sorted(expected)
