@@ -57,6 +57,10 @@ def three(key: Any, window: Window, records: list[Any]) -> list[Any]:
 MINUTES = Tumbling(60, time="processing")
 
 
+def four(key: Any, window: Window, lefts: list[Any], rights: list[Any]) -> list[Any]:
+    return [*lefts, *rights]
+
+
 def _interval_join(stream: DataStream[Any], policy: ErrorPolicy) -> DataStream[Any]:
     return stream.connect(stream).keyby(one, one).join(two, within=(0, 1), on_error=policy)
 
@@ -68,6 +72,12 @@ DECLARED: dict[str, Callable[[DataStream[Any], ErrorPolicy], DataStream[Any]]] =
     "comap": lambda stream, policy: stream.connect(stream).comap(one, one, on_error=policy),
     "join": lambda stream, policy: stream.connect(stream).keyby(one, one).join(two, on_error=policy),
     "interval_join": lambda stream, policy: _interval_join(stream.assign_timestamps(one), policy),
+    "window_join": lambda stream, policy: (
+        stream.connect(stream).keyby(one, one).join(two, window=MINUTES, on_error=policy)
+    ),
+    "co_group": lambda stream, policy: (
+        stream.connect(stream).keyby(one, one).co_group(four, window=MINUTES, on_error=policy)
+    ),
     "lookup": lambda stream, policy: stream.lookup(one, on=one, on_error=policy),
     "filter": lambda stream, policy: stream.filter(one, on_error=policy),
     "flatmap": lambda stream, policy: stream.flatmap(many, on_error=policy),
@@ -99,6 +109,7 @@ MADE_FOR = {
     "filter_map": "map",
     "map_batches": "any",
     "interval_join": "join",
+    "window_join": "join",
     "lookup": "any",
     "lookup_async": "any",
     "window_reduce": "reduce",

@@ -17,6 +17,7 @@ from sage.core.api import (
     AsyncMapFunction,
     BaseFunction,
     BatchFunction,
+    CoGroupFunction,
     CoMapFunction,
     ConnectedStreams,
     DataStream,
@@ -37,7 +38,9 @@ from sage.core.api import (
     SinkFunction,
     SourceFunction,
     StopType,
+    Tumbling,
     ValueState,
+    Window,
     skip,
 )
 
@@ -429,6 +432,15 @@ def either(left: int | None, right: str | None) -> tuple[int | None, str | None]
     return left, right
 
 
+class Weigh(CoGroupFunction[int, str, float]):
+    def execute(self, key: object, window: Window, lefts: list[int], rights: list[str]) -> Iterator[float]:
+        yield window.start * len(lefts)
+
+
+def weigh(key: object, window: Window, lefts: list[int], rights: list[str]) -> list[float]:
+    return [window.end]
+
+
 def joins(counts: DataStream[int], texts: DataStream[str]) -> None:
     keyed = counts.connect(texts).keyby(lambda count: count, len)
     assert_type(keyed.join(Match), DataStream[bytes])
@@ -438,6 +450,10 @@ def joins(counts: DataStream[int], texts: DataStream[str]) -> None:
     assert_type(keyed.join(either, how="outer"), DataStream[tuple[int | None, str | None]])
     assert_type(keyed.join(either, how="right"), DataStream[tuple[int | None, str | None]])
     assert_type(keyed.join(lambda count, text: (count, text), how="left"), DataStream[tuple[int, str | None]])
+    assert_type(keyed.join(either, window=Tumbling(10), how="outer"), DataStream[tuple[int | None, str | None]])
+    assert_type(keyed.co_group(Weigh, window=Tumbling(10)), DataStream[float])
+    assert_type(keyed.co_group(weigh, window=Tumbling(10), parallelism=2), DataStream[float])
+    keyed.co_group(Weigh)  # type: ignore[call-overload]
     keyed.join(Match, how="left")  # type: ignore[call-overload]
     keyed.join(lambda count, text: text.upper(), how="left")  # type: ignore[call-overload]
 

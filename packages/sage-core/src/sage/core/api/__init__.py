@@ -10,6 +10,7 @@ from sage.core.api.function.aggregate_function import AggregateFunction
 from sage.core.api.function.async_map_function import AsyncMapFunction
 from sage.core.api.function.base_function import BaseFunction
 from sage.core.api.function.batch_function import BatchFunction
+from sage.core.api.function.co_group_function import CoGroupFunction
 from sage.core.api.function.comap_function import CoMapFunction
 from sage.core.api.function.filter_function import FilterFunction
 from sage.core.api.function.flatmap_function import FlatMapFunction
@@ -56,6 +57,7 @@ __all__ = [
     "BaseService",
     "BatchFunction",
     "BroadcastState",
+    "CoGroupFunction",
     "CoMapFunction",
     "CoProcessFunction",
     "ConnectedStreams",

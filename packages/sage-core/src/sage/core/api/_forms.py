@@ -19,6 +19,7 @@ __all__ = [
     "Aggregates",
     "Awaits",
     "Batch",
+    "CoGroups",
     "CoMaps2",
     "CoMaps3",
     "Executes",
@@ -44,6 +45,8 @@ In0 = TypeVar("In0", contravariant=True)
 In1 = TypeVar("In1", contravariant=True)
 In2 = TypeVar("In2", contravariant=True)
 Found = TypeVar("Found")
+One = TypeVar("One")
+Other = TypeVar("Other")
 Out0 = TypeVar("Out0", covariant=True)
 Out1 = TypeVar("Out1", covariant=True)
 Out2 = TypeVar("Out2", covariant=True)
@@ -105,6 +108,12 @@ class Processes(Protocol[Value, Out]):
     """A function of a key, a window, and the records in it."""
 
     def execute(self, key: Any, window: Window, records: list[Value], /) -> Iterable[Out] | None: ...
+
+
+class CoGroups(Protocol[One, Other, Out0]):
+    """A function of a key, a window, and the records that each of two streams has in it."""
+
+    def execute(self, key: Any, window: Window, lefts: list[One], rights: list[Other], /) -> Iterable[Out0] | None: ...
 
 
 class CoMaps2(Protocol[In0, In1, Out0, Out1]):

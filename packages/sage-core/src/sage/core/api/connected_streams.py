@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, Unpack, overload
 
 from sage.core.api._typevars import Inputs
+from sage.core.api.windows import Windows, window_options
+from sage.core.engine.window import Window
 from sage.core.errors import GraphError, Problem
 from sage.core.graph.builder import Upstream
 from sage.core.graph.durations import seconds
@@ -15,7 +17,21 @@ from sage.core.graph.location import users_location
 from sage.core.graph.policy import ErrorPolicy
 
 if TYPE_CHECKING:
-    from sage.core.api._forms import CoMaps2, CoMaps3, In0, In1, In2, Joins, Key, Keywords, Out0, Out1, Out2, Within
+    from sage.core.api._forms import (
+        CoGroups,
+        CoMaps2,
+        CoMaps3,
+        In0,
+        In1,
+        In2,
+        Joins,
+        Key,
+        Keywords,
+        Out0,
+        Out1,
+        Out2,
+        Within,
+    )
     from sage.core.api.datastream import DataStream
 
 __all__ = ["ConnectedStreams"]
@@ -135,6 +151,7 @@ class ConnectedStreams(Generic[*Inputs]):
         *args: Any,
         how: Literal["inner"] = "inner",
         within: Within | None = None,
+        window: Windows | None = None,
         name: str | None = None,
         uid: str | None = None,
         parallelism: int = 1,
@@ -148,6 +165,7 @@ class ConnectedStreams(Generic[*Inputs]):
         *,
         how: Literal["inner"] = "inner",
         within: Within | None = None,
+        window: Windows | None = None,
         **keywords: Unpack[Keywords],
     ) -> DataStream[Out0]: ...
     @overload
@@ -157,6 +175,7 @@ class ConnectedStreams(Generic[*Inputs]):
         *args: Any,
         how: Literal["left"],
         within: Within | None = None,
+        window: Windows | None = None,
         name: str | None = None,
         uid: str | None = None,
         parallelism: int = 1,
@@ -170,6 +189,7 @@ class ConnectedStreams(Generic[*Inputs]):
         *,
         how: Literal["left"],
         within: Within | None = None,
+        window: Windows | None = None,
         **keywords: Unpack[Keywords],
     ) -> DataStream[Out0]: ...
     @overload
@@ -179,6 +199,7 @@ class ConnectedStreams(Generic[*Inputs]):
         *args: Any,
         how: Literal["right"],
         within: Within | None = None,
+        window: Windows | None = None,
         name: str | None = None,
         uid: str | None = None,
         parallelism: int = 1,
@@ -192,6 +213,7 @@ class ConnectedStreams(Generic[*Inputs]):
         *,
         how: Literal["right"],
         within: Within | None = None,
+        window: Windows | None = None,
         **keywords: Unpack[Keywords],
     ) -> DataStream[Out0]: ...
     @overload
@@ -201,6 +223,7 @@ class ConnectedStreams(Generic[*Inputs]):
         *args: Any,
         how: Literal["outer"],
         within: Within | None = None,
+        window: Windows | None = None,
         name: str | None = None,
         uid: str | None = None,
         parallelism: int = 1,
@@ -214,6 +237,7 @@ class ConnectedStreams(Generic[*Inputs]):
         *,
         how: Literal["outer"],
         within: Within | None = None,
+        window: Windows | None = None,
         **keywords: Unpack[Keywords],
     ) -> DataStream[Out0]: ...
     def join(
@@ -222,6 +246,7 @@ class ConnectedStreams(Generic[*Inputs]):
         *args: Any,
         how: str = "inner",
         within: Any = None,
+        window: Any = None,
         name: str | None = None,
         uid: str | None = None,
         parallelism: int = 1,
@@ -230,8 +255,8 @@ class ConnectedStreams(Generic[*Inputs]):
     ) -> DataStream[Any]:
         """Makes a record of each pair of two keyed streams that belongs together: ``function(left, right)``.
 
-        Without ``within`` a record is joined with all those of its key that came before it by the other stream,
-        which are kept for ever.
+        Without ``within`` and ``window`` a record is joined with all those of its key that came before it by the
+        other stream, which are kept for ever.
 
         Args:
             function: a `JoinFunction`, or a callable of a left and a right record.
@@ -241,14 +266,63 @@ class ConnectedStreams(Generic[*Inputs]):
             within: ``(lower, upper)``, in seconds or as timedeltas: only pairs in which the right record's event time
                 is from ``lower`` to ``upper`` after the left one's, both included; negative is before it. Records are
                 kept as long as a partner can come.
+            window: `Tumbling`, `Sliding` or `Session`: all pairs of each window, when it is over. A session lasts as
+                long as records of either stream keep coming.
         """
         options: dict[str, Any] = {"how": how}
         kind = "join"
         if within is not None:
             kind = "interval_join"
             options["within"] = [seconds(end) for end in within] if isinstance(within, tuple | list) else within
+        if window is not None:
+            kind = "window_join"
+            options |= _windowed(window)
         given = describe_function(function, args, kwargs, kind)
         return self._first._declare(kind, given, self._upstream(), name, uid, parallelism, on_error, options)
+
+    @overload
+    def co_group(
+        self: ConnectedStreams[In0, In1],
+        function: type[CoGroups[In0, In1, Out0]],
+        *args: Any,
+        window: Windows,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Out0]: ...
+    @overload
+    def co_group(
+        self: ConnectedStreams[In0, In1],
+        function: CoGroups[In0, In1, Out0] | Callable[[Any, Window, list[In0], list[In1]], Iterable[Out0] | None],
+        *,
+        window: Windows,
+        **keywords: Unpack[Keywords],
+    ) -> DataStream[Out0]: ...
+    def co_group(
+        self,
+        function: Any,
+        *args: Any,
+        window: Any,
+        name: str | None = None,
+        uid: str | None = None,
+        parallelism: int = 1,
+        on_error: ErrorPolicy | None = None,
+        **kwargs: Any,
+    ) -> DataStream[Any]:
+        """Calls ``function(key, window, lefts, rights)`` for each window of two keyed streams, when it is over.
+
+        It is called for each key that has a record of either stream in the window, and puts out the items of what it
+        returns.
+
+        Args:
+            function: a `CoGroupFunction`, or a callable of as many arguments. It returns an iterable, or None.
+            window: `Tumbling`, `Sliding` or `Session`.
+        """
+        given = describe_function(function, args, kwargs, "co_group")
+        options = _windowed(window)
+        return self._first._declare("co_group", given, self._upstream(), name, uid, parallelism, on_error, options)
 
     def process(
         self,
@@ -272,3 +346,8 @@ class ConnectedStreams(Generic[*Inputs]):
         return tuple(
             replace(up, input=number) for number, stream in enumerate(self._streams) for up in stream._upstream
         )
+
+
+def _windowed(window: Any) -> dict[str, Any]:
+    """A window of two streams, as windows of one are told."""
+    return {"window": window_options(window), "trigger": None, "allowed_lateness": 0, "with_window": False}

@@ -34,6 +34,7 @@ from sage.core.engine.operators.sink import SinkOperator
 from sage.core.engine.operators.source import BatchOperator, CollectionOperator, StreamSourceOperator
 from sage.core.engine.operators.timestamps import TimestampsOperator
 from sage.core.engine.operators.windows.choice import WindowOperator
+from sage.core.engine.operators.windows.joining import CoGroupOperator, WindowJoinOperator
 from sage.core.engine.output import BATCH_SIZE, Output
 from sage.core.engine.pace import Pace
 from sage.core.engine.partitions import share_of
@@ -69,6 +70,8 @@ _KINDS: Mapping[str, type[RunningOperator]] = {
     "timestamps": TimestampsOperator,
     "process": ProcessOperator,
     "coprocess": CoProcessOperator,
+    "window_join": WindowJoinOperator,
+    "co_group": CoGroupOperator,
     "window_reduce": WindowOperator,
     "window_aggregate": WindowOperator,
     "window_process": WindowOperator,

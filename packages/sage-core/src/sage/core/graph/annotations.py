@@ -74,9 +74,12 @@ def takes(operator: Operator, input: int) -> dict[str, Any]:
     if operator.kind in ("aggregate", "window_aggregate"):
         found = parameter_type(function, 1, bound)
         return {"its add takes": _bracketed(spec, "In") if found is None else found}
-    if operator.kind in ("join", "interval_join"):
+    if operator.kind in ("join", "interval_join", "window_join"):
         found, side = parameter_type(function, input, bound), "right" if input else "left"
         return {f"its {side} takes": _bracketed(spec, side.title()) if found is None else found}
+    if operator.kind == "co_group":
+        found, side = parameter_type(function, 2 + input, bound), "right" if input else "left"
+        return {f"takes {side} records": _bracketed(spec, side.title()) if found is None else _items(found)}
     found = parameter_type(function, 0, bound)
     if operator.kind == "map_batches":
         return {} if operator.options.get("as_array") else {"takes batches of": _items(found)}

@@ -35,6 +35,7 @@ _FOR_GENERATORS = {
     "comap": "return a list of them, and call .flatmap(…) on what comap puts out",
     "join": _FLATMAP_AFTER_JOIN,
     "interval_join": _FLATMAP_AFTER_JOIN,
+    "window_join": _FLATMAP_AFTER_JOIN,
 }
 """Kinds whose records would be generators, and what to do instead."""
 
@@ -66,6 +67,7 @@ _WRITTEN_AS = {
     "interval_join": "join",
     "window_reduce": "reduce",
     "window_aggregate": "aggregate",
+    "window_join": "join",
 }
 """Kinds that take the functions of another one."""
 

@@ -9,10 +9,11 @@ from typing import Any, Final
 from sage.core.errors import Problem
 from sage.core.graph.durations import is_duration
 from sage.core.graph.model import LogicalGraph, Operator, ServiceMethod
+from sage.core.graph.windows import is_event_window, window_title, wrong_in_window
 
 __all__ = ["JOIN_KINDS", "LOOKUP_KINDS", "check_joining"]
 
-JOIN_KINDS: Final = frozenset({"join", "interval_join"})
+JOIN_KINDS: Final = frozenset({"join", "interval_join", "window_join", "co_group"})
 """Kinds of operators that find pairs in two streams."""
 
 LOOKUP_KINDS: Final = frozenset({"lookup", "lookup_async"})
@@ -34,6 +35,7 @@ def check_joining(operator: Operator, graph: LogicalGraph, timed: Mapping[int, b
     if operator.kind in JOIN_KINDS:
         found += _wrong_inputs(operator, graph, timed)
         found += _wrong_in_join(operator.options)
+        found += _wrong_window(operator.options)
     if operator.kind in LOOKUP_KINDS:
         found += _wrong_in_lookup(operator.options, awaited=operator.kind == "lookup_async")
         found += _wrong_service(operator, graph)
@@ -48,14 +50,34 @@ def _wrong_inputs(operator: Operator, graph: LogicalGraph, timed: Mapping[int, b
     if any(edge.exchange != "hash" for edge in edges):
         yield "pairs are of one key, and not all of its records have one", "a.connect(b).keyby(key_of_a, key_of_b)"
     untimed = sorted({edge.input for edge in edges if not timed[edge.source]})
-    if operator.kind != "join" and untimed:
+    what = _in_event_time(operator.options)
+    if what is not None and untimed:
         which = "both streams" if len(untimed) > 1 else f"the {'right' if untimed[0] else 'left'} stream"
         hint = "call .assign_timestamps(…) before it"
-        yield f"within=… is of event time, which the records of {which} do not have", hint
+        yield f"{what} is of event time, which the records of {which} do not have", hint
+
+
+def _in_event_time(options: Mapping[str, Any]) -> str | None:
+    """By what a join needs event times; None if it does not."""
+    window = options.get("window")
+    if window is not None:
+        return window_title(window) if is_event_window(window) else None
+    return "within=…" if "within" in options else None
+
+
+def _wrong_window(options: Mapping[str, Any]) -> _Wrong:
+    window = options.get("window")
+    if window is None:
+        return
+    if "within" in options:
+        yield "takes within=… or window=…, not both", None
+    yield from wrong_in_window(window)
+    if window["kind"] in ("count", "global"):
+        yield f"takes Tumbling(…), Sliding(…) or Session(…): {window_title(window)} is not of time", None
 
 
 def _wrong_in_join(options: Mapping[str, Any]) -> _Wrong:
-    if options["how"] not in ("inner", "left", "right", "outer"):
+    if options.get("how", "inner") not in ("inner", "left", "right", "outer"):
         yield f"how must be 'inner', 'left', 'right' or 'outer', not {options['how']!r:.100}", None
     within = options.get("within")
     if within is None:

@@ -67,6 +67,8 @@ KINDS: Mapping[str, Kind] = {
     "comap": Kind("CoMapFunction", {"map{}": 1}, "map{}"),
     "join": Kind("JoinFunction", {"execute": 2}, repeats=True, levels=1),
     "interval_join": Kind("JoinFunction", {"execute": 2}, repeats=True, levels=1),
+    "window_join": Kind("JoinFunction", {"execute": 2}, repeats=True, levels=2),
+    "co_group": Kind("CoGroupFunction", {"execute": 4}, expands=True, levels=2),
     "lookup": Kind("BaseFunction", takes=False, makes=False, levels=1, drops_generators=True),
     "lookup_async": Kind("BaseFunction", takes=False, makes=False, awaits=True),
     "filter": Kind("FilterFunction", makes=False, levels=1, keeps_keys=True, drops_generators=True),

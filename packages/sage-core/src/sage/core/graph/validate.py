@@ -218,9 +218,9 @@ def _check_side_outputs(operator: Operator, tags: Set[str | None]) -> list[Probl
     if DEAD_LETTERS in tags and not sends_letters(operator):
         hint = "on_error=dead_letter(), or leave dead_letters out"
         return [operator.problem("its dead_letters are taken, and its on_error sends none to a stream", hint)]
-    if LATE in tags and operator.kind in WINDOW_KINDS and not sends_late(operator):
+    if LATE in tags and operator.options.get("window") is not None and not sends_late(operator):
         return [operator.problem("its late_records are taken, and only windows in event time have any")]
-    named = tags - {None, DEAD_LETTERS} - ({LATE} if operator.kind in WINDOW_KINDS | {"interval_join"} else set())
+    named = tags - {None, DEAD_LETTERS} - ({LATE} if sends_late(operator) else set())
     if named and operator.function.form not in ("class", "instance"):
         tag = sorted(str(tag) for tag in named)[0]
         hint = "give a function class, which has self.context.side_output(tag, record)"
@@ -229,8 +229,9 @@ def _check_side_outputs(operator: Operator, tags: Set[str | None]) -> list[Probl
 
 
 def sends_late(operator: Operator) -> bool:
-    """Whether it is one of windows in event time, for which records can come too late."""
-    return operator.kind in WINDOW_KINDS and is_event_window(operator.options["window"])
+    """Whether it is one of windows in event time, or a join in it, for which records can come too late."""
+    window = operator.options.get("window")
+    return operator.kind == "interval_join" or (window is not None and is_event_window(window))
 
 
 def sends_letters(operator: Operator) -> bool:
