@@ -79,9 +79,8 @@ def main(arguments: list[str]) -> None:
             speed, ratio, start = figures(found)
             direct += [found["events"] / seconds for seconds in found["direct"]]
             row += f"{speed:>16,.0f} {ratio:>8.1f} {start:>8.3f}"
-            data.append(
-                {"query": query, "peer": peer, "events_per_second": speed, "ratio": ratio, "start": start, **found}
-            )
+            told = {"events_per_second": speed, "ratio": ratio, "seconds_to_start": start}
+            data.append({"query": query, "peer": peer, **told, **found})
         middle = f"{statistics.median(direct):,.0f}" if direct else "-"
         print(f"  {query + ' ' + QUERIES[query]:20}{middle:>14}{row}", flush=True)
     print(json.dumps({"benchmark": "nexmark", "python": platform.python_version(), "figures": data}))
