@@ -172,7 +172,7 @@ def run(
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(arriving=arrivals(), cut=cuts(), trigger=st.sampled_from(TRIGGERS), lateness=st.sampled_from(LATENESS))
 def test_windows_are_those_of_the_model(
     arriving: list[Arrival],

@@ -89,7 +89,7 @@ def pipeline(env: LocalEnvironment, cut: str, way: str, parallelism: int) -> Dat
     return WAYS[way](CUTS[cut](timed.keyby(lambda number: number % 4)), parallelism)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.sampled_from(sorted(CUTS)),
     st.sampled_from(sorted(WAYS)),

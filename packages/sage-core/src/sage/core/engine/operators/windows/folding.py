@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 from sage.core.engine.functions import take_all
@@ -108,6 +109,10 @@ class Collecting:
 
     def merge(self, left: Any, right: Any) -> Any:
         return [*left, *right]
+
+    def together(self, values: Iterable[Any]) -> Any:
+        """The value of several: one list, copied once."""
+        return list(chain.from_iterable(values))
 
     def put_out(self, key: Any, window: Window, value: Any) -> Sequence[Any]:
         result = self._function(key, window, list(value))  # a list of its own, to sort or to keep

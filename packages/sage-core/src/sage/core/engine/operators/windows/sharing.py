@@ -10,10 +10,11 @@ window has.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from typing import Any
 
 from sage.core.engine.keyed_state import MISSING
-from sage.core.engine.operators.windows.folding import Folding, is_fixed
+from sage.core.engine.operators.windows.folding import Collecting, Folding, is_fixed
 
 __all__ = ["Shared"]
 
@@ -98,13 +99,10 @@ class Shared:
         return self._together(key, self._between(start, end))
 
     def _together(self, key: Any, ats: Iterable[int]) -> Any:
-        assert self._fold is not None
-        value: Any = MISSING
-        for at in ats:
-            found = self._panes[at].get(key, MISSING)
-            if found is not MISSING:
-                value = found if value is MISSING else self._fold.merge(value, found)
-        return value
+        fold = self._fold
+        assert fold is not None
+        parts = [pane[key] for pane in map(self._panes.__getitem__, ats) if key in pane]
+        return fold.together(parts) if isinstance(fold, Collecting) else reduce(fold.merge, parts)
 
     def _between(self, start: int, end: int) -> list[int]:
         return sorted(at for at in self._panes if start <= at < end)
