@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cases import Play, seconds
 
-from sage.core.api import CoProcessFunction, DataStream, RuntimeContext
+from sage.core.api import CoProcessFunction, DataStream, RuntimeContext, Tumbling, Window
 
 Pairs = list[tuple[int, int]]
 
@@ -125,6 +125,79 @@ def test_records_of_the_right_are_let_go_of_first() -> None:
         assert kept(play) == ([4, 5], [5])
         play.marks(6)
         assert kept(play) == ([], [])
+
+
+# Flink: joins and co_group in windows
+
+
+def grouped(window: Any) -> Callable[[DataStream[Any], DataStream[Any]], DataStream[str]]:
+    def told(key: str, window: Window, lefts: list[Any], rights: list[Any]) -> Iterable[str]:
+        first = ",".join(str(record) for record in lefts)
+        second = ",".join(str(record) for record in rights)
+        yield f"F:{first} S:{second}"
+
+    def operator(left: DataStream[Any], right: DataStream[Any]) -> DataStream[str]:
+        return left.connect(right).keyby(lambda r: r[0], lambda r: r[0]).co_group(told, window=window)
+
+    return operator
+
+
+def feed(play: Play, lefts: list[tuple[str, int]], rights: list[tuple[str, int]]) -> None:
+    """Records of the form (key, number) at the ms of their number."""
+    for key, number in lefts:
+        play.record((key, number), number)
+    for key, number in rights:
+        play.record((key, number), number, input=1)
+
+
+LEFTS = [("a", 0), ("a", 1), ("a", 2), ("b", 3), ("b", 4), ("b", 5), ("a", 6), ("a", 7), ("a", 8)]
+RIGHTS = [("a", 0), ("a", 1), ("b", 3), ("c", 6), ("c", 7), ("c", 8)]
+
+
+def test_co_group() -> None:
+    """Flink CoGroupJoinITCase.testCoGroup: all of a key and window from both sides, also where one has none."""
+    with Play(grouped(Tumbling(seconds(3)))) as play:
+        feed(play, LEFTS, RIGHTS)
+        assert sorted(record for record, _ in play.end()) == sorted(
+            [
+                "F:('a', 0),('a', 1),('a', 2) S:('a', 0),('a', 1)",
+                "F:('b', 3),('b', 4),('b', 5) S:('b', 3)",
+                "F:('a', 6),('a', 7),('a', 8) S:",
+                "F: S:('c', 6),('c', 7),('c', 8)",
+            ]
+        )
+
+
+def joined(window: Any, how: Any = "inner") -> Callable[[DataStream[Any], DataStream[Any]], DataStream[Any]]:
+    def operator(left: DataStream[Any], right: DataStream[Any]) -> DataStream[Any]:
+        keyed = left.connect(right).keyby(lambda r: r[0], lambda r: r[0])
+        return keyed.join(lambda a, b: (a, b), window=window, how=how)
+
+    return operator
+
+
+def test_a_join_in_windows() -> None:
+    """Flink CoGroupJoinITCase.testJoin: every pair of a key and window, and nothing of what has no other side."""
+    with Play(joined(Tumbling(seconds(3)))) as play:
+        feed(play, LEFTS, [("a", 0), ("a", 1), ("b", 3), ("b", 4), ("d", 6)])
+        expected = [(("a", left), ("a", right)) for left in (0, 1, 2) for right in (0, 1)]
+        expected += [(("b", left), ("b", right)) for left in (3, 4, 5) for right in (3, 4)]
+        assert sorted(record for record, _ in play.end()) == sorted(expected)
+
+
+def test_a_self_join() -> None:
+    """Flink CoGroupJoinITCase.testSelfJoin: a stream joined with itself gives each record with each of its window."""
+
+    def operator(stream: DataStream[Any]) -> DataStream[Any]:
+        keyed = stream.connect(stream).keyby(lambda r: r[0], lambda r: r[0])
+        return keyed.join(lambda a, b: (a, b), window=Tumbling(seconds(3)))
+
+    with Play(operator) as play:
+        for key, number in LEFTS[:5]:
+            play.record((key, number), number)
+        expected = [(("a", left), ("a", right)) for left in (0, 1, 2) for right in (0, 1, 2)]
+        expected += [(("b", left), ("b", right)) for left in (3, 4) for right in (3, 4)]
+        assert sorted(record for record, _ in play.end()) == sorted(expected)
 
 
 # Flink: broadcast state
