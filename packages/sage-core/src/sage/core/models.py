@@ -224,8 +224,8 @@ class EdgeMetrics(_Model):
 class JobMetrics(_Model):
     """What a job's tasks have counted so far; ``at`` is when (RFC 3339).
 
-    ``blocked`` names calls of user code that have not returned for more than a second; ``given_up`` holds the newest
-    failures of records that were skipped or dead-lettered, at most 100.
+    ``blocked`` names loops that have not drained, and calls of user code that have not returned for more than a second;
+    ``given_up`` holds the newest failures of records that were skipped or dead-lettered, at most 100.
     """
 
     at: str | None = None

@@ -85,7 +85,7 @@ class JobMeter:
         Args:
             counts: what each task has told last.
             running: the tasks that run.
-            blocked: in words, the calls that do not return.
+            blocked: in words, the calls that do not return, and the loops that do not drain.
         """
         plan = self._plan
         operators, given_up = list[OperatorMetrics](), list[FailureInfo]()
