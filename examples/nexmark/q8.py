@@ -12,20 +12,15 @@ from events import Auction, Event, Person
 from results import NewSeller
 from streams import auctions_of, people_of, with_times
 
-from sage.core.api import DataStream, Environment, Tumbling, Window
+from sage.core.api import DataStream, Environment, Tumbling
 
 
-def person_of(event: Person | Auction) -> int:
-    return event.id if isinstance(event, Person) else event.seller
-
-
-def new_sellers(key: int, window: Window, events: list[Person | Auction]) -> Iterable[NewSeller]:
-    people = [event for event in events if isinstance(event, Person)]
-    auctions = [event for event in events if isinstance(event, Auction)]
-    return [NewSeller(person.id, person.name, auction.reserve) for person in people for auction in auctions]
+def new_seller(person: Person, auction: Auction) -> NewSeller:
+    return NewSeller(person.id, person.name, auction.reserve)
 
 
 def pipeline(env: Environment, events: Iterable[Event], parallelism: int = 1) -> DataStream[NewSeller]:
     all_events = with_times(env, events)
-    both = people_of(all_events).union(auctions_of(all_events))
-    return both.keyby(person_of).window(Tumbling(10)).process(new_sellers, parallelism=parallelism)
+    both = people_of(all_events).connect(auctions_of(all_events))
+    by_person = both.keyby(lambda person: person.id, lambda auction: auction.seller)
+    return by_person.join(new_seller, window=Tumbling(10), parallelism=parallelism)
