@@ -87,13 +87,14 @@ def test_interval_joins_are_those_of_the_model(
     """Every pair of records that are not late, once; the late ones on the side; results that are late for nobody."""
     env = LocalEnvironment("model", "inline")
     joined = declare(env, arrivals, within, how, out_of_order=out_of_order, parallelism=parallelism)
-    told, late = joined.process(Tell, parallelism=parallelism).collect(), joined.side_output("late").collect()
-    env.submit(autostop=True)
+    told, late = joined.process(Tell, parallelism=parallelism).collect(), joined.late_records.collect()
+    job = env.submit(autostop=True)
     taken = list(in_time(arrivals, out_of_order))
     assert Counter(value for value, _, _ in told) == expected(taken, within, how)
     assert Counter(late) == Counter(event for side, event in arrivals if (side, event) not in taken)
     assert all(time == max(event.time for event in value if event is not None) for value, time, _ in told)
     assert not any(is_late for _, _, is_late in told)
+    assert {operator.name: operator.late for operator in job.metrics().operators}["pair"] == len(late)
 
 
 @given(arrivals, bounds, hows, st.integers(0, 15), st.integers(1, 4), st.integers(0, 2**32))
@@ -109,7 +110,7 @@ def test_no_schedule_changes_what_an_interval_join_promises(
     """Which records are late depends on the order of arrival; what comes of the others does not."""
     env = LocalEnvironment("simulated", "inline")
     joined = declare(env, arrivals, within, how, out_of_order=out_of_order, parallelism=parallelism)
-    told, late = joined.process(Tell, parallelism=parallelism).collect(), joined.side_output("late").collect()
+    told, late = joined.process(Tell, parallelism=parallelism).collect(), joined.late_records.collect()
     simulate(env, seed=seed)
     taken = [(side, event) for side, event in arrivals if event not in late]
     assert Counter(value for value, _, _ in told) == expected(taken, within, how)
@@ -221,7 +222,7 @@ def test_a_late_record_is_counted_and_finds_nobody(backend: str) -> None:
     left, right = times.filter(lambda a: a[0] == 0), times.filter(lambda a: a[0] == 1, name="rights")
     key = lambda arrival: arrival[1].key  # noqa: E731
     joined = left.connect(right).keyby(key, key).join(pair, within=(-1, 1))
-    out, late = joined.collect(), joined.side_output("late").collect()
+    out, late = joined.collect(), joined.late_records.collect()
     env.submit(autostop=True)
     if backend == "inline":
         assert out == [] and late == [arrivals[2]]

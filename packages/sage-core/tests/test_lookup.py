@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage.core.api import BaseFunction, LocalEnvironment, RuntimeContext, dead_letter, retry, skip
+from sage.core.api import BaseFunction, LocalEnvironment, ProcessFunction, RuntimeContext, dead_letter, retry, skip
 from sage.core.engine.answers import Answers
 from sage.core.engine.keyed_state import MISSING
 from sage.core.errors import GraphError, JobFailedError
@@ -210,6 +210,22 @@ def test_a_lookup_behind_keyby_knows_the_key(backend: str) -> None:
     out = env.from_batch(ORDERS).keyby(lambda order: order[1]).lookup(Key, on=item).collect()
     env.submit(autostop=True)
     assert out == [(order, order) for order in ORDERS]
+
+
+@pytest.mark.parametrize("function", [PRICES.get, find_soon])
+def test_event_times_stay_with_the_records(backend: str, function: Any) -> None:
+    """What is found has the time of its record, and is in time for what follows."""
+
+    class Tell(ProcessFunction):
+        def execute(self, found: Any) -> list[Any]:
+            assert self.context.timestamp is not None
+            return [(found[0], self.context.timestamp, self.context.timestamp > self.context.watermark)]
+
+    env = LocalEnvironment("times", backend)
+    times = env.from_batch(ORDERS).assign_timestamps(lambda order: order[1])
+    told = times.lookup(function, on=item, cache_size=3).process(Tell).collect()
+    env.submit(autostop=True)
+    assert told == [(order, float(order[1]), True) for order, _ in FOUND]
 
 
 def test_wrong_lookups_are_refused_with_all_that_is_wrong() -> None:

@@ -163,7 +163,7 @@ class OperatorMetrics(_Model):
             sent as dead letters.
         busy, backpressured: the share of time, from 0 to 1, that its tasks spent in the pipeline's functions, and
             waiting for those who come after; the mean over subtasks. Chained operators share a task.
-        late: records that came to its windows when all of those were gone.
+        late: records that came to its windows when all of those were gone, or to a join when their time was over.
         watermark: the event time of its input, in seconds since 1970, of the subtask that is furthest behind; None
             where there is none, none is known yet, or all time is over.
         errors: exceptions that its functions raised: one for each call made again, each record given up, and each that

@@ -743,7 +743,7 @@ class DataStream(Writing, Generic[Record]):
 
     @property
     def late_records(self) -> DataStream[Any]:
-        """The records that came to a window in event time when all their windows were gone, as they came."""
+        """The records that came too late to a window in event time, or to a join in it, as they came."""
         return self.side_output(LATE)
 
     def broadcast(self) -> DataStream[Record]:
