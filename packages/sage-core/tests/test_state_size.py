@@ -27,6 +27,7 @@ from sage.core.api import (
 )
 from sage.core.engine.state_size import Kept, StateLimit, estimate
 from sage.core.errors import JobFailedError, StateLimitError
+from sage.core.testing import Harness
 
 MANY = 1 << 40
 WINDOWS = "what its windows hold"
@@ -209,3 +210,41 @@ def test_within_the_limit_nothing_happens(backend: str, monkeypatch: pytest.Monk
     env = LocalEnvironment("fits", backend)
     env.from_collection(range(5000)).keyby(lambda n: n % 10).map(Growing("list")).sink(lambda _: None)
     env.submit(autostop=True)
+
+
+def test_when_saved_the_real_size_counts() -> None:
+    """What was saved is within the limit or refused: what is kept for keys, and attributes, the largest by name."""
+
+    class Hoarding(MapFunction):
+        transient = ("cache",)
+
+        def __init__(self) -> None:
+            self.cache = "z" * 5000
+            self.few = [1]
+            self.many: list[str] = []
+
+        def execute(self, number: int) -> None:
+            self.many.append("x" * number)
+
+    for operator, state in (
+        (lambda s: s.map(Hoarding, name="grows"), "attribute 'many'"),
+        (lambda s: s.keyby(lambda n: n).reduce(lambda a, b: b, name="grows"), "what reduce keeps"),
+    ):
+        with Harness(operator) as harness:
+            harness.open()
+            keeper = next(
+                item
+                for task in harness._backend.running.tasks
+                for item in task.chain.operators
+                if item.spec.name == "grows"
+            )
+            keeper.limit_state(500)
+            harness.send(300)
+            harness.snapshot()
+            for number in range(400, 500):
+                harness.send(number)
+            with pytest.raises(JobFailedError) as caught:
+                harness.snapshot()
+        error = caught.value.__cause__
+        assert isinstance(error, StateLimitError)
+        assert (error.operator, error.state, error.limit) == ("grows", state, 500)

@@ -270,10 +270,10 @@ class ServiceTimeoutError(SageError):
 
 
 class StateLimitError(SageError):
-    """An operator keeps more for its keys, in one subtask, than it may. Seen as the cause of a failed job.
+    """An operator keeps more for its keys, or in its attributes, in one subtask, than it may.
 
-    ``operator`` is its name, ``state`` what takes most, ``keys`` how many keys that has, ``limit`` how many bytes are
-    allowed, by the size when saved.
+    Seen as the cause of a failed job. ``operator`` is its name, ``state`` what takes most, ``keys`` how many keys that
+    has, ``limit`` how many bytes are allowed, by the size when saved.
     """
 
     code = "state_limit"

@@ -108,6 +108,29 @@ class StateLimit:
         if size > self._limit:
             raise self._exceeded(size, max(self._operator.kept(), key=lambda item: item.keys))
 
+    def check_attributes(self, size: int, function: Any) -> None:
+        """See that the attributes of ``function``, as they were saved, are within the limit, too.
+
+        Raises:
+            StateLimitError: they are not; it names the largest.
+        """
+        if size <= self._limit:
+            return
+        scale, kept = _Scale(_CLOSE_SAMPLE, size), getattr(function, "__dict__", {})
+        left_out = ("context", *getattr(function, "transient", ()))
+        sizes = {name: scale.weigh(value, 0) for name, value in kept.items() if name not in left_out}
+        most = f"attribute '{max(sizes, key=lambda name: sizes[name])}'" if sizes else "its attributes"
+        spec = self._operator.spec
+        raise StateLimitError(
+            f"{spec.title} has about {_bytes(size)} in the attributes of one subtask, most of it {most};"
+            f" {_bytes(self._limit)} are allowed",
+            hint="keep it by key, name what need not be saved in the class's `transient`, or allow more by"
+            " checkpoints.max_operator_state",
+            operator=spec.name,
+            state=most,
+            limit=self._limit,
+        )
+
     def _exceeded(self, size: float, most: Kept) -> StateLimitError:
         told = f"more than {_bytes(self._limit)}" if size == math.inf else f"about {_bytes(size)}"
         spec = self._operator.spec

@@ -213,11 +213,13 @@ class RunningOperator:
         tables, in_flight, timers = self.keyed_tables(), self.in_flight(), self.save_timers()
         broadcast = self.states.broadcast if self.context.subtask == 0 else {}
         keyed = save(tables, "its keyed state") if tables else None
-        if self.state_limit is not None and keyed is not None:
-            self.state_limit.check_saved(len(keyed))
+        attributes = None if self._attributes is None else self._attributes.save()
+        if self.state_limit is not None:
+            self.state_limit.check_saved(len(keyed or b""))
+            self.state_limit.check_attributes(len(attributes or b""), self.function)
         return OperatorSnapshot(
             kind=self.spec.kind,
-            attributes=None if self._attributes is None else self._attributes.save(),
+            attributes=attributes,
             keyed=keyed,
             groups=groups_of(self.context.subtask, self.context.parallelism),
             states=dict(self.states.kinds),
