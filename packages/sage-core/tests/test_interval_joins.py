@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from join_models import Event, interval_join
 from test_restoring import Saved, run
 
-from sage.core.api import DataStream, JoinFunction, LocalEnvironment, ProcessFunction, dead_letter
+from sage.core.api import DataStream, JoinFunction, LocalEnvironment, ProcessFunction, Tumbling, dead_letter
 from sage.core.engine.operators.interval_join import IntervalJoinOperator
 from sage.core.engine.wiring import _KINDS
 from sage.core.errors import GraphError, JobFailedError
-from sage.core.testing import simulate
+from sage.core.testing import At, Forever, Idle, Input, Watermark, run_operator, simulate
 
 How = Literal["inner", "left", "right", "outer"]
 HOWS: tuple[How, ...] = ("inner", "left", "right", "outer")
@@ -282,3 +282,16 @@ def test_a_stream_without_times_is_refused_and_a_record_without_one_fails() -> N
     with pytest.raises(JobFailedError, match="without an event time") as caught:
         env.submit(autostop=True)
     assert caught.value.failure is not None and caught.value.failure.uid == "interval_join:pair"
+
+
+def test_idle_inputs_are_not_waited_for_behind_an_inner_join() -> None:
+    """Nothing waits for a join that puts out nothing of its own accord: that its inputs are idle is handed on."""
+
+    def both(left: Any, right: Any, other: Any) -> DataStream[Any]:
+        keyed = left.connect(right).keyby(lambda event: 0, lambda event: 0)
+        joined: DataStream[Any] = keyed.join(pair, within=(0, 1))
+        return joined.union(other).window(Tumbling(10)).process(lambda key, window, records: [records])
+
+    steps = [Input(2, At(5, "x")), Input(2, Watermark(20)), Input(0, Idle()), Input(1, Idle())]
+    fired = run_operator(both, [*steps, Input(0, Forever()), Input(1, Forever()), Input(2, Forever())])
+    assert [found.record for found in fired if isinstance(found, At)] == [["x"]]

@@ -338,7 +338,7 @@ class RunningOperator:
     gathers: ClassVar[bool] = False
     """Whether records may wait here for company; then there is a `generate_due`."""
 
-    holds: ClassVar[bool] = False
+    holds: bool = False
     """Whether records that it puts out later keep the watermark back; then there is a `lets_pass`."""
 
     acts_on_time: ClassVar[bool] = False

@@ -31,14 +31,13 @@ class IntervalJoinOperator(PairingOperator):
     let pass only as far as no record behind it is waited for.
     """
 
-    holds = True
-
     def __init__(self, spec: Operator, context: RuntimeContext) -> None:
         super().__init__(spec, context)
         lower, upper = (round(end * MICROS) for end in spec.options["within"])
         self._first = (lower, -upper)  # by side, how much later than it its first partner may be
         self._last = (upper, -lower)  # and its last one
         self._delay = max(0, *(last for last, alone in zip(self._last, self.alone, strict=True) if alone), 0)
+        self.holds = self._delay > 0
         self._kept: dict[Any, tuple[_Side, _Side]] = self.states.table("", "interval join")
         self._timers = TimerQueue()  # for each side of a key, when its first record that is not over will be
         self._passed = MIN_TIME
