@@ -21,7 +21,7 @@ from bytewax.inputs import DynamicSource, StatelessSourcePartition
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.testing import run_main
 from events import Auction, Bid, Event, Person, is_auction, is_bid, is_person
-from nexmark_work import Query, measure
+from nexmark_work import Query, measure, nothing
 from results import AuctionPrice, HotItem, LocalItem, NewSeller, UserSession
 
 BATCH = 1_000
@@ -48,21 +48,23 @@ class GivenPart(StatelessSourcePartition[Event]):
         return batch
 
 
-class Taking(DynamicSink[Any]):
-    def __init__(self, results: list[Any] | None) -> None:
-        self.results = results
+class Calling(DynamicSink[Any]):
+    """A sink that calls a function for each record."""
+
+    def __init__(self, take: Callable[[Any], object]) -> None:
+        self.take = take
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> StatelessSinkPartition[Any]:
-        return TakingPart(self.results)
+        return CallingPart(self.take)
 
 
-class TakingPart(StatelessSinkPartition[Any]):
-    def __init__(self, results: list[Any] | None) -> None:
-        self.results = results
+class CallingPart(StatelessSinkPartition[Any]):
+    def __init__(self, take: Callable[[Any], object]) -> None:
+        self.take = take
 
     def write_batch(self, items: list[Any]) -> None:
-        if self.results is not None:
-            self.results += items
+        for item in items:
+            self.take(item)
 
 
 def query(build: Callable[[Stream[Any]], Stream[Any]]) -> Query:
@@ -70,7 +72,9 @@ def query(build: Callable[[Stream[Any]], Stream[Any]]) -> Query:
 
     def prepare(events: Sequence[Event], results: list[Any] | None) -> Callable[[], None]:
         flow = Dataflow("query")
-        op.output("out", build(op.input("in", flow, Given(events))), Taking(results))
+        op.output(
+            "out", build(op.input("in", flow, Given(events))), Calling(nothing if results is None else results.append)
+        )
         return partial(run_main, flow)
 
     return prepare
