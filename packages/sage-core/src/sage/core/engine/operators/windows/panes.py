@@ -28,7 +28,7 @@ from sage.core.graph.model import Operator
 
 __all__ = ["PaneOperator"]
 
-_AT_ONCE = 32
+_AT_ONCE = 64
 """Results that firing hands on together."""
 
 _Pane = dict[Any, Any]

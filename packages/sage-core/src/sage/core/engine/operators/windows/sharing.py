@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
+from itertools import repeat
 from typing import Any
 
 from sage.core.engine.keyed_state import MISSING
@@ -78,20 +79,16 @@ class Shared:
         merge = self._merge_of(self._front.values())
 
         def values(keys: Sequence[Any]) -> list[Any]:
-            found = []
-            for key in keys:
-                older, newer = front(key, MISSING), back(key, MISSING)
-                if key in apart:
-                    found.append(self._together(key, ats))
-                elif older is MISSING:
-                    found.append(newer)
-                elif newer is MISSING:
-                    found.append(older)
-                else:
-                    found.append(merge(older, newer))
-            return found
+            pairs = zip(map(front, keys, repeat(MISSING)), map(back, keys, repeat(MISSING)), strict=True)
+            return [
+                newer if older is MISSING else older if newer is MISSING else merge(older, newer)
+                for older, newer in pairs
+            ]
 
-        return values
+        def values_with_some_apart(keys: Sequence[Any]) -> list[Any]:
+            return [self._together(key, ats) if key in apart else values((key,))[0] for key in keys]
+
+        return values_with_some_apart if apart else values
 
     def together(self, asked: tuple[Any, int, int]) -> Any:
         """The value of one key out of all panes of a window: key, start and end."""
