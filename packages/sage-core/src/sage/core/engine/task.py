@@ -271,6 +271,8 @@ class Task:
         """What a task waits for after ``wait``, for people."""
         if self.prepared and self._ended:
             return "all others to be done, to publish what it has written"
+        if self._ended and self._open_inputs:
+            return "the end of what comes back in its loop"
         if self._ended or not self._free:
             return "a credit to send its end" if self._ended else "a credit"
         if not self._meter.is_started:
