@@ -1053,7 +1053,9 @@ def _with_times(node: Node, site: Site) -> DataStream[Any]:
     """Pairs of time and record, with that time."""
     if node.options["by place"]:
         stamped = site.inputs[0].map(Ordering(site.ledger, f"{site.uid}-order", "map", "same"))
-        return stamped.assign_timestamps(first, out_of_order=JITTER)
+        timed = stamped.assign_timestamps(first, out_of_order=JITTER)
+        # Dealt out, so that watermarks take several ways, of which some are slower.
+        return timed.rebalance().map(lambda pair: pair, parallelism=node.options["before"])
     stamped = site.inputs[0].map(lambda value: (time_of(value), value), parallelism=node.options["before"])
     return stamped.assign_timestamps(first, out_of_order=SPREAD, parallelism=node.options["before"])
 
