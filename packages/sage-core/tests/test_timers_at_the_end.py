@@ -1,12 +1,24 @@
-"""Timers that are set for what is over: in the past, and at the end of input."""
+"""Timers that are set for what is over, and results that are made then: in the past, and at the end of input."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
+import pytest
 from cases import Play, ms_of, ordered, seconds
 
-from sage.core.api import ProcessFunction, RuntimeContext, Timer
+from sage.core.api import (
+    AfterCount,
+    AfterTime,
+    AtEnd,
+    DataStream,
+    Global,
+    ProcessFunction,
+    RuntimeContext,
+    Timer,
+    Tumbling,
+)
 
 
 class Late(ProcessFunction[int, int]):
@@ -75,3 +87,32 @@ def test_what_is_put_out_one_by_one_is_not_lost_at_the_end() -> None:
         play.records(*[(value, value) for value in (30, 10, 20, 50, 40)])
         play.end()
         assert [record for record, _ in play.outputs] == [10, 20, 30, 40, 50]
+
+
+@pytest.mark.parametrize("trigger", [AtEnd(), AfterTime(10)])
+def test_what_the_global_window_puts_out_then_is_not_late(trigger: Any) -> None:
+    """A window behind it takes it, though the record that it has the time of came long before."""
+
+    def operator(stream: DataStream[int]) -> DataStream[list[int]]:
+        totals = stream.keyby(lambda value: "key").window(Global(), trigger=trigger).reduce(lambda a, b: a + b)
+        return totals.window(Tumbling(1)).process(lambda key, window, records: [records])
+
+    with Play(operator, late=True) as play:
+        play.records((1, 5000), (2, 3000))
+        assert play.mark(6000) == []
+        assert play.clock(9000) == []
+        play.clock(11_000)
+        play.end()
+        assert play.outputs == [([3], 6999)]
+
+
+def test_what_a_record_makes_the_global_window_put_out_has_its_time() -> None:
+    """As of any operator: a late record has a late result."""
+
+    def operator(stream: DataStream[int]) -> DataStream[int]:
+        return stream.window(Global(), trigger=AfterCount(2)).reduce(lambda a, b: a + b)
+
+    with Play(operator) as play:
+        assert play.record(1, 5000) == []
+        play.mark(6000)
+        assert play.record(2, 3000) == [(3, 3000)]

@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from sage.core.engine.context import RuntimeContext
-from sage.core.engine.event_time import MAX_TIME
+from sage.core.engine.event_time import MAX_TIME, MIN_TIME
 from sage.core.engine.keyed_state import MISSING
 from sage.core.engine.operators.windows.base import Due, Fired, WindowedOperator
 from sage.core.engine.operators.windows.spans import Spans, as_window
@@ -54,6 +54,12 @@ class SlotOperator(WindowedOperator):
         self._scheduled: set[int] = set()
         self._gone: list[int] = []  # starts of all windows, a heap
         self._timers = TimerQueue()  # of keys and starts, in processing time
+        self._reached = MIN_TIME  # the watermark, before all time was over
+
+    def pass_time(self, watermark: int) -> None:
+        super().pass_time(watermark)
+        if watermark < MAX_TIME:
+            self._reached = watermark
 
     def _end(self, start: int) -> int:
         return MAX_TIME if self._is_global else start + self._spans.size
@@ -160,9 +166,13 @@ class SlotOperator(WindowedOperator):
 
     def fire(self, due: Due) -> Fired:
         for key, start in due:
-            yield from self._fire_slot(key, start, self._slots[start][key])
+            yield from self._fire_slot(key, start, self._slots[start][key], for_record=True)
 
-    def _fire_slot(self, key: Any, start: int, slot: Slot) -> Fired:
+    def _time_of(self, slot: Slot) -> int | None:
+        """The event time of what the global window puts out by the clock or at the end: none that is over by then."""
+        return None if slot.time is None else max(slot.time, self._reached + 1)
+
+    def _fire_slot(self, key: Any, start: int, slot: Slot, *, for_record: bool = False) -> Fired:
         self.settle(slot, (key, start))
         value = slot.value
         if value is not MISSING:
@@ -170,7 +180,8 @@ class SlotOperator(WindowedOperator):
                 slot.value = MISSING
             end = self._end(start)
             window = as_window(self._spans.offset if self._is_global else start, end)
-            yield self.put_out(key, window, value), slot.time if self._is_global else end - 1
+            time = end - 1 if not self._is_global else slot.time if for_record else self._time_of(slot)
+            yield self.put_out(key, window, value), time
 
     def settle(self, slot: Slot, name: Any) -> None:
         """Nothing has come since a slot fired, nor is anything to fire."""
