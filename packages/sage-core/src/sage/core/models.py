@@ -163,14 +163,14 @@ class OperatorMetrics(_Model):
             sent as dead letters.
         busy, backpressured: the share of time, from 0 to 1, that its tasks spent in the pipeline's functions, and
             waiting for those who come after; the mean over subtasks. Chained operators share a task.
-        late: records that came to its windows when all of those were gone, or to a join when their time was over.
-        watermark: the event time of its input, in seconds since 1970, of the subtask that is furthest behind; None
-            where there is none, none is known yet, or all time is over.
         errors: exceptions that its functions raised: one for each call made again, each record given up, and each that
             failed a task.
         rate_in, rate_out: records per second, between this report and the one before; 0 once the job has ended.
         latency: of records, from their arrival at the task to the end of the slice that processed them. Chained
             operators share a task.
+        late: records that came to its windows when all of those were gone, or to a join when their time was over.
+        watermark: the event time of its input, in seconds since 1970, of the subtask that is furthest behind; None
+            where there is none, none is known yet, or all time is over.
     """
 
     uid: str
@@ -182,14 +182,14 @@ class OperatorMetrics(_Model):
     retried: int = 0
     skipped: int = 0
     dead_lettered: int = 0
-    late: int = 0
-    watermark: float | None = None
     busy: float = 0.0
     backpressured: float = 0.0
     errors: int = 0
     rate_in: float = 0.0
     rate_out: float = 0.0
     latency: Latency = Latency()
+    late: int = 0
+    watermark: float | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

@@ -333,6 +333,7 @@ class DataStream(Writing, Generic[Record]):
         *args: Any,
         out_of_order: float | timedelta = 0,
         idle_after: float | timedelta | None = None,
+        max_ahead: float | timedelta | None = None,
         name: str | None = None,
         uid: str | None = None,
         parallelism: int | None = None,
@@ -346,6 +347,7 @@ class DataStream(Writing, Generic[Record]):
         *,
         out_of_order: float | timedelta = 0,
         idle_after: float | timedelta | None = None,
+        max_ahead: float | timedelta | None = None,
         **keywords: Unpack[Keywords],
     ) -> DataStream[Record]: ...
     def assign_timestamps(
@@ -354,6 +356,7 @@ class DataStream(Writing, Generic[Record]):
         *args: Any,
         out_of_order: float | timedelta = 0,
         idle_after: float | timedelta | None = None,
+        max_ahead: float | timedelta | None = None,
         name: str | None = None,
         uid: str | None = None,
         parallelism: int | None = None,
@@ -369,9 +372,15 @@ class DataStream(Writing, Generic[Record]):
             function: tells seconds since 1970 as a number, or an aware datetime; or a `TimestampFunction`.
             out_of_order: seconds by which a record may come behind one of a later time. What comes later is late.
             idle_after: seconds after which a partition in which nothing comes is not waited for. None: it always is.
+            max_ahead: seconds of event time by which a source may be ahead of the slowest one of the job that has this
+                set, too; then it waits. None: it never does.
             parallelism: that of the operator before, unless given.
         """
-        options = {"out_of_order": seconds(out_of_order), "idle_after": seconds(idle_after)}
+        options = {
+            "out_of_order": seconds(out_of_order),
+            "idle_after": seconds(idle_after),
+            "max_ahead": seconds(max_ahead),
+        }
         number = self._parallelism() if parallelism is None else parallelism
         timed = self._add("timestamps", function, args, kwargs, name, uid, number, on_error, options)
         return timed._keyed() if self._is_keyed() else timed

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sage.core.engine.event_time import MIN_TIME
 from sage.core.engine.events import Attempt, Command, HostInfo, TaskCounts, TaskEvent
 from sage.core.engine.failures import describe_backend_failure
 from sage.core.engine.interrupt import GRACE
@@ -76,6 +77,8 @@ class Coordinator:
         self._released = False
         self._meter = JobMeter(self.plan)
         self._committing = False
+        self._times = dict.fromkeys(self.plan.aligned, MIN_TIME)  # of sources that wait for each other
+        self._aligned = MIN_TIME
 
     def start(self) -> None:
         """Check the plan and deploy it. If the backend fails at that, so does the job.
@@ -171,6 +174,8 @@ class Coordinator:
                 self._waiting.discard(event.task)
             elif event.kind == "prepared":
                 self._prepared.add(event.task)
+            elif event.kind == "time":
+                self._times[event.task] = event.time
             elif event.kind == "failed":
                 self._left.discard(event.task)
                 self._note_failure(event)
@@ -180,7 +185,21 @@ class Coordinator:
                     self._abandoned.append(f"task {event.task} did not stop and was abandoned in {event.where}")
                 else:
                     self._log_failure("while cancelling", event.failure)
+        if self._times:
+            self._align()
         self._proceed()
+
+    def _align(self) -> None:
+        """Tell the sources that wait for each other how far the slowest of them has come."""
+        with self._lock:
+            left = [task for task in self._times if task in self._left]
+            time = min((self._times[task] for task in left), default=MIN_TIME)
+            deployment = self._deployment
+            if deployment is None or time == self._aligned:
+                return
+            self._aligned = time
+            for task in left:  # in order: nothing may overtake it
+                deployment.send(task, Command("align", time))
 
     def _note_failure(self, event: TaskEvent) -> None:
         if self.failure is None and self.state in ("starting", "running"):

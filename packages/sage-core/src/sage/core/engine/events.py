@@ -43,12 +43,14 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Command:
-    """What a coordinator asks of a task: ``start`` (let records flow), ``report`` (send counts now) or ``commit``.
+    """What a coordinator asks of a task: ``start`` (let records flow), ``report`` (send counts), ``commit``, ``align``.
 
-    The last comes once all tasks that are left are ``prepared``: what they have written is to be published.
+    ``commit`` comes once all tasks that are left are ``prepared``: what they have written is to be published. ``align``
+    tells the watermark of the slowest of the sources that wait for each other, ``time`` in microseconds.
     """
 
-    kind: Literal["start", "report", "commit"]
+    kind: Literal["start", "report", "commit", "align"]
+    time: int = MIN_TIME
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,10 @@ class TaskEvent:
 
     Attributes:
         task: who.
-        kind: ``running`` (opened, waits for ``start``), ``counts``, ``prepared`` (all its input is processed, and what
-            it has written to connectors waits for ``commit``), or how it ended: ``finished``, ``failed``,
+        kind: ``running`` (opened, waits for ``start``), ``counts``, ``time``, ``prepared`` (all its input is processed,
+            and what it has written to connectors waits for ``commit``), or how it ended: ``finished``, ``failed``,
             ``cancelled``, ``abandoned`` (did not stop within the grace; it may still run).
+        time: with ``time``, the watermark of a source that waits for slower ones, in microseconds.
         counts: with ``counts`` and all endings, but for a task whose thread ended without telling how.
         failure: with ``failed``; with ``cancelled`` if closing failed.
         error: the exception itself, where the task runs in the coordinator's process.
@@ -133,8 +136,9 @@ class TaskEvent:
     """
 
     task: TaskId
-    kind: Literal["running", "counts", "prepared", "finished", "failed", "cancelled", "abandoned"]
+    kind: Literal["running", "counts", "time", "prepared", "finished", "failed", "cancelled", "abandoned"]
     counts: TaskCounts | None = None
     failure: FailureInfo | None = None
     error: BaseException | None = None
     where: str | None = None
+    time: int = MIN_TIME

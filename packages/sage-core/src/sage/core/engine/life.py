@@ -62,6 +62,8 @@ class TaskLife:
             self.task.signal.set()
         elif command.kind == "commit":
             self.task.commit()
+        elif command.kind == "align":
+            self.task.align(command.time)
         elif not self.ended:
             self._events(TaskEvent(self.task.id, "counts", counts=self.task.counts(), where=where))
 
@@ -79,6 +81,10 @@ class TaskLife:
                 raise _cause_of(error) from None
             self.give_up(error)
             return "done"
+        if self.task.aligned:
+            time = self.task.time_to_tell()
+            if time is not None:
+                self._events(TaskEvent(self.task.id, "time", time=time))
         if self.task.prepared and not self._told_prepared:
             self._told_prepared = True
             self._events(TaskEvent(self.task.id, "prepared"))

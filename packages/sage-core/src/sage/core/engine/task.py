@@ -58,6 +58,7 @@ class Task:
 
     Attributes:
         prepared: whether all input is processed, and what was written to connectors waits for `commit`.
+        aligned: operators that assign times and wait for slower sources.
         patience: after ``wait``: seconds after which to step again even without a signal; infinite for never.
     """
 
@@ -94,6 +95,7 @@ class Task:
         self._timed = {number: place for place, number in enumerate(timed)}
         self._valve = Valve(len(timed))
         self._passing: deque[Iterator[None]] = deque()  # watermarks on their way; no input is taken before they passed
+        self.aligned = [clock for clock in chain.clocks if clock.is_aligned]
         self._keeps_time = bool(chain.clocks or chain.holders or chain.acting)
         self._let_pass = dict.fromkeys(chain.holders, MIN_TIME)
         self._batch: Batch | None = None
@@ -179,6 +181,17 @@ class Task:
         """Let the input of a source end at the task's next step, whatever the source could still give."""
         self._drained = True
         self.signal.set()
+
+    def align(self, time: int) -> None:
+        """Do not run further ahead of ``time`` than allowed; any thread may ask."""
+        for clock in self.aligned:
+            clock.align(time)
+        self.signal.set()
+
+    def time_to_tell(self) -> int | None:
+        """How far it has come, for other sources to wait for; None if there is no news."""
+        told = [time for time in (clock.time_to_tell() for clock in self.aligned) if time is not None]
+        return min(told) if told else None
 
     @property
     def since(self) -> float | None:
@@ -277,6 +290,8 @@ class Task:
             return "a credit to send its end" if self._ended else "a credit"
         if not self._meter.is_started:
             return "being opened and started"
+        if any(clock.is_ahead for clock in self.aligned):
+            return "slower sources, of which it is ahead by max_ahead"
         if self.chain.source is not None:
             return "its source"
         within = "" if self._loop is None else self._loop.described
@@ -382,6 +397,9 @@ class Task:
         assert source is not None
         if self._drained:
             return self._end_input()
+        if self.aligned and any(clock.is_ahead for clock in self.aligned):
+            self._flush(partial=True)
+            return self._wait(math.inf)
         before = source.records_out
         answer = self._call(self.chain.turn, self._slice())
         self._look_at_time()

@@ -58,6 +58,7 @@ _KEYWORDS = (
     "cache_ttl",
     "out_of_order",
     "idle_after",
+    "max_ahead",
     "with_window",
 )
 """What methods of streams and environments take themselves; the others go to the function's constructor."""

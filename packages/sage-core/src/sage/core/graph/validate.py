@@ -58,6 +58,7 @@ def validate(graph: LogicalGraph) -> list[Problem]:
                 )
             )
         problems += _check_keys_are_used(operator, graph)
+        problems += _check_alignment(operator, graph)
         problems += check_joining(operator, graph, timed)
         problems += _check_windows(operator, graph, timed)
         problems += _check_side_outputs(operator, {edge.tag for edge in graph.edges if edge.source == operator.id})
@@ -136,6 +137,8 @@ def _wrong_in_timestamps(options: Mapping[str, Any]) -> Iterator[str]:
         yield f"out_of_order must be a number of seconds, or a timedelta, not below 0: not {behind!r}"
     if idle is not None and not is_duration(idle, above_zero=True):
         yield f"idle_after must be a number of seconds, or a timedelta, above 0, or None: not {idle!r}"
+    if options["max_ahead"] is not None and not is_duration(options["max_ahead"], above_zero=True):
+        yield f"max_ahead must be a number of seconds, or a timedelta, above 0, or None: not {options['max_ahead']!r}"
 
 
 _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
@@ -232,6 +235,19 @@ def sends_late(operator: Operator) -> bool:
     """Whether it is one of windows in event time, or a join in it, for which records can come too late."""
     window = operator.options.get("window")
     return operator.kind == "interval_join" or (window is not None and is_event_window(window))
+
+
+def _check_alignment(operator: Operator, graph: LogicalGraph) -> list[Problem]:
+    """What waits for slower sources has to be in the task of a source: elsewhere it would keep others waiting, too."""
+    if operator.kind != "timestamps" or operator.options["max_ahead"] is None:
+        return []
+    operators = {other.id: other for other in graph.operators}
+    edges = graph.inputs_of(operator.id)
+    before = operators[edges[0].source]
+    alone = len(edges) == 1 and edges[0].exchange == "forward" and edges[0].tag is None
+    if alone and before.kind in SOURCE_KINDS and before.parallelism == operator.parallelism:
+        return []
+    return [operator.problem("max_ahead makes a source wait, and it does not come directly behind one", "put it there")]
 
 
 def sends_letters(operator: Operator) -> bool:

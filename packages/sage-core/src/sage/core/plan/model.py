@@ -129,6 +129,12 @@ class ExecutionPlan:
         """The loop that a stage is in."""
         return next((loop for loop in self.loops if stage in loop.stages), None)
 
+    @property
+    def aligned(self) -> tuple[TaskId, ...]:
+        """Tasks of sources that wait for slower ones."""
+        waiting = {item.id for item in self.graph.operators if item.options.get("max_ahead") is not None}
+        return tuple(task for task in self.tasks if waiting.intersection(self.stages[task.stage].operators))
+
     def awaits(self, task: TaskId) -> bool:
         """Whether a task runs coroutines."""
         return KINDS[self.operators[self.stages[task.stage].operators[0]].kind].awaits

@@ -51,7 +51,35 @@ class TimestampsOperator(RunningOperator):
         self._told = MIN_TIME
         self._came = 0  # records in, at the last look
         self._told_idle = False
+        ahead = spec.options["max_ahead"]
+        self._most_ahead = None if ahead is None else round(ahead * MICROS)
+        self._limit = MIN_TIME  # what it may be ahead to
+        self._last_told = MIN_TIME - 1
         self._punctuates = False
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether it waits for slower sources."""
+        return self._most_ahead is not None
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether its source is to wait for slower ones."""
+        return self._told > self._limit and not self._told_idle
+
+    def align(self, time: int) -> None:
+        """The slowest source has come to ``time``; any thread may tell."""
+        assert self._most_ahead is not None
+        self._limit = min(time + self._most_ahead, MAX_TIME)
+
+    def time_to_tell(self) -> int | None:
+        """The watermark, for others to wait for, where it is worth telling again; all time, if it is idle."""
+        assert self._most_ahead is not None
+        time = MAX_TIME if self._told_idle else self._told
+        if self._last_told <= time < self._last_told + max(1, self._most_ahead // 8):
+            return None
+        self._last_told = time
+        return time
 
     @property
     def may_fall_idle(self) -> bool:
