@@ -92,7 +92,7 @@ def test_an_idle_source_is_not_waited_for(idle_after: float | None) -> None:
 def test_what_is_no_length_of_time_is_refused(max_ahead: Any) -> None:
     """At submit, with all other problems."""
     env = LocalEnvironment()
-    env.from_batch([1]).assign_timestamps(of, max_ahead=max_ahead).sink(of)
+    env.from_batch([("a", 1)]).assign_timestamps(of, max_ahead=max_ahead).sink(of)
     with pytest.raises(GraphError, match="max_ahead must be"):
         env.submit()
 
@@ -100,6 +100,6 @@ def test_what_is_no_length_of_time_is_refused(max_ahead: Any) -> None:
 def test_only_a_source_can_wait() -> None:
     """Elsewhere waiting would keep others from going on, maybe the very one that is waited for."""
     env = LocalEnvironment()
-    env.from_batch([1]).map(of).assign_timestamps(of, max_ahead=1).sink(of)
+    env.from_batch([("a", 1)]).filter(of).assign_timestamps(of, max_ahead=1).sink(of)
     with pytest.raises(GraphError, match="does not come directly behind one"):
         env.submit()
