@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import operator
 from datetime import UTC, date, datetime
-from numbers import Real
 from typing import Any, Final
 
 from sage.core.errors import TimestampError
@@ -49,6 +48,8 @@ def to_micros(time: Any) -> int:
     try:
         seconds = operator.index(time)
     except TypeError:
+        from numbers import Real  # not above: a user may have a numbers.py, which must not hide what SAGE needs
+
         if not isinstance(time, Real):
             raise _no_time(time, f"{_a(time)} is no time", _AWARE if isinstance(time, date) else _HINT) from None
         share = float(time)
