@@ -113,6 +113,31 @@ def test_the_furthest_tells_the_time_when_all_are_idle() -> None:
     assert (valve.time, valve.idle) == (10, True)
 
 
+def test_nothing_happens_when_all_that_are_active_are_behind() -> None:
+    """Flink StatusWatermarkValveTest.testNoOutputWhenAllActiveChannelsAreUnaligned: time stands still."""
+    valve = Valve(3)
+    valve.mark(0, 10)
+    valve.mark(1, 7)
+    assert valve.mark(2, MIN_TIME, idle=True) and valve.time == 7
+    valve.mark(2, 1)  # awake, and behind
+    valve.mark(0, 10, idle=True)
+    valve.mark(1, 7, idle=True)
+    assert valve.time == 7 and not valve.idle
+
+
+def test_a_channel_that_wakes_up_ahead_tells_the_time_alone() -> None:
+    """Flink StatusWatermarkValveTest.testWatermarkAdvancesWhenReactivatedChannelBecomesOnlyAlignedChannel: at once."""
+    valve = Valve(3)
+    valve.mark(0, 10)
+    valve.mark(1, 7)
+    valve.mark(2, MIN_TIME, idle=True)
+    valve.mark(2, 1)
+    valve.mark(0, 10, idle=True)
+    valve.mark(1, 7, idle=True)
+    assert valve.time == 7
+    assert valve.mark(0, 10) and valve.time == 10 and not valve.idle
+
+
 # Flink: where watermarks come from
 
 
