@@ -163,11 +163,14 @@ class PaneOperator(WindowedOperator):
         if self._firing is not None:
             end, keys, ahead = self._firing
             fired.setdefault(end, set()).update(keys[: len(keys) - length_hint(ahead)])
+        # Windows before the first that is to fire have fired, or were empty when they passed: more for them is late.
+        progress = self.progress()
+        done = max(self._done, min(progress, self._ends[0] - 2) if self._ends else progress)
         found: dict[Any, tuple[int, list[int], list[tuple[int, Any]]]] = {}
         for start in sorted(self._panes):
             for key, value in self._panes[start].items():
                 if key not in found:
-                    found[key] = self._done, [end for end, keys in fired.items() if key in keys], []
+                    found[key] = done, [end for end, keys in fired.items() if key in keys], []
                 found[key][2].append((start, value))
         return found
 
