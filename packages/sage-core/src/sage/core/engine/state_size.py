@@ -211,7 +211,7 @@ class _Scale:
     def weigh(self, value: Any, depth: int) -> float:
         """How many bytes; ``depth`` collections are around it."""
         if _is_collection(value) and depth < _DEEPEST:
-            count, is_mapping = len(value), isinstance(value, dict)
+            count, is_mapping = len(value), issubclass(type(value), dict)
             items, weigh = (value.items(), self.weigh_pair) if is_mapping else (value, self.weigh)
             if count > self._sample:
                 step = count // self._sample
@@ -244,7 +244,7 @@ class _TooMuch(BaseException):
 
 
 def _is_collection(value: Any) -> bool:
-    return type(value) in _COLLECTIONS or isinstance(value, dict)
+    return type(value) in _COLLECTIONS or issubclass(type(value), dict)
 
 
 def _first(item: tuple[float, Any]) -> float:

@@ -176,9 +176,7 @@ class ProcessOperator(RunningOperator):
         context, timer = self.context, Timer(to_seconds(time), domain)
         context.key, context._time = key, time if domain == "event" else None
         self.states.has_key = True
-        if self.recovery is None:
-            if self.states.expiries:
-                self._tell_times_of_firing()
+        if self.recovery is None and not self.states:  # the quick way
             return self._expand(self._on_timer(timer))
         result = self.call_firing(lambda timer: self._expand(self._on_timer(timer)), timer)
         return () if result is GIVEN_UP else result
