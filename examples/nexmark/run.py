@@ -17,7 +17,7 @@ from sage.core.api import LocalEnvironment
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run a query of NEXMARK over generated events.")
-    parser.add_argument("query", choices=PIPELINES)
+    parser.add_argument("query", nargs="?", default="q5", choices=PIPELINES, help="which (default: %(default)s)")
     parser.add_argument("--events", type=int, default=10_000, help="how many (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="other events (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=100, help="events a second of event time (default: %(default)s)")
