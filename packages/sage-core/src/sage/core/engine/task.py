@@ -190,8 +190,8 @@ class Task:
 
     def time_to_tell(self) -> int | None:
         """How far it has come, for other sources to wait for; None if there is no news."""
-        told = [time for time in (clock.time_to_tell() for clock in self.aligned) if time is not None]
-        return min(told) if told else None
+        news = [clock.has_news() for clock in self.aligned]
+        return min(clock.told for clock in self.aligned) if any(news) else None
 
     @property
     def since(self) -> float | None:

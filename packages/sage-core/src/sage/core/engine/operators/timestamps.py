@@ -36,6 +36,7 @@ class TimestampsOperator(RunningOperator):
     Attributes:
         high: the highest time in the step that is running.
         source: the source of this task, if it is read in partitions.
+        told: the watermark that sources which wait for this one know of; all time, if it is idle.
     """
 
     keeps_keyed_state = False
@@ -54,7 +55,7 @@ class TimestampsOperator(RunningOperator):
         ahead = spec.options["max_ahead"]
         self._most_ahead = None if ahead is None else round(ahead * MICROS)
         self._limit = MIN_TIME  # what it may be ahead to
-        self._last_told = MIN_TIME - 1
+        self.told = MIN_TIME - 1
         self._punctuates = False
 
     @property
@@ -72,14 +73,14 @@ class TimestampsOperator(RunningOperator):
         assert self._most_ahead is not None
         self._limit = min(time + self._most_ahead, MAX_TIME)
 
-    def time_to_tell(self) -> int | None:
-        """The watermark, for others to wait for, where it is worth telling again; all time, if it is idle."""
+    def has_news(self) -> bool:
+        """Whether it has come so far that others are to be `told`."""
         assert self._most_ahead is not None
         time = MAX_TIME if self._told_idle else self._told
-        if self._last_told <= time < self._last_told + max(1, self._most_ahead // 8):
-            return None
-        self._last_told = time
-        return time
+        if self.told <= time < self.told + max(1, self._most_ahead // 8):
+            return False
+        self.told = time
+        return True
 
     @property
     def may_fall_idle(self) -> bool:
