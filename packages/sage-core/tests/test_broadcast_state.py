@@ -7,10 +7,19 @@ from typing import Any
 
 import pytest
 
-from sage.core.api import BaseFunction, CoMapFunction, LocalEnvironment, MapFunction, RuntimeContext, skip
+from sage.core.api import (
+    BaseFunction,
+    CoMapFunction,
+    CoProcessFunction,
+    LocalEnvironment,
+    MapFunction,
+    RuntimeContext,
+    Timer,
+    skip,
+)
 from sage.core.api.datastream import DataStream
 from sage.core.errors import JobFailedError, StateError
-from sage.core.testing import Harness
+from sage.core.testing import At, Harness, Input, Watermark, run_operator
 
 
 class Rules(CoMapFunction):
@@ -141,3 +150,25 @@ def test_where_it_cannot_be_declared(operator: Any, told: str) -> None:
         harness.open()
     assert isinstance(caught.value.__cause__, StateError)
     assert told in str(caught.value)
+
+
+class WritesLater(CoProcessFunction):
+    def open(self, context: RuntimeContext) -> None:
+        self.rules = context.broadcast_state("rules")
+
+    def process0(self, record: Any) -> None:
+        self.context.set_timer(5)
+
+    def process1(self, rule: Any) -> None:
+        self.rules[rule] = 1
+
+    def on_timer(self, timer: Timer) -> None:
+        self.rules["timer"] = 1
+
+
+def test_a_timer_writes_no_broadcast_state() -> None:
+    """It fires on one subtask only, also right after a rule has come."""
+    steps = [At(1, "a"), Input(1, At(1, "rule")), Watermark(9), Input(1, Watermark(9))]
+    with pytest.raises(JobFailedError) as failed:
+        run_operator(lambda records, rules: records.keyby(str).connect(rules.broadcast()).process(WritesLater), steps)
+    assert isinstance(failed.value.__cause__, StateError)

@@ -26,6 +26,7 @@ from sage.core.api import (
 )
 from sage.core.connectors.api import STOP
 from sage.core.errors import GraphError, JobFailedError, TimerError, TimestampError
+from sage.core.testing import At, Forever, Idle, Input, Watermark, run_operator
 
 Declare = Callable[[LocalEnvironment], DataStream[Any]]
 
@@ -355,3 +356,79 @@ def test_an_input_without_times_does_not_hold_the_others_back() -> None:
         )
     )
     assert found == [(1, 1.0, -math.inf), (5, 5.0, 0.999999), (9, 9.0, 4.999999)]
+
+
+class RestlessByTheClock(ProcessFunction[Any, Any]):
+    def execute(self, value: Any) -> None:
+        self.context.set_timer(self.context.now, "processing")
+
+    def on_timer(self, timer: Timer) -> None:
+        self.context.set_timer(timer.time, "processing")
+
+
+@pytest.mark.parametrize("backend", ["inline", "local"])
+def test_a_timer_by_the_clock_that_never_comes_to_rest_is_named(backend: str) -> None:
+    """It would fire for ever, and no input would be read."""
+    with pytest.raises(JobFailedError, match="sets timers for times that have come already"):
+        run(lambda env: env.from_batch([1]).keyby(same).process(RestlessByTheClock), backend)
+
+
+class OnceMore(ProcessFunction[Any, Any]):
+    def open(self, context: RuntimeContext) -> None:
+        self.fired = context.value_state("fired", False)
+
+    def execute(self, value: Any) -> None:
+        self.context.set_timer(1)
+
+    def on_timer(self, timer: Timer) -> Iterable[Any]:
+        if self.fired.get():
+            return [self.context.key]
+        self.fired.set(True)
+        self.context.set_timer(timer.time)
+        return []
+
+
+def test_many_keys_may_set_one_more_timer_for_the_same_instant() -> None:
+    """A function that calls itself once more for each key is not one that never comes to rest."""
+    numbers = list(range(10_001))
+    found = run(lambda env: env.from_batch(numbers).assign_timestamps(lambda _: 1).keyby(same).process(OnceMore))
+    assert found == numbers
+
+
+class Marks(TimestampFunction[int]):
+    def execute(self, record: int) -> float:
+        return record
+
+    def watermark(self, record: int, time: float) -> float | None:
+        if record == 2:
+            raise ValueError(record)
+        return None if record == 3 else time
+
+
+def test_the_error_policy_holds_for_watermarks_too() -> None:
+    """A record whose watermark cannot be told is given up as one whose time cannot."""
+    assert run_operator(lambda s: s.assign_timestamps(Marks, on_error=skip()), [1, 2, 3, 4]) == [
+        At(1, 1),
+        Watermark(1),
+        At(3, 3),
+        At(4, 4),
+        Watermark(4),
+    ]
+
+
+HOLDING: dict[str, Callable[[DataStream[Any]], DataStream[Any]]] = {
+    "map_async": lambda stream: stream.map_async(soon),
+    "map_batches": lambda stream: stream.map_batches(lambda batch: batch, max_size=2),
+    "map_batches, of one": lambda stream: stream.map_batches(lambda batch: batch, max_size=1),
+    "map": lambda stream: stream.map(same),
+}
+
+
+@pytest.mark.parametrize("way", HOLDING)
+def test_an_operator_that_holds_records_hands_on_that_nothing_is_expected(way: str) -> None:
+    """Nobody waits for a stream that is idle, unless some of its records are still to come out."""
+    steps = [At(1, 1), Idle(), Input(1, At(50, 50)), Input(1, Watermark(50)), At(60, 60), Watermark(60)]
+    steps += [Forever(), Input(1, Forever())]
+    found = run_operator(lambda first, second: HOLDING[way](first).union(second), steps)
+    assert [step for step in found if isinstance(step, Watermark)] == [Watermark(50)]
+    assert found.index(At(1, 1)) < found.index(Watermark(50))

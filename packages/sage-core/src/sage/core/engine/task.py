@@ -97,7 +97,8 @@ class Task:
         self._passing: deque[Iterator[None]] = deque()  # watermarks on their way; no input is taken before they passed
         self.aligned = [clock for clock in chain.clocks if clock.is_aligned]
         self._keeps_time = bool(chain.clocks or chain.holders or chain.acting)
-        self._let_pass = dict.fromkeys(chain.holders, MIN_TIME)
+        self._let_pass = dict.fromkeys(chain.holders, (MIN_TIME, False))
+        self._idle = dict.fromkeys(chain.holders, False)  # whether nothing is expected before them
         self._batch: Batch | None = None
         self._run: Callable[..., None] | None = None  # what processes the batch
         self._position = 0
@@ -359,10 +360,11 @@ class Task:
             if moved is not None:
                 self._passing.append(self._let_time_pass(clock, *moved))
         for holder, before in self._let_pass.items():
-            time = holder.lets_pass(holder.watermark)
-            if time > before:
-                self._let_pass[holder] = time
-                self._passing.append(self._let_time_pass(holder, time))
+            time = max(before[0], holder.lets_pass(holder.watermark))
+            idle = self._idle[holder] and holder.rests
+            if (time, idle) != before:
+                self._let_pass[holder] = time, idle
+                self._passing.append(self._let_time_pass(holder, time, idle))
         self._passing.extend(self._fire(operator) for operator in self.chain.acting if operator.is_due)
         if self._passing:
             self._pass_on()
@@ -383,6 +385,8 @@ class Task:
                 target.mark(time, idle=idle)
             else:
                 target.pass_time(time)
+                if target in self._idle:
+                    self._idle[target] = idle
                 if target.acts_on_time and target.is_due:
                     yield from self._fire(target)
 

@@ -360,6 +360,11 @@ class RunningOperator:
         return watermark
 
     @property
+    def rests(self) -> bool:
+        """Whether nothing that it holds will be put out: then those that follow need not wait for it, if it is idle."""
+        return True
+
+    @property
     def is_due(self) -> bool:
         """Whether `firing` has something to give because of the event time that it is; not once all time is over."""
         return False

@@ -121,6 +121,10 @@ class IntervalJoinOperator(PairingOperator):
     def lets_pass(self, watermark: int) -> int:
         return self._passed  # not the end of time, as long as something is put out: the end of input tells of it
 
+    @property
+    def rests(self) -> bool:
+        return not self._kept
+
     def restore_timers(self, saved: Mapping[Any, Any]) -> None:
         for key, kept in self._kept.items():
             for side, (times, _, _) in enumerate(kept):

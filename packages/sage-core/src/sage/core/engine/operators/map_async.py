@@ -169,6 +169,10 @@ class MapAsyncOperator(RunningOperator):
         held += [item[2] for item in self._taken_back if len(item) == 3 and item[2] is not None]
         return min(watermark, min(held) - 1) if held else watermark
 
+    @property
+    def rests(self) -> bool:
+        return not self._held and not self._taken_back
+
     def take_back(self, items: list[tuple[Any, ...]]) -> None:
         self._taken_back.extend(items)
 

@@ -95,6 +95,10 @@ class MapBatchesOperator(RunningOperator):
     def lets_pass(self, watermark: int) -> int:
         return min(watermark, self._oldest - 1) if self._gathered else watermark
 
+    @property
+    def rests(self) -> bool:
+        return not self._gathered
+
     def _gather_time(self, time: int | None) -> None:
         if len(self._gathered) == 1:  # a new batch
             self._times, self._oldest = [], MAX_TIME

@@ -51,8 +51,8 @@ class ProcessOperator(RunningOperator):
         self._reached = MIN_TIME  # the watermark, before all time was over
         self.seen = MIN_TIME
         self._set_for = MIN_TIME  # the latest event time that a timer was set for
-        self._firing = MIN_TIME
-        self._at_once = 0
+        self._firing: tuple[TimeDomain | None, int] = (None, MIN_TIME)  # the latest timer of those that fire now
+        self._at_once: dict[Any, int] = {}  # by key, how many were set for that time or before, since it has come
         self._on_timer: Callable[[Timer], Any] = _ignored
 
     def build(self) -> None:
@@ -96,9 +96,9 @@ class ProcessOperator(RunningOperator):
                 return
         elif domain == "event":
             self._set_for = max(self._set_for, time)
-        if domain == "event" and time <= self._firing:
-            self._count_at_once(time)
         key = self.context.key
+        if domain == self._firing[0] and time <= self._firing[1]:
+            self._count_at_once(time, key)
         if timers.add(time, key):
             if self.states.journal is not None:
                 self.states.journal.append(lambda: timers.remove(time, key))
@@ -126,13 +126,13 @@ class ProcessOperator(RunningOperator):
             )
         return self._timers[domain]
 
-    def _count_at_once(self, time: int) -> None:
+    def _count_at_once(self, time: int, key: Any) -> None:
         """A function that sets a timer for what is past, while one fires, is called again before anything else."""
-        self._at_once += 1
-        if self._at_once > _MOST_AT_ONCE:
+        count = self._at_once[key] = self._at_once.get(key, 0) + 1
+        if count > _MOST_AT_ONCE:
             raise TimerError(
                 f"on_timer of {self.spec.title} sets timers for times that have come already, {_MOST_AT_ONCE:,} in a"
-                f" row: the last for {to_seconds(time):g}, where it is {to_seconds(self._firing):g}",
+                f" row: the last for {to_seconds(time):.15g}, where it is {to_seconds(self._firing[1]):.15g}",
                 hint="set the next timer later than the one that fires: timer.time + …",
             )
 
@@ -153,24 +153,27 @@ class ProcessOperator(RunningOperator):
     def firing(self) -> Iterator[tuple[Sequence[Any], int | None]]:
         self._fires_last = self._ended
         now = MAX_TIME if self._ended else round(self.clock.time() * MICROS)
-        yield from self._firing_in_event_time()
+        yield from self._firing_of("event", self.watermark)
         if self._processing:
             # Records that a clock's time has made have the earliest event time that is not over.
             over = self._reached + 1 if self.has_timed_input and self._reached > MIN_TIME else None
-            for time, key in self._processing.pop_due(now):
-                yield self._fire(time, key, "processing"), over
+            for records, _ in self._firing_of("processing", now):
+                yield records, over
             if self._ended:
-                yield from self._firing_in_event_time()
+                yield from self._firing_of("event", self.watermark)
         self._fires_last = False  # in a loop records may come round, and set timers again
         self._set_deadline()
 
-    def _firing_in_event_time(self) -> Iterator[tuple[Sequence[Any], int]]:
-        self._at_once = 0
-        for time, key in self._event.pop_due(self.watermark):
-            if time > self._firing:
-                self._firing, self._at_once = time, 0
-            yield self._fire(time, key, "event"), time
-        self._firing = MIN_TIME
+    def _firing_of(self, domain: TimeDomain, upto: int) -> Iterator[tuple[Sequence[Any], int]]:
+        latest = MIN_TIME
+        for time, key in self._timers[domain].pop_due(upto):
+            if time > latest:
+                latest = time
+                self._at_once.clear()
+            self._firing = domain, latest
+            yield self._fire(time, key, domain), time
+        self._firing = None, MIN_TIME
+        self._at_once.clear()
 
     def _fire(self, time: int, key: Any, domain: TimeDomain) -> Sequence[Any]:
         context, timer = self.context, Timer(to_seconds(time), domain)

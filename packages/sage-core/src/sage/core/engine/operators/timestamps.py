@@ -35,6 +35,7 @@ class TimestampsOperator(RunningOperator):
 
     Attributes:
         high: the highest time in the step that is running.
+        mark: what the function has told of event time at the record in hand, if it does that under an error policy.
         source: the source of this task, if it is read in partitions.
         told: the watermark that sources which wait for this one know of; all time, if it is idle.
     """
@@ -57,6 +58,7 @@ class TimestampsOperator(RunningOperator):
         self._limit = MIN_TIME  # what it may be ahead to
         self.told = MIN_TIME - 1
         self._punctuates = False
+        self.mark = MIN_TIME
 
     @property
     def is_aligned(self) -> bool:
@@ -97,11 +99,15 @@ class TimestampsOperator(RunningOperator):
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_context(code, flow)
         high = code.kept("high", f"{code.bind('timestamps', self)}.high")
-        wrap = None if self.recovery is None else to_micros
-        with self.calling(code, "timestamps", flow.value, flow.value, wrap=wrap) as time:
-            if wrap is None:
+        # Under an error policy all that the function does for a record is one call, given up as a whole.
+        wrap = None if self.recovery is None or self._punctuates else to_micros
+        both = self._time_and_mark if self.recovery is not None and self._punctuates else None
+        with self.calling(code, "timestamps", flow.value, flow.value, function=both, wrap=wrap) as time:
+            if self.recovery is None:
                 self._generate_micros(code, time, flow.value)
-            if self._punctuates:
+            if both is not None:
+                code.line(f"{high} = max({high}, {code.bind('timestamps', self)}.mark)")
+            elif self._punctuates:
                 mark = f"{code.fast('punctuate', self._punctuate)}({flow.value}, {time})"
                 code.call(f"{high} = max({high}, {mark})", self, flow.value)
             else:
@@ -122,6 +128,11 @@ class TimestampsOperator(RunningOperator):
         """What the function tells of event time at a record, such that taking off `_behind` gives it."""
         told = self.function.watermark(record, to_seconds(time))
         return MIN_TIME if told is None else to_micros(told) + self._behind
+
+    def _time_and_mark(self, record: Any) -> int:
+        time = to_micros(self.execute(record))
+        self.mark = self._punctuate(record, time)
+        return time
 
     def progress(self) -> tuple[int, bool] | None:
         """The watermark, and whether nothing is expected, after a step; None if both are as they were."""
