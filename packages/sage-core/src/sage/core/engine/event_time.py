@@ -38,6 +38,8 @@ def to_micros(time: Any) -> int:
     Raises:
         TimestampError: it is no such thing.
     """
+    if type(time) is float and -LIMIT < time < LIMIT:  # what most give
+        return round(time * MICROS)
     if isinstance(time, bool):
         raise _no_time(time, "a truth value is no time")
     if isinstance(time, datetime):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
 from typing import Any
@@ -22,14 +22,16 @@ class _Several(OrderedDict[Any, None]):
 class TimerQueue:
     """A set of (time, key), read in the order of time, and within one time in that of asking.
 
-    A point in time that only one key waits for, as most are, costs an entry in a dict and one in a heap. What is
-    removed leaves its entry in the heap until its time comes, or until most entries are such.
+    A point in time that only one key waits for, as most are, costs an entry in a dict and one in a queue: a plain one
+    for times that are asked for in their order, as they are where records come in order, and a heap for the others.
+    What is removed leaves its entry there until its time comes, or until most entries are such.
     """
 
-    __slots__ = ("_at", "_heap", "count")
+    __slots__ = ("_at", "_heap", "_run", "count")
 
     def __init__(self) -> None:
         self._at: dict[int, Any] = {}
+        self._run: deque[int] = deque()  # no more than are in the dict, but for what was removed
         self._heap: list[int] = []
         self.count = 0
 
@@ -44,17 +46,25 @@ class TimerQueue:
     @property
     def first(self) -> int | None:
         """The earliest time; None if nobody waits."""
-        heap, at = self._heap, self._at
+        at, run, heap = self._at, self._run, self._heap
+        while run and run[0] not in at:
+            run.popleft()
         while heap and heap[0] not in at:
             heappop(heap)
-        return heap[0] if heap else None
+        if run and heap:
+            return min(run[0], heap[0])
+        return run[0] if run else heap[0] if heap else None
 
     def add(self, time: int, key: Any) -> bool:
         """Let ``key`` wait for ``time``. Returns whether it did not yet."""
         at = self._at
         if time not in at:
             at[time] = key
-            heappush(self._heap, time)
+            run = self._run
+            if not run or time >= run[-1]:
+                run.append(time)
+            else:
+                heappush(self._heap, time)
         else:
             keys = at[time]
             if type(keys) is not _Several:
@@ -84,14 +94,27 @@ class TimerQueue:
         else:
             return False
         self.count -= 1
-        if len(self._heap) > 64 and len(self._heap) > 2 * len(at):
-            self._heap = sorted(at)
+        if len(self._heap) + len(self._run) > 64 + 2 * len(at):
+            self._run, self._heap = deque(sorted(at)), []
         return True
 
     def pop_due(self, upto: int) -> Iterator[tuple[int, Any]]:
         """Take out what waits for a time up to ``upto``, one after the other; also what is added meanwhile."""
         at = self._at
-        while (time := self.first) is not None and time <= upto:
+        while True:
+            run, heap = self._run, self._heap
+            is_next = run and (not heap or run[0] <= heap[0])
+            if not (is_next or heap):
+                return
+            time = run[0] if is_next else heap[0]
+            if time > upto:
+                return
+            if time not in at:
+                if is_next:
+                    run.popleft()
+                else:
+                    heappop(heap)
+                continue
             keys = at[time]
             if type(keys) is _Several:
                 key = next(iter(keys))

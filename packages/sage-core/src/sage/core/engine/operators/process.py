@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from sage.core.engine.code import Code
@@ -90,25 +91,26 @@ class ProcessOperator(RunningOperator):
         return take_all(result, self.goes_on)
 
     def set_timer(self, time: int, domain: TimeDomain) -> None:
-        timers = self._timers_of(domain)
+        is_event, states = domain == "event", self.states
+        timers = self._event if is_event and self.has_timed_input and states.has_key else self._timers_of(domain)
         if self._fires_last:
-            if domain == "processing" or time > max(self._reached, self.seen, self._set_for):
+            if not is_event or time > max(self._reached, self.seen, self._set_for):
                 return
-        elif domain == "event":
-            self._set_for = max(self._set_for, time)
+        elif is_event and time > self._set_for:
+            self._set_for = time
         key = self.context.key
         if domain == self._firing[0] and time <= self._firing[1]:
             self._count_at_once(time, key)
         if timers.add(time, key):
-            if self.states.journal is not None:
-                self.states.journal.append(lambda: timers.remove(time, key))
-            if domain == "processing":
+            if states.journal is not None:
+                states.journal.append(partial(timers.remove, time, key))
+            if not is_event:
                 self._set_deadline()
 
     def delete_timer(self, time: int, domain: TimeDomain) -> None:
         timers, key = self._timers_of(domain), self.context.key
         if timers.remove(time, key) and self.states.journal is not None:
-            self.states.journal.append(lambda: timers.add(time, key))
+            self.states.journal.append(partial(timers.add, time, key))
 
     def _timers_of(self, domain: TimeDomain) -> TimerQueue:
         if domain not in self._timers:
@@ -176,11 +178,13 @@ class ProcessOperator(RunningOperator):
         self._at_once.clear()
 
     def _fire(self, time: int, key: Any, domain: TimeDomain) -> Sequence[Any]:
-        context, timer = self.context, Timer(to_seconds(time), domain)
-        context.key, context._time = key, time if domain == "event" else None
-        self.states.has_key = True
-        if self.recovery is None and not self.states:  # the quick way
-            return self._expand(self._on_timer(timer))
+        context, states, timer = self.context, self.states, Timer(time / MICROS, domain)
+        context.key = key
+        context._time = time if domain == "event" else None
+        states.has_key = True
+        if self.recovery is None and not states:  # the quick way
+            made = self._on_timer(timer)
+            return () if made is None else self._expand(made)
         result = self.call_firing(lambda timer: self._expand(self._on_timer(timer)), timer)
         return () if result is GIVEN_UP else result
 
