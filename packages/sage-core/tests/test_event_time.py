@@ -71,3 +71,12 @@ def test_datetimes_and_numbers_agree(micros: int) -> None:
 def test_all_time_has_ends() -> None:
     """Before anything is known, and when all is over."""
     assert (to_seconds(MIN_TIME), to_seconds(MAX_TIME), to_seconds(1_500_000)) == (-math.inf, math.inf, 1.5)
+
+
+def test_what_it_is_the_time_of_is_told() -> None:
+    """A timer that is given a duration is no record; and what a date lacks is no time zone."""
+    with pytest.raises(TimestampError, match=r"cannot be the time of a timer: a timedelta is no time"):
+        to_micros(timedelta(seconds=5), "a timer")
+    with pytest.raises(TimestampError) as caught:
+        to_micros(date(2024, 1, 1))
+    assert "tzinfo" not in str(caught.value.hint)

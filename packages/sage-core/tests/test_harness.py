@@ -342,3 +342,22 @@ def test_timers_and_watermarks_are_saved() -> None:
     with Harness(lambda s: first_seen(s, 2), restored=saved) as second:
         assert second.send("a", time=4) == []
         assert second.watermark(20) == [At(9.999999, 2), At(9.999999, 1), Watermark(20)]
+
+
+def test_times_are_shown_as_they_are() -> None:
+    """The last instant of a window is not a float's sixteenth digit."""
+    assert (
+        repr([At(9.999999, "a"), At(10, "b"), Watermark(-1.5)]) == "[At(9.999999, 'a'), At(10, 'b'), Watermark(-1.5)]"
+    )
+
+
+def test_what_is_no_operator_and_no_steps_is_told() -> None:
+    """A function that forgets to return its stream, one that collects, and steps that are in no list."""
+    operators: list[Any] = [lambda s: None, lambda s: s.map(str).collect()]
+    for operator in operators:
+        with pytest.raises(TypeError, match="must return the stream to look at"):
+            run_operator(operator, [1])
+    steps: list[Any] = ["abc", At(1, "a")]
+    for given in steps:
+        with pytest.raises(TypeError, match="put it into a list"):
+            run_operator(lambda s: s.map(str), given)

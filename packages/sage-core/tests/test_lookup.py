@@ -260,3 +260,11 @@ def test_wrong_lookups_are_refused_with_all_that_is_wrong() -> None:
         "lookup 'on nothing': its on cannot be called with 1 argument",
     ):
         assert expected in text, text
+
+
+def test_a_coroutine_that_nobody_awaits_is_no_answer() -> None:
+    """A lambda around a coroutine function is not known to be one before it is called."""
+    env = LocalEnvironment("forgotten", "inline")
+    env.from_batch(ORDERS).lookup(lambda name: find_soon(name), on=item).collect()
+    with pytest.raises(JobFailedError, match="has returned a coroutine: give the coroutine function itself"):
+        env.submit(autostop=True)

@@ -159,6 +159,17 @@ def test_windows_in_event_time_need_times(window: Tumbling | Sliding | Session) 
     assert "call .assign_timestamps(…) before it, or give the window time='processing'" in told
 
 
+def test_a_union_that_lacks_times_names_the_stream_without() -> None:
+    """The times that the other stream was given are seen in the program, so that the bare refusal would puzzle."""
+    env = LocalEnvironment("mixed")
+    timed = env.from_batch([1]).assign_timestamps(lambda value: value)
+    timed.union(env.from_batch([2], name="bare")).window(Tumbling(5)).reduce(max).collect()
+    with pytest.raises(GraphError) as caught:
+        env.submit()
+    assert "it is a union with collection 'bare', whose records have none" in str(caught.value)
+    assert "call .assign_timestamps(…) before the union" in str(caught.value)
+
+
 def test_a_stream_without_times_is_found_in_a_union() -> None:
     """One of two that has none is enough."""
     env = LocalEnvironment("union")

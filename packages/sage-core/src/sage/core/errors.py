@@ -20,7 +20,7 @@
     ├── RecordTimeoutError         the coroutine of a record did not end in time           (exit 1)
     ├── StateLimitError            an operator keeps more for its keys than it may         (exit 1)
     ├── FeedbackError              a loop makes ever more of its records                   (exit 1)
-    ├── TimestampError             a value that cannot be the time of a record             (exit 1)
+    ├── TimestampError             a value that cannot be the time of a record, or a timer (exit 1)
     ├── TimerError                 a timer that cannot be set, or that never comes to rest (exit 1)
     ├── DeadLetterFileError        a file of dead letters cannot be read                   (exit 9)
     ├── ConnectorError             what a connector reads or writes is not as it should be (exit 1)
@@ -308,7 +308,7 @@ class FeedbackError(SageError):
 
 
 class TimestampError(SageError):
-    """A value that cannot be the time of a record: no number, no time zone. Seen as the cause of a failed job."""
+    """A value that cannot be the time of a record or a timer. Seen as the cause of a failed job."""
 
     code = "timestamp"
     exit_code = 1

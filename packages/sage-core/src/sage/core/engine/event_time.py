@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from sage.core.errors import TimestampError
@@ -29,11 +29,12 @@ MAX_TIME: Final = 2**63 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def to_micros(time: Any) -> int:
+def to_micros(time: Any, of: str = "a record") -> int:
     """A point in time, as whole microseconds since 1970.
 
     Args:
         time: seconds since 1970 as a number, negative before it, or a datetime with a time zone.
+        of: what it is the time of, for the error.
 
     Raises:
         TimestampError: it is no such thing.
@@ -41,10 +42,10 @@ def to_micros(time: Any) -> int:
     if type(time) is float and -LIMIT < time < LIMIT:  # what most give
         return round(time * MICROS)
     if isinstance(time, bool):
-        raise _no_time(time, "a truth value is no time")
+        raise _no_time(time, of, "a truth value is no time")
     if isinstance(time, datetime):
         if time.tzinfo is None or time.utcoffset() is None:
-            raise _no_time(time, "a datetime without a time zone could be any of a day's hours", _AWARE)
+            raise _no_time(time, of, "a datetime without a time zone could be any of a day's hours", _AWARE)
         since = time - _EPOCH
         return (since.days * 86_400 + since.seconds) * MICROS + since.microseconds
     try:
@@ -53,16 +54,16 @@ def to_micros(time: Any) -> int:
         from numbers import Real  # not above: a user may have a numbers.py, which must not hide what SAGE needs
 
         if not isinstance(time, Real):
-            raise _no_time(time, f"{_a(time)} is no time", _AWARE if isinstance(time, date) else _HINT) from None
+            raise _no_time(time, of, f"{_a(time)} is no time") from None
         share = float(time)
         if not math.isfinite(share):
-            raise _no_time(time, "it is no point in time") from None
+            raise _no_time(time, of, "it is no point in time") from None
         if -LIMIT < share < LIMIT:
             return round(share * MICROS)
     else:
         if -LIMIT < seconds < LIMIT:
             return seconds * MICROS
-    raise _no_time(time, "that is not within 10,000 years", "times are in seconds: divide milliseconds by 1000")
+    raise _no_time(time, of, "that is not within 10,000 years", "times are in seconds: divide milliseconds by 1000")
 
 
 def to_seconds(micros: int) -> float:
@@ -80,5 +81,5 @@ def _a(value: Any) -> str:
     return "None" if value is None else f"a {type(value).__name__}"
 
 
-def _no_time(value: Any, why: str, hint: str = _HINT) -> TimestampError:
-    return TimestampError(f"{value!r:.100} cannot be the time of a record: {why}", hint=hint)
+def _no_time(value: Any, of: str, why: str, hint: str = _HINT) -> TimestampError:
+    return TimestampError(f"{value!r:.100} cannot be the time of {of}: {why}", hint=hint)

@@ -54,8 +54,8 @@ class ProcessContext(RuntimeContext):
             TimerError: there is no key, or the stream has no event time.
             TimestampError: ``at`` is no time.
         """
-        self._process.set_timer(to_micros(at), time)
+        self._process.set_timer(to_micros(at, "a timer"), time)
 
     def delete_timer(self, at: Any, time: TimeDomain = "event") -> None:
         """Take back what `set_timer` has set for this key; nothing happens if it has not."""
-        self._process.delete_timer(to_micros(at), time)
+        self._process.delete_timer(to_micros(at, "a timer"), time)

@@ -199,10 +199,13 @@ def _check_windows(operator: Operator, graph: LogicalGraph, timed: Mapping[int, 
     if is_event_window(operator.options["window"]) and not all(
         timed[edge.source] for edge in graph.inputs_of(operator.id)
     ):
+        untimed = ", ".join(f"{other.kind} '{other.name}'" for other in _untimed_beside_timed(operator, graph, timed))
         problems.append(
             operator.problem(
-                f"{window_title(window)} is in event time, and the records of this stream have none",
-                "call .assign_timestamps(…) before it, or give the window time='processing'",
+                f"{window_title(window)} is in event time, and the records of this stream have none"
+                + (f": it is a union with {untimed}, whose records have none" if untimed else ""),
+                f"call .assign_timestamps(…) before {'the union' if untimed else 'it'},"
+                " or give the window time='processing'",
             )
         )
     merges = callable(getattr(operator.function.target, "merge", None))
@@ -214,6 +217,14 @@ def _check_windows(operator: Operator, graph: LogicalGraph, timed: Mapping[int, 
             )
         )
     return problems
+
+
+def _untimed_beside_timed(operator: Operator, graph: LogicalGraph, timed: Mapping[int, bool]) -> list[Operator]:
+    """Those without times among its inputs, if others of them have times."""
+    sources = {edge.source for edge in graph.inputs_of(operator.id)}
+    if not any(timed[source] for source in sources):
+        return []
+    return [other for other in graph.operators if other.id in sources and not timed[other.id]]
 
 
 def _check_side_outputs(operator: Operator, tags: Set[str | None]) -> list[Problem]:

@@ -69,6 +69,8 @@ def run_operator(
         GraphError: the operator cannot run.
         JobFailedError: a function has raised; that is its cause.
     """
+    if isinstance(steps, str | bytes) or not isinstance(steps, Iterable):
+        raise TypeError(f"steps must be a list of records and steps, not {steps!r:.100}: put it into a list")
     inputs = [(step.number, step.step) if isinstance(step, Input) else (0, step) for step in steps]
     timed = {number for number, step in inputs if is_timed(step)}
     with Harness(operator, timed=timed, side_outputs=side_outputs, services=services) as harness:
@@ -147,6 +149,11 @@ class Harness:
                 for source, feed in zip(sources, self._feeds, strict=True)
             ]
             result = self._operator(*streams)
+            if not isinstance(result, DataStream):
+                raise TypeError(
+                    f"the operator under test must return the stream to look at, not {type(result).__name__}:"
+                    " return what map, process, window(…).reduce and the like return"
+                )
             for tag in dict.fromkeys((None, *self._tags, *_side_outputs(env, result))):
                 stream = result if tag is None else result.side_output(tag)
                 stream.rebalance().sink(_pass, name="outputs", uid=_OUT if tag is None else f"{_OUT} {tag}")

@@ -121,4 +121,4 @@ def _point(time: Any) -> Any:
 
 
 def _shown(time: Any) -> str:
-    return f"{time:.16g}" if isinstance(time, int | float) else repr(time)
+    return repr(time).removesuffix(".0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import CoroutineType
 from typing import Any, Final
 
 from sage.core.engine.answers import Answers
@@ -54,6 +55,9 @@ class LookupOperator(RunningOperator):
         answer = self._answers.get(asked) if self._caches else MISSING
         if answer is MISSING:
             answer = self.execute(asked)
+            if type(answer) is CoroutineType:
+                answer.close()
+                raise TypeError("the function of a lookup has returned a coroutine: give the coroutine function itself")
             if self._caches:
                 self._answers.keep(asked, answer)
         return NOT_FOUND if answer is None and self._inner else (record, answer)
