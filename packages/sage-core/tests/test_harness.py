@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -361,3 +361,17 @@ def test_what_is_no_operator_and_no_steps_is_told() -> None:
     for given in steps:
         with pytest.raises(TypeError, match="put it into a list"):
             run_operator(lambda s: s.map(str), given)
+
+
+def test_lengths_of_time_may_be_timedeltas() -> None:
+    """A pause, and what waits for it: the batch leaves after an hour, and not before."""
+
+    def batches(stream: DataStream[int]) -> DataStream[list[int]]:
+        return stream.map_batches(lambda batch: [batch], max_size=9, max_wait=timedelta(hours=1))
+
+    hour = timedelta(hours=1)
+    assert run_operator(batches, [1, Pause(hour / 2), 2, Pause(hour), 3]) == [[1, 2], [3]]
+    with Harness(batches) as harness:
+        harness.send(1)
+        assert harness.advance(timedelta(minutes=59)) == []
+        assert harness.advance(timedelta(minutes=1)) == [[1]]

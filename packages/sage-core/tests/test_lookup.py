@@ -252,7 +252,7 @@ def test_wrong_lookups_are_refused_with_all_that_is_wrong() -> None:
         "lookup 'no cache': cache_ttl has no effect without a cache",
         "lookup 'plain': concurrency, timeout is for coroutine functions",
         "lookup_async 'bounds': concurrency must be a whole number from 1, not 0",
-        "lookup_async 'bounds': timeout must be a number of seconds above 0, or None, not -1",
+        "lookup_async 'bounds': timeout must be a number of seconds above 0, a timedelta, or None, not -1",
         "lookup 'no method': 'prices' is no 'service.method'",
         "lookup 'other method': the service 'prices' has no method 'seek'",
         "lookup 'other service': calls 'shop.find', and there is no service 'shop'",
@@ -267,4 +267,16 @@ def test_a_coroutine_that_nobody_awaits_is_no_answer() -> None:
     env = LocalEnvironment("forgotten", "inline")
     env.from_batch(ORDERS).lookup(lambda name: find_soon(name), on=item).collect()
     with pytest.raises(JobFailedError, match="has returned a coroutine: give the coroutine function itself"):
+        env.submit(autostop=True)
+
+
+def test_a_timeout_may_be_a_timedelta() -> None:
+    """As every other length of time."""
+
+    async def never(name: str) -> None:
+        await asyncio.Event().wait()
+
+    env = LocalEnvironment("patience", "inline")
+    env.from_batch(ORDERS).lookup(never, on=item, timeout=timedelta(milliseconds=1)).collect()
+    with pytest.raises(JobFailedError, match=r"did not end within 0.001 s"):
         env.submit(autostop=True)

@@ -1366,7 +1366,7 @@ def test_shapes_around_it(backend: str) -> None:
         (double, {"concurrency": 0}, "concurrency must be a whole number from 1, not 0"),
         (double, {"concurrency": True}, "concurrency must be"),
         (double, {"concurrency": 2.5}, "concurrency must be"),
-        (double, {"timeout": 0}, "timeout must be a number of seconds above 0, or None, not 0"),
+        (double, {"timeout": 0}, "timeout must be a number of seconds above 0, a timedelta, or None, not 0"),
         (double, {"timeout": math.inf}, "timeout must be"),
         (double, {"timeout": math.nan}, "timeout must be"),
         (double, {"timeout": "1"}, "timeout must be"),

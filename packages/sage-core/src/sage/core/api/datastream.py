@@ -189,7 +189,7 @@ class DataStream(Writing, Generic[Record]):
         function: type[Executes[list[Record], Iterable[Value]]],
         *args: Any,
         max_size: int = 128,
-        max_wait: float | None = None,
+        max_wait: Duration | None = None,
         as_array: Literal[False] = False,
         name: str | None = None,
         uid: str | None = None,
@@ -203,7 +203,7 @@ class DataStream(Writing, Generic[Record]):
         function: Executes[list[Record], Iterable[Value]] | Callable[[list[Record]], Iterable[Value]],
         *,
         max_size: int = 128,
-        max_wait: float | None = None,
+        max_wait: Duration | None = None,
         as_array: Literal[False] = False,
         **keywords: Unpack[Keywords],
     ) -> DataStream[Value]: ...
@@ -213,7 +213,7 @@ class DataStream(Writing, Generic[Record]):
         function: Any,
         *args: Any,
         max_size: int = 128,
-        max_wait: float | None = None,
+        max_wait: Duration | None = None,
         as_array: Literal[True],
         name: str | None = None,
         uid: str | None = None,
@@ -226,7 +226,7 @@ class DataStream(Writing, Generic[Record]):
         function: Any,
         *args: Any,
         max_size: int = 128,
-        max_wait: float | None = None,
+        max_wait: Duration | None = None,
         as_array: bool = False,
         name: str | None = None,
         uid: str | None = None,
@@ -239,10 +239,10 @@ class DataStream(Writing, Generic[Record]):
         Args:
             function: gets a list of records, in order, and returns an iterable of what to put out.
             max_size: records in a full batch. A smaller one comes at the end of input, or after ``max_wait``.
-            max_wait: seconds that a record may wait for company; None: until the batch is full.
+            max_wait: seconds, or a timedelta, that a record may wait for company; None: until the batch is full.
             as_array: give a NumPy array made of the records instead of a list.
         """
-        options = {"max_size": max_size, "max_wait": max_wait, "as_array": as_array}
+        options = {"max_size": max_size, "max_wait": seconds(max_wait), "as_array": as_array}
         return self._add("map_batches", function, args, kwargs, name, uid, parallelism, on_error, options)
 
     @overload
@@ -252,7 +252,7 @@ class DataStream(Writing, Generic[Record]):
         *args: Any,
         concurrency: int = 32,
         ordered: bool = True,
-        timeout: float | None = None,
+        timeout: Duration | None = None,
         name: str | None = None,
         uid: str | None = None,
         parallelism: int = 1,
@@ -266,7 +266,7 @@ class DataStream(Writing, Generic[Record]):
         *,
         concurrency: int = 32,
         ordered: bool = True,
-        timeout: float | None = None,
+        timeout: Duration | None = None,
         **keywords: Unpack[Keywords],
     ) -> DataStream[Value]: ...
     def map_async(
@@ -275,7 +275,7 @@ class DataStream(Writing, Generic[Record]):
         *args: Any,
         concurrency: int = 32,
         ordered: bool = True,
-        timeout: float | None = None,
+        timeout: Duration | None = None,
         name: str | None = None,
         uid: str | None = None,
         parallelism: int = 1,
@@ -288,9 +288,9 @@ class DataStream(Writing, Generic[Record]):
             function: a coroutine function, or an `AsyncMapFunction`.
             concurrency: how many coroutines may be under way at once, in each subtask.
             ordered: whether results come in the order of the records, or each as soon as it is there.
-            timeout: seconds that a call may take; then it is cancelled, and fails with `RecordTimeoutError`.
+            timeout: seconds, or a timedelta: what takes longer is cancelled, and fails with `RecordTimeoutError`.
         """
-        options = {"concurrency": concurrency, "ordered": ordered, "timeout": timeout}
+        options = {"concurrency": concurrency, "ordered": ordered, "timeout": seconds(timeout)}
         return self._add("map_async", function, args, kwargs, name, uid, parallelism, on_error, options)
 
     @overload
@@ -549,7 +549,7 @@ class DataStream(Writing, Generic[Record]):
         cache_size: int = 0,
         cache_ttl: float | timedelta | None = None,
         concurrency: int | None = None,
-        timeout: float | None = None,
+        timeout: Duration | None = None,
         **keywords: Unpack[Keywords],
     ) -> DataStream[tuple[Record, Found]]: ...
     @overload
@@ -562,7 +562,7 @@ class DataStream(Writing, Generic[Record]):
         cache_size: int = 0,
         cache_ttl: float | timedelta | None = None,
         concurrency: int | None = None,
-        timeout: float | None = None,
+        timeout: Duration | None = None,
         **keywords: Unpack[Keywords],
     ) -> DataStream[tuple[Record, Found]]: ...
     @overload
@@ -575,7 +575,7 @@ class DataStream(Writing, Generic[Record]):
         cache_size: int = 0,
         cache_ttl: float | timedelta | None = None,
         concurrency: int | None = None,
-        timeout: float | None = None,
+        timeout: Duration | None = None,
         **keywords: Unpack[Keywords],
     ) -> DataStream[tuple[Record, Found | None]]: ...
     @overload
@@ -588,7 +588,7 @@ class DataStream(Writing, Generic[Record]):
         cache_size: int = 0,
         cache_ttl: float | timedelta | None = None,
         concurrency: int | None = None,
-        timeout: float | None = None,
+        timeout: Duration | None = None,
         **keywords: Unpack[Keywords],
     ) -> DataStream[tuple[Record, Found | None]]: ...
     @overload
@@ -601,7 +601,7 @@ class DataStream(Writing, Generic[Record]):
         cache_size: int = 0,
         cache_ttl: float | timedelta | None = None,
         concurrency: int | None = None,
-        timeout: float | None = None,
+        timeout: Duration | None = None,
         name: str | None = None,
         uid: str | None = None,
         parallelism: int = 1,
@@ -617,7 +617,7 @@ class DataStream(Writing, Generic[Record]):
         cache_size: int = 0,
         cache_ttl: float | timedelta | None = None,
         concurrency: int | None = None,
-        timeout: float | None = None,
+        timeout: Duration | None = None,
         name: str | None = None,
         uid: str | None = None,
         parallelism: int = 1,
@@ -636,14 +636,14 @@ class DataStream(Writing, Generic[Record]):
             cache_ttl: for how long an answer is kept, in seconds or as a timedelta; None: as long as there is room.
             concurrency: how many coroutines may be under way at once, in each subtask; 32 unless given. Given for a
                 service's plain method, that is called on so many threads.
-            timeout: seconds that a coroutine may take; then the record fails with `RecordTimeoutError`.
+            timeout: seconds, or a timedelta, for a coroutine; then the record fails with `RecordTimeoutError`.
         """
         services, threads = self._environment._builder.services, concurrency is not None
         kind, given = describe_lookup(function, args, kwargs, on, services, threads=threads)
         options: dict[str, Any] = {"how": how, "cache_size": cache_size, "cache_ttl": seconds(cache_ttl)}
         if kind == "lookup_async" and concurrency is None:
             concurrency = 32
-        options |= {"concurrency": concurrency, "ordered": True, "timeout": timeout}
+        options |= {"concurrency": concurrency, "ordered": True, "timeout": seconds(timeout)}
         return self._declare(kind, given, self._upstream, name, uid, parallelism, on_error, options)
 
     @overload

@@ -121,7 +121,7 @@ def _wrong_in_lookup(options: Mapping[str, Any], *, awaited: bool) -> _Wrong:
     if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
         yield f"concurrency must be a whole number from 1, not {concurrency!r:.100}", None
     if timeout is not None and not (_is_distance(timeout) and 0 < timeout < math.inf):
-        yield f"timeout must be a number of seconds above 0, or None, not {timeout!r:.100}", None
+        yield f"timeout must be a number of seconds above 0, a timedelta, or None, not {timeout!r:.100}", None
 
 
 def _wrong_service(operator: Operator, graph: LogicalGraph) -> _Wrong:

@@ -120,7 +120,7 @@ def _wrong_in_map_async(options: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(ordered, bool):
         yield f"ordered must be True or False, not {ordered!r}"
     if timeout is not None and not (_is_number(timeout) and 0 < timeout < math.inf):
-        yield f"timeout must be a number of seconds above 0, or None, not {timeout!r}"
+        yield f"timeout must be a number of seconds above 0, a timedelta, or None, not {timeout!r}"
 
 
 def _wrong_in_map_batches(options: Mapping[str, Any]) -> Iterator[str]:
@@ -128,7 +128,7 @@ def _wrong_in_map_batches(options: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         yield f"max_size must be a whole number from 1, not {size!r}"
     if wait is not None and not (_is_number(wait) and 0 <= wait < math.inf):
-        yield f"max_wait must be a number of seconds, or None, not {wait!r}"
+        yield f"max_wait must be a number of seconds, a timedelta, or None, not {wait!r}"
 
 
 def _wrong_in_timestamps(options: Mapping[str, Any]) -> Iterator[str]:

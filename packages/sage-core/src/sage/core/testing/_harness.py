@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -183,10 +183,10 @@ class Harness:
         """Let nothing be expected on an input for now, so that its watermark is not waited for."""
         return self._feed(Idle(), input)
 
-    def advance(self, seconds: float) -> list[Any]:
+    def advance(self, seconds: float | timedelta) -> list[Any]:
         """Let time pass, with all that is due meanwhile done at its time."""
         job = self._running()
-        self._backend.running.pass_time(seconds)
+        self._backend.running.pass_time(Pause(seconds).seconds)
         return self._look(job)
 
     def fail(self, error: BaseException, *, input: int = 0) -> list[Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sage.core.engine.event_time import to_micros, to_seconds
 from sage.core.errors import TimestampError
+from sage.core.graph.durations import seconds as to_number
 
 __all__ = ["At", "End", "Fail", "Forever", "Idle", "Input", "Pause", "Side", "Watermark"]
 
@@ -54,15 +55,18 @@ class Idle:
     """Nothing is expected for now: nobody waits for the watermarks of this input, until it has a record again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Pause:
     """Time passes, by the clock of the job.
 
     Attributes:
-        seconds: how long.
+        seconds: how long; may be given as a timedelta.
     """
 
     seconds: float
+
+    def __init__(self, seconds: float | timedelta) -> None:
+        object.__setattr__(self, "seconds", to_number(seconds))
 
 
 @dataclass(frozen=True, slots=True)
