@@ -26,7 +26,7 @@ from sage.core.api import (
 )
 from sage.core.connectors.api import STOP
 from sage.core.errors import GraphError, JobFailedError, TimerError, TimestampError
-from sage.core.testing import At, Forever, Idle, Input, Watermark, run_operator
+from sage.core.testing import At, Forever, Harness, Idle, Input, Watermark, run_operator
 
 Declare = Callable[[LocalEnvironment], DataStream[Any]]
 
@@ -432,3 +432,55 @@ def test_an_operator_that_holds_records_hands_on_that_nothing_is_expected(way: s
     found = run_operator(lambda first, second: HOLDING[way](first).union(second), steps)
     assert [step for step in found if isinstance(step, Watermark)] == [Watermark(50)]
     assert found.index(At(1, 1)) < found.index(Watermark(50))
+
+
+class Ticking(ProcessFunction[Any, Any]):
+    def execute(self, value: Any) -> Iterable[Any]:
+        self.context.set_timer(self.context.now, "processing")
+        yield value
+
+    def on_timer(self, timer: Timer) -> None:
+        self.context.set_timer(self.context.now, "processing")
+
+
+@pytest.mark.parametrize("backend", ["inline", "local"])
+def test_a_timer_that_is_always_due_lets_the_input_in(backend: str) -> None:
+    """One that is set for now whenever it fires keeps the task busy, and the records come all the same."""
+    numbers = list(range(100))
+    assert run(lambda env: env.from_batch(numbers).keyby(lambda _: 1).process(Ticking), backend) == numbers
+
+
+class Now(ProcessFunction[Any, Any]):
+    def execute(self, value: Any) -> None:
+        self.context.set_timer(self.context.now, "processing")
+
+    def on_timer(self, timer: Timer) -> Iterable[Any]:
+        yield self.context.key, timer.time
+
+
+def test_a_timer_for_now_fires_before_the_next_record() -> None:
+    """Also where no time passes by the clock."""
+    assert run_operator(lambda s: s.keyby(same).process(Now), ["a", "b"]) == [("a", 0.0), ("b", 0.0)]
+    with Harness(lambda s: s.keyby(same).process(Now)) as harness:
+        assert harness.send("a") == [("a", 0.0)]
+
+
+class Remembering(ProcessFunction[Any, Any]):
+    def open(self, context: RuntimeContext) -> None:
+        self.seen = context.value_state("seen", ttl=10, ttl_time="event")
+
+    def execute(self, value: Any) -> None:
+        self.seen.set(value)
+        self.context.set_timer(1000, "processing")
+        self.context.set_timer(self.context.timestamp or 0)
+
+    def on_timer(self, timer: Timer) -> Iterable[Any]:
+        return [(self.context.key, self.seen.get())] if timer.domain == "processing" else []
+
+
+@pytest.mark.parametrize("parallelism", [1, 2, 3])
+def test_what_is_remembered_at_the_end_does_not_depend_on_other_keys(parallelism: int) -> None:
+    """A timer of the clock sees the event time that the watermark had come to, not that of another key's timer."""
+    steps = [At(number * 100, number) for number in range(6)]
+    found = run_operator(lambda s: s.keyby(same).process(Remembering, parallelism=parallelism), steps)
+    assert sorted(found) == [(number, number) for number in range(6)]

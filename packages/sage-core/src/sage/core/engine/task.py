@@ -107,6 +107,7 @@ class Task:
         self._ahead = iter(self._records)
         interrupt.wakes(self._cut)
         self._free = True
+        self._gave_way = True  # what is due comes before the next input, and that before what is due then
         self._slow = False
         self._drained = False
         self._endings: deque[Callable[[list[int]], int]] | None = None  # from the end of input on
@@ -243,8 +244,10 @@ class Task:
             return "again"
         if self._endings is not None:
             return self._finish(self._endings)
-        if self.chain.due and self._do_what_is_due():
+        if self.chain.due and self._gave_way and self._do_what_is_due():
+            self._gave_way = False
             return "again"
+        self._gave_way = True
         if self._awaiting is not None and self._awaiting.ready:
             self._call(self.chain.results, self._slice())
             self._look_at_time()
@@ -591,6 +594,8 @@ class Task:
         if self.chain.due and self._free:
             deadline = min(operator.deadline for operator, _ in self.chain.due)
             patience = max(0.0, min(patience, deadline - self._meter.now()))
+            if patience <= 0.0 and self._endings is None:  # at once, though by a virtual clock no time passes
+                return "again"
         if self._expiring and self._free:
             patience = min(patience, *(operator.sweeps_in() for operator in self._expiring))
             if patience <= 0.0:  # at once, though by a virtual clock no time passes

@@ -89,6 +89,7 @@ class RunningOperator:
         self.failed = 0
         self.late = 0
         self.watermark = MIN_TIME
+        self._reached = MIN_TIME  # the watermark, before all time was over
         self.recovery: Recovery | None = None
         self.saved: Sequence[OperatorSnapshot] = ()
         self.has_keyed_input = False
@@ -350,6 +351,8 @@ class RunningOperator:
     def pass_time(self, watermark: int) -> None:
         """The event time of its input is ``watermark`` now. It never goes back, also behind what was saved."""
         self.watermark = self.context._watermark = max(self.watermark, watermark)
+        if watermark < MAX_TIME:
+            self._reached = self.watermark
 
     def end_time(self) -> None:
         """Its input has ended: all time is over. What `firing` gives from now on is the last."""
@@ -542,8 +545,8 @@ class RunningOperator:
         self.states.times["processing"][0] = times["processing"]
         if own is not None:
             self.states.times["event"][0] = own
-        elif self.watermark < MAX_TIME:  # after all time it is still as late as it was
-            self.states.times["event"][0] = self.watermark
+        else:  # after all time it is still as late as it was
+            self.states.times["event"][0] = self._reached
 
 
 def _composed(wrap: Callable[[Any], Any], function: Callable[..., Any]) -> Callable[..., Any]:

@@ -49,7 +49,6 @@ class ProcessOperator(RunningOperator):
         self._event, self._processing = self._timers["event"], self._timers["processing"]
         self._ended = False
         self._fires_last = False  # time is over, and what is left fires
-        self._reached = MIN_TIME  # the watermark, before all time was over
         self.seen = MIN_TIME
         self._set_for = MIN_TIME  # the latest event time that a timer was set for
         self._firing: tuple[TimeDomain | None, int] = (None, MIN_TIME)  # the latest timer of those that fire now
@@ -142,11 +141,6 @@ class ProcessOperator(RunningOperator):
     def is_due(self) -> bool:
         first = self._event.first
         return first is not None and first <= self.watermark and not self._ended
-
-    def pass_time(self, watermark: int) -> None:
-        super().pass_time(watermark)
-        if watermark < MAX_TIME:
-            self._reached = watermark
 
     def end_time(self) -> None:
         super().end_time()

@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from sage.core.engine.context import RuntimeContext
-from sage.core.engine.event_time import MAX_TIME, MIN_TIME
+from sage.core.engine.event_time import MAX_TIME
 from sage.core.engine.keyed_state import MISSING
 from sage.core.engine.operators.windows.base import Due, Fired, WindowedOperator
 from sage.core.engine.operators.windows.spans import Spans, as_window
@@ -54,12 +54,6 @@ class SlotOperator(WindowedOperator):
         self._scheduled: set[int] = set()
         self._gone: list[int] = []  # starts of all windows, a heap
         self._timers = TimerQueue()  # of keys and starts, in processing time
-        self._reached = MIN_TIME  # the watermark, before all time was over
-
-    def pass_time(self, watermark: int) -> None:
-        super().pass_time(watermark)
-        if watermark < MAX_TIME:
-            self._reached = watermark
 
     def _end(self, start: int) -> int:
         return MAX_TIME if self._is_global else start + self._spans.size
