@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ __all__ = [
     "entry_point",
     "iterate",
     "open_function",
+    "outputs_of",
     "take_all",
     "wants_context",
 ]
@@ -97,6 +98,29 @@ def close_iterator(records: Iterator[Any], spec: FunctionSpec) -> None:
     close = getattr(records, "close", None)
     if callable(close) and (callable(spec.target) or records is not spec.target):
         close()
+
+
+def outputs_of(result: Any, goes_on: Callable[[], bool], what: str) -> Sequence[Any]:
+    """The records to put out for a call that returns any number of them: a generator is run to its end first.
+
+    Args:
+        result: what the call returned.
+        goes_on: whether the task is still to work.
+        what: the function, as a failure names it.
+
+    Raises:
+        TypeError: it is neither None nor an iterable of records.
+    """
+    if type(result) is list or type(result) is tuple:
+        return result
+    if result is None:
+        return ()
+    if isinstance(result, str | bytes | bytearray) or not isinstance(result, Iterable):
+        raise TypeError(
+            f"{what} must return an iterable of records or None, not {type(result).__name__}:"
+            " return a list, or yield the records"
+        )
+    return take_all(result, goes_on)
 
 
 def take_all(records: Iterable[Any], goes_on: Callable[[], bool]) -> list[Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sage.core.engine.code import Code
-from sage.core.engine.functions import take_all
+from sage.core.engine.functions import outputs_of
 from sage.core.engine.operators.base import Emit, Flow, RunningOperator
 
 __all__ = ["FlatMapOperator"]
@@ -25,13 +25,4 @@ class FlatMapOperator(RunningOperator):
                 self.leaving_if_cancelled(code)
 
     def _expand(self, result: Any) -> Sequence[Any]:
-        if type(result) is list or type(result) is tuple:
-            return result
-        if result is None:
-            return ()
-        if isinstance(result, str | bytes | bytearray) or not isinstance(result, Iterable):
-            raise TypeError(
-                f"flatmap must return an iterable of records or None, not {type(result).__name__}:"
-                " return a list, or yield the records"
-            )
-        return take_all(result, self.goes_on)
+        return outputs_of(result, self.goes_on, "flatmap")

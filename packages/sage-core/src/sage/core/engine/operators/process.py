@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.event_time import MAX_TIME, MICROS, MIN_TIME, to_seconds
-from sage.core.engine.functions import take_all
+from sage.core.engine.functions import outputs_of
 from sage.core.engine.operators.base import Emit, Flow, RunningOperator
 from sage.core.engine.process_context import ProcessContext, TimeDomain, Timer
 from sage.core.engine.recovery import GIVEN_UP
@@ -78,16 +78,7 @@ class ProcessOperator(RunningOperator):
         return self.execute
 
     def _expand(self, result: Any) -> Sequence[Any]:
-        if result is None:
-            return ()
-        if type(result) is list or type(result) is tuple:
-            return result
-        if isinstance(result, str | bytes | bytearray) or not isinstance(result, Iterable):
-            raise TypeError(
-                f"a process function must return an iterable of records or None, not {type(result).__name__}:"
-                " return a list, or yield the records"
-            )
-        return take_all(result, self.goes_on)
+        return outputs_of(result, self.goes_on, "a process function")
 
     def set_timer(self, time: int, domain: TimeDomain) -> None:
         is_event, states = domain == "event", self.states

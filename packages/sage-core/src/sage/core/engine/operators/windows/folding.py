@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, Protocol
 
-from sage.core.engine.functions import take_all
+from sage.core.engine.functions import outputs_of
 from sage.core.engine.keyed_state import MISSING
 from sage.core.engine.window import Window
 
@@ -116,16 +116,7 @@ class Collecting:
 
     def put_out(self, key: Any, window: Window, value: Any) -> Sequence[Any]:
         result = self._function(key, window, list(value))  # a list of its own, to sort or to keep
-        if type(result) is list or type(result) is tuple:
-            return result
-        if result is None:
-            return ()
-        if isinstance(result, str | bytes | bytearray) or not isinstance(result, Iterable):
-            raise TypeError(
-                f"process of a window must return an iterable of records or None, not {type(result).__name__}:"
-                " return a list, or yield the records"
-            )
-        return take_all(result, self._goes_on)
+        return outputs_of(result, self._goes_on, "process of a window")
 
 
 def _cannot_merge(left: Any, right: Any) -> Any:
