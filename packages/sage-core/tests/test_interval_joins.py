@@ -279,7 +279,7 @@ def test_a_stream_without_times_is_refused_and_a_record_without_one_fails() -> N
     timed = env.from_batch([2], uid="timed").assign_timestamps(float)
     both = timed.union(env.from_batch([1])).map(int)
     both.connect(timed).keyby(int, int).join(pair, within=(0, 1)).collect()
-    with pytest.raises(JobFailedError, match="without an event time") as caught:
+    with pytest.raises(JobFailedError, match="the record has no event time") as caught:
         env.submit(autostop=True)
     assert caught.value.failure is not None and caught.value.failure.uid == "interval_join:pair"
 

@@ -10,9 +10,7 @@ from sage.core.engine.context import RuntimeContext
 from sage.core.engine.event_time import MAX_TIME, MICROS, MIN_TIME
 from sage.core.engine.operators.join import Pair, PairingOperator
 from sage.core.engine.timers import TimerQueue
-from sage.core.errors import TimestampError
 from sage.core.graph.model import Operator
-from sage.core.graph.windows import LATE
 
 __all__ = ["IntervalJoinOperator"]
 
@@ -43,16 +41,10 @@ class IntervalJoinOperator(PairingOperator):
         self._passed = MIN_TIME
 
     def pairs(self, side: int, key: Any, record: Any, time: int | None) -> Iterable[tuple[Pair, int | None]]:
-        if time is None:
-            raise TimestampError(
-                f"a record came to {self.spec.title} without an event time",
-                hint="call assign_timestamps(…) on each of the streams that are united before it",
-            )
+        time = self.need_time(time)
         watermark = self.watermark
         if time <= watermark:
-            self.late += 1
-            if LATE in self.side:
-                self.side[LATE].append(record)
+            self.drop_late(record)
             return ()
         kept = self._kept.get(key)
         if kept is None:

@@ -9,7 +9,8 @@ from typing import Any
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.functions import wants_context
-from sage.core.engine.operators.base import Emit, Flow, RunningOperator
+from sage.core.engine.operators.base import Emit, Flow
+from sage.core.engine.operators.timed import TimedOperator
 from sage.core.engine.recovery import GIVEN_UP
 from sage.core.graph.model import Operator
 
@@ -18,14 +19,12 @@ __all__ = ["JoinOperator", "PairingOperator"]
 Pair = tuple[Any, Any]
 
 
-class PairingOperator(RunningOperator):
+class PairingOperator(TimedOperator):
     """Calls the function for each pair that a record makes with those that are kept, and for what stays alone.
 
     Attributes:
         alone: whether a left, and a right, record is put out that has no partner.
     """
-
-    acts_on_time = True
 
     def __init__(self, spec: Operator, context: RuntimeContext) -> None:
         super().__init__(spec, context)

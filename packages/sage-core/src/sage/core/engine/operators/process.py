@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -11,7 +10,8 @@ from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.event_time import MAX_TIME, MICROS, MIN_TIME, to_seconds
 from sage.core.engine.functions import outputs_of
-from sage.core.engine.operators.base import Emit, Flow, RunningOperator
+from sage.core.engine.operators.base import Emit, Flow
+from sage.core.engine.operators.timed import TimedOperator
 from sage.core.engine.process_context import ProcessContext, TimeDomain, Timer
 from sage.core.engine.recovery import GIVEN_UP
 from sage.core.engine.state_size import Kept
@@ -25,7 +25,7 @@ _MOST_AT_ONCE = 10_000
 """Times that one key's timer may be set anew for its own instant while that is."""
 
 
-class ProcessOperator(RunningOperator):
+class ProcessOperator(TimedOperator):
     """Calls the function for each record, and its ``on_timer`` for each timer; puts out the items of what they return.
 
     Timers of event time fire once the watermark has reached them, in the order of their times. At the end of input all
@@ -37,7 +37,6 @@ class ProcessOperator(RunningOperator):
         seen: the latest event time of a record.
     """
 
-    acts_on_time = True
     context_type = ProcessContext
     context: ProcessContext
 
@@ -95,7 +94,7 @@ class ProcessOperator(RunningOperator):
             if states.journal is not None:
                 states.journal.append(partial(timers.remove, time, key))
             if not is_event:
-                self._set_deadline()
+                self.wake_at(self._processing.first)
 
     def delete_timer(self, time: int, domain: TimeDomain) -> None:
         timers, key = self._timers_of(domain), self.context.key
@@ -139,7 +138,7 @@ class ProcessOperator(RunningOperator):
 
     def firing(self) -> Iterator[tuple[Sequence[Any], int | None]]:
         self._fires_last = self._ended
-        now = MAX_TIME if self._ended else round(self.clock.time() * MICROS)
+        now = MAX_TIME if self._ended else self.now()
         yield from self._firing_of("event", self.watermark)
         if self._processing:
             # Records that a clock's time has made have the earliest event time that is not over.
@@ -149,7 +148,7 @@ class ProcessOperator(RunningOperator):
             if self._ended:
                 yield from self._firing_of("event", self.watermark)
         self._fires_last = False  # in a loop records may come round, and set timers again
-        self._set_deadline()
+        self.wake_at(self._processing.first)
 
     def _firing_of(self, domain: TimeDomain, upto: int) -> Iterator[tuple[Sequence[Any], int]]:
         latest = MIN_TIME
@@ -173,10 +172,6 @@ class ProcessOperator(RunningOperator):
         result = self.call_firing(lambda timer: self._expand(self._on_timer(timer)), timer)
         return () if result is GIVEN_UP else result
 
-    def _set_deadline(self) -> None:
-        first = self._processing.first
-        self.deadline = math.inf if first is None else self.clock.now() + max(0.0, first / MICROS - self.clock.time())
-
     @property
     def keeps(self) -> bool:
         return True
@@ -197,7 +192,7 @@ class ProcessOperator(RunningOperator):
         for key, timers in saved.items():
             for domain, time in timers:
                 self._timers["event" if domain == "event" else "processing"].add(time, key)
-        self._set_deadline()
+        self.wake_at(self._processing.first)
 
 
 class CoProcessOperator(ProcessOperator):

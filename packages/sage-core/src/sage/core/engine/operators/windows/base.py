@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -10,16 +9,16 @@ from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.event_time import MAX_TIME, MICROS
 from sage.core.engine.functions import wants_context
-from sage.core.engine.operators.base import Emit, Flow, RunningOperator
+from sage.core.engine.operators.base import Emit, Flow
+from sage.core.engine.operators.timed import TimedOperator
 from sage.core.engine.operators.windows.folding import Aggregating, Collecting, Folding, Reducing
 from sage.core.engine.operators.windows.spans import micros
 from sage.core.engine.operators.windows.trigger import Trigger
 from sage.core.engine.recovery import GIVEN_UP
 from sage.core.engine.state_size import Kept
 from sage.core.engine.window import Window, WindowResult
-from sage.core.errors import TimestampError
 from sage.core.graph.model import Operator
-from sage.core.graph.windows import LATE, is_event_window
+from sage.core.graph.windows import is_event_window
 
 __all__ = ["Due", "Fired", "WindowedOperator"]
 
@@ -30,14 +29,13 @@ Due = Sequence[tuple[Any, Any]]
 """Windows that a record has made fire, as the operator that fires them knows them."""
 
 
-class WindowedOperator(RunningOperator):
+class WindowedOperator(TimedOperator):
     """Folds records by key and window.
 
     A window that has its last instant at or before `progress` has passed: it has fired, if it fires at its end. It is
     gone once the allowed lateness is over as well; what comes for it then is late.
     """
 
-    acts_on_time: ClassVar[bool] = True
     keeps_keyed_state: ClassVar[bool] = False
 
     def __init__(self, spec: Operator, context: RuntimeContext) -> None:
@@ -89,10 +87,6 @@ class WindowedOperator(RunningOperator):
         """Keep again what `saved_by_key` gave for those keys that are looked after here."""
         raise NotImplementedError
 
-    def now(self) -> int:
-        """Processing time."""
-        return round(self.clock.time() * MICROS)
-
     def progress(self) -> int:
         """What windows pass by: the watermark, or, for those by the clock, the last instant that is over."""
         if not self.by_clock:
@@ -102,13 +96,6 @@ class WindowedOperator(RunningOperator):
     def end_time(self) -> None:
         super().end_time()
         self.is_ending = True
-
-    def wake_at(self, time: int | None) -> None:
-        """Have `firing` called at a processing time; None for not at all."""
-        if time is None:
-            self.deadline = math.inf
-        else:
-            self.deadline = self.clock.now() + max(0.0, time / MICROS - self.clock.time())
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_context(code, flow)
@@ -149,22 +136,6 @@ class WindowedOperator(RunningOperator):
     def fire(self, due: Due) -> Fired:
         """Put out what `add` has found due."""
         raise NotImplementedError
-
-    def need_time(self, time: int | None) -> int:
-        """The time of a record. Raises `TimestampError` where it came by an input without times."""
-        if time is None:
-            raise TimestampError(
-                "the record has no event time: it came by a stream that was not given any",
-                hint="call .assign_timestamps(…) on every stream that is put together before the window",
-            )
-        return time
-
-    def drop_late(self, record: Any) -> None:
-        """Count a record whose windows are all gone, and put it out on the side."""
-        self.late += 1
-        taken = self.side.get(LATE)
-        if taken is not None:
-            taken.append(record)
 
     def put_out(self, key: Any, window: Window, value: Any) -> Sequence[Any]:
         """What a window fires, after the error policy."""

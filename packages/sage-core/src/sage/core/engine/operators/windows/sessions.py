@@ -95,7 +95,7 @@ class SessionOperator(WindowedOperator):
             one = touched[0]
             for other in touched[1:]:
                 one.count += other.count
-                self._join_timers(key, one, other)
+                self._join_timers(one, other)
             one.start, one.end = min(one.start, time), max(touched[-1].end, end)
         else:
             one = _Session(time, end)
@@ -104,7 +104,7 @@ class SessionOperator(WindowedOperator):
             self._keep(key, [*(session for session in sessions if session not in touched), one])
         return self._added(key, one, progress)
 
-    def _join_timers(self, key: Any, one: _Session, other: _Session) -> None:
+    def _join_timers(self, one: _Session, other: _Session) -> None:
         """Let the alarm and the timer of a session that goes on be those of one that has grown together with it."""
         if other.alarm < one.alarm:
             one.alarm = other.alarm
@@ -191,7 +191,7 @@ class SessionOperator(WindowedOperator):
                 for alarm, key in self._alarms.pop_due(progress):
                     for session in self._of(key):
                         if session.alarm == alarm:
-                            yield from self._look_at(key, session, progress)
+                            yield from self._look_at(key, session)
             elif self._timer_is_due():
                 for at, key in self._timers.pop_due(MAX_TIME if self.is_ending else self.now()):
                     for session in self._of(key):
@@ -201,7 +201,7 @@ class SessionOperator(WindowedOperator):
                 break
         self._set_deadline()
 
-    def _look_at(self, key: Any, session: _Session, progress: int) -> Fired:
+    def _look_at(self, key: Any, session: _Session) -> Fired:
         """Its alarm has come: fire, let go, or wait for longer."""
         last = session.end - 1
         if not session.passed and self.trigger.at_end:
