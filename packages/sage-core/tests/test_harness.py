@@ -375,3 +375,12 @@ def test_lengths_of_time_may_be_timedeltas() -> None:
         harness.send(1)
         assert harness.advance(timedelta(minutes=59)) == []
         assert harness.advance(timedelta(minutes=1)) == [[1]]
+
+
+def test_what_has_late_records_may_be_united_with_what_has_none() -> None:
+    """The side output of a window is taken of the window alone."""
+    outputs = run_operator(
+        lambda first, second: first.keyby(str).window(Tumbling(10)).reduce(max).union(second.map(str)),
+        [At(1, "a"), Watermark(1), Input(1, At(50, "b"))],
+    )
+    assert sorted(map(str, outputs)) == sorted(map(str, [At(50, "b"), At(9.999999, "a")]))

@@ -154,8 +154,9 @@ class Harness:
                     f"the operator under test must return the stream to look at, not {type(result).__name__}:"
                     " return what map, process, window(…).reduce and the like return"
                 )
-            for tag in dict.fromkeys((None, *self._tags, *_side_outputs(env, result))):
-                stream = result if tag is None else result.side_output(tag)
+            streams: dict[str | None, DataStream[Any]] = {None: result, **_side_outputs(env, result)}
+            streams |= {tag: result.side_output(tag) for tag in self._tags}
+            for tag, stream in streams.items():
                 stream.rebalance().sink(_pass, name="outputs", uid=_OUT if tag is None else f"{_OUT} {tag}")
             attempt = Attempt(env.env_uuid, "harness", restored=self._restored)
             self._job = job = Coordinator(env._builder.build(), self._backend, attempt)
@@ -396,12 +397,15 @@ def _parameters(operator: Callable[..., Any]) -> int:
     return max(len(taken), 1)
 
 
-def _side_outputs(env: LocalEnvironment, stream: DataStream[Any]) -> list[str]:
-    """The tags that the operators of a stream use without being asked to."""
+def _side_outputs(env: LocalEnvironment, stream: DataStream[Any]) -> dict[str, DataStream[Any]]:
+    """By tag, what the operators of a stream put out on the side without being asked to."""
     declared = env._builder.operators()
-    operators = [declared[up.operator] for up in stream._upstream if up.tag is None]
-    found = [DEAD_LETTERS] if any(map(sends_letters, operators)) else []
-    return [*found, LATE] if any(map(sends_late, operators)) else found
+    found: dict[str, DataStream[Any]] = {}
+    for tag, sends in ((DEAD_LETTERS, sends_letters), (LATE, sends_late)):
+        senders = tuple(up for up in stream._upstream if up.tag is None and sends(declared[up.operator]))
+        if senders:
+            found[tag] = DataStream(env, senders).side_output(tag)
+    return found
 
 
 def _timed_outputs(plan: ExecutionPlan) -> list[ChannelId]:
