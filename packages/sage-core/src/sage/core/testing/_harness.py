@@ -154,9 +154,8 @@ class Harness:
                     f"the operator under test must return the stream to look at, not {type(result).__name__}:"
                     " return what map, process, window(…).reduce and the like return"
                 )
-            streams: dict[str | None, DataStream[Any]] = {None: result, **_side_outputs(env, result)}
-            streams |= {tag: result.side_output(tag) for tag in self._tags}
-            for tag, stream in streams.items():
+            aside = _side_outputs(env, result) | {tag: result.side_output(tag) for tag in self._tags}
+            for tag, stream in [(None, result), *aside.items()]:
                 stream.rebalance().sink(_pass, name="outputs", uid=_OUT if tag is None else f"{_OUT} {tag}")
             attempt = Attempt(env.env_uuid, "harness", restored=self._restored)
             self._job = job = Coordinator(env._builder.build(), self._backend, attempt)
