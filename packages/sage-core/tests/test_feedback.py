@@ -332,15 +332,18 @@ def test_two_loops_in_a_row(how: str | int) -> None:
 
 
 def test_a_long_input_is_let_in_bit_by_bit() -> None:
-    """No more of it than there is room for in memory is in the loop at any time: disk is not needed."""
+    """Of what is far more than there is room for in memory, no more is in the loop at any time: disk is not needed.
+
+    The input is held up from half of that on. What is under way by then, in batches of 1,024, fits into the other half.
+    """
     env = LocalEnvironment("long")
-    again = env.from_future("again", in_memory=50_000, on_disk=0)
-    body = env.from_batch([6] * 200_000).union(again).map(lambda number: number - 1)
+    again = env.from_future("again", in_memory=200_000, on_disk=0)
+    body = env.from_batch([6] * 600_000).union(again).map(lambda number: number - 1)
     body.filter(lambda number: number > 0).fill_future(again)
     count = body.filter(lambda number: number == 0).map(lambda number: 1).reduce(lambda a, b: a + b, final=True)
     found = count.collect()
     env.submit(autostop=True, timeout=LIMIT)
-    assert found == [200_000]
+    assert found == [600_000]
 
 
 # ---- loops that do not end, or grow --------------------------------------------------------------------------------
