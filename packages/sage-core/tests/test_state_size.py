@@ -25,6 +25,8 @@ from sage.core.api import (
     Session,
     Tumbling,
 )
+from sage.core.engine.clock import WALL
+from sage.core.engine.links import Signal
 from sage.core.engine.state_size import Kept, StateLimit, estimate
 from sage.core.errors import JobFailedError, StateLimitError
 from sage.core.testing import Harness
@@ -138,11 +140,29 @@ def test_looks_become_rare_where_nothing_grows() -> None:
 def test_a_look_that_takes_long_is_not_repeated_soon() -> None:
     """However large what is kept, looking takes a fiftieth of the time at most."""
     watch = StateLimit(Keeper(), 1 << 28)
-    assert watch.is_due(0.0)
-    watch.look(0.0)
-    watch.looked(0.0, 0.5)
-    assert not watch.is_due(25.0)
-    assert watch.is_due(25.5)
+    for now in (0.0, 10.0):
+        assert watch.is_due(now)
+        watch.look(now)
+        watch.looked(now, 0.5)
+    assert not watch.is_due(34.9)
+    assert watch.is_due(35.0)
+
+
+def test_one_slow_look_does_not_put_off_the_next() -> None:
+    """A garbage collection that falls into a look is no reason to let much come before the next."""
+    watch = StateLimit(Keeper(), 1 << 28)
+    for now, took in ((0.0, 0.001), (1.0, 0.5), (2.0, 0.001), (3.0, 0.001)):
+        assert watch.is_due(now)
+        watch.look(now)
+        watch.looked(now, took)
+
+
+def test_what_a_look_waited_for_is_not_what_it_took() -> None:
+    """Only the work counts: that other threads had the processor says nothing of the next look."""
+    signal = Signal()
+    began = WALL.worked()
+    assert not WALL.wait(signal, 0.2)
+    assert WALL.worked() - began < 0.2
 
 
 class Growing(MapFunction):
@@ -191,7 +211,7 @@ def test_a_job_fails_by_name(
     """With the operator, the state that takes most, and how many keys it has; what to do is in the hint."""
     monkeypatch.setenv("SAGE_CHECKPOINTS__MAX_OPERATOR_STATE", "100KiB")
     env = LocalEnvironment("grows", backend)
-    operator(env.from_batch(lambda: iter(range(100_000))).keyby(lambda n: n % keys)).sink(lambda _: None)
+    operator(env.from_batch(lambda: iter(range(2_000_000))).keyby(lambda n: n % keys)).sink(lambda _: None)
     with pytest.raises(JobFailedError) as caught:
         env.submit(autostop=True)
     error = caught.value.__cause__

@@ -19,6 +19,9 @@ class Clock(Protocol):
     def time(self) -> float:
         """Processing time: seconds since 1970; never less than before."""
 
+    def worked(self) -> float:
+        """Seconds, from some moment, that the calling thread has been at work: without those it was kept waiting."""
+
     def wait(self, signal: Signal, seconds: float) -> bool:
         """Wait until ``signal`` is set, at most ``seconds``, and clear it. Returns whether it was set."""
 
@@ -27,6 +30,7 @@ class _WallClock:
     """The time that passes outside."""
 
     now = staticmethod(time.perf_counter)  # called for every slice of records: without a frame of ours in between
+    worked = staticmethod(time.thread_time)
 
     def __init__(self) -> None:
         self._since_1970 = time.time() - time.perf_counter()
@@ -57,7 +61,7 @@ class VirtualClock:
     def now(self) -> float:
         return self._now
 
-    time = now
+    time = worked = now
 
     def wait(self, signal: Signal, seconds: float) -> bool:
         if signal.wait(0.0):

@@ -78,6 +78,7 @@ class StateLimit:
         self._records = 0  # at which there is to be a look
         self._time = -math.inf
         self._not_before = -math.inf
+        self._took = 0.0  # by the look before
         self._seen = 0, 0.0  # records and bytes at the look before
         self._largest: dict[str, Any] = {}
 
@@ -99,9 +100,14 @@ class StateLimit:
             raise self._exceeded(size, max(found, key=lambda item: item[0])[1])
         self._plan(size, now)
 
-    def looked(self, began: float, ended: float) -> None:
-        """How long the last look took: the more, the later comes the next."""
-        self._not_before = ended + (ended - began) * _SHARE
+    def looked(self, now: float, took: float) -> None:
+        """How long the last look took, in seconds of work: the more, the later comes the next.
+
+        Only what two looks in a row took counts: a single slow one, which a garbage collection fell into, would put off
+        the next until much has come.
+        """
+        self._not_before = now + min(took, self._took) * _SHARE
+        self._took = took
 
     def check_saved(self, size: int) -> None:
         """See that what was saved is within the limit: here the size is known. Raises `StateLimitError`."""

@@ -635,8 +635,8 @@ class Task:
 
     def _look_at(self, operator: RunningOperator, limit: StateLimit) -> None:
         """See that an operator does not keep too much. Raises `OperatorError`."""
-        now = self._meter.now
-        began = now()
+        now, worked = operator.clock.now, operator.clock.worked
+        began = worked()
         with OperatorError.boundary(operator, "state"):
-            limit.look(began)
-        limit.looked(began, now())
+            limit.look(now())
+        limit.looked(now(), worked() - began)
