@@ -47,6 +47,22 @@ def _top_level(body: list[ast.stmt]) -> list[ast.stmt]:
     return nodes
 
 
+def defined_names(tree: ast.Module) -> set[str]:
+    """The functions, classes and values that a module makes; not the variables of its types, which no one imports."""
+    names = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and not _makes_type_variable(node.value):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return names
+
+
+def _makes_type_variable(value: ast.expr | None) -> bool:
+    return isinstance(value, ast.Call) and ast.unparse(value.func) in ("TypeVar", "TypeVarTuple", "ParamSpec")
+
+
 def exports(tree: ast.Module) -> list[str] | None:
     """The list `__all__` of a module, or None if it has none."""
     for node in tree.body:
@@ -75,11 +91,7 @@ def test_all_is_sorted_and_real(path: Path) -> None:
     """`__all__` lists, in order and once, names that the module has; a module that defines public names has one."""
     tree = ast.parse(path.read_text())
     listed = exports(tree)
-    defined = {
-        node.name
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_")
-    }
+    defined = {name for name in defined_names(tree) if not name.startswith("_") and name != "TYPE_CHECKING"}
     if listed is None:
         assert not defined, f"no __all__, but public: {sorted(defined)}"
         return

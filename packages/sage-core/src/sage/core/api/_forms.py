@@ -7,10 +7,10 @@ derived from ``MapFunction`` without brackets is judged by what its ``execute`` 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import timedelta
 from typing import Any, Protocol, TypedDict, TypeVar, TypeVarTuple
 
 from sage.core.api._typevars import Accumulator, In, Out, Value
+from sage.core.api.windows import Duration
 from sage.core.engine.stop import StopType
 from sage.core.engine.window import Window
 from sage.core.graph.policy import ErrorPolicy
@@ -137,7 +137,7 @@ class Joins(Protocol[In0, In1, Out]):
     def execute(self, left: In0, right: In1, /) -> Out: ...
 
 
-Within = tuple[float | timedelta, float | timedelta]
+Within = tuple[Duration, Duration]
 """From when to when, in seconds or as timedeltas."""
 
 Key = type[Executes[Value, object]] | Executes[Value, object] | Callable[[Value], object]

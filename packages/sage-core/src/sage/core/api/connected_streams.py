@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, Unpack, overload
 
 from sage.core.api._typevars import Inputs
-from sage.core.api.windows import Windows, window_options
+from sage.core.api._windowing import window_options
+from sage.core.api.windows import Windows
 from sage.core.engine.window import Window
 from sage.core.errors import GraphError, Problem
 from sage.core.graph.builder import Upstream

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeGuard, Unpack, overload
 
 from sage.core.api._typevars import Accumulator, Record, Value
+from sage.core.api._windowing import trigger_options, window_options
 from sage.core.api._writing import Writing
 from sage.core.api.connected_streams import ConnectedStreams
 from sage.core.api.function.print_sink import PrintSink
 from sage.core.api.windowed_stream import WindowedStream
-from sage.core.api.windows import Duration, Trigger, Windows, trigger_options, window_options
+from sage.core.api.windows import Duration, Trigger, Windows
 from sage.core.errors import GraphError, Problem
 from sage.core.graph.builder import Upstream
 from sage.core.graph.durations import seconds
@@ -331,9 +332,9 @@ class DataStream(Writing, Generic[Record]):
         self,
         function: type[Executes[Record, float | datetime]],
         *args: Any,
-        out_of_order: float | timedelta = 0,
-        idle_after: float | timedelta | None = None,
-        max_ahead: float | timedelta | None = None,
+        out_of_order: Duration = 0,
+        idle_after: Duration | None = None,
+        max_ahead: Duration | None = None,
         name: str | None = None,
         uid: str | None = None,
         parallelism: int | None = None,
@@ -345,18 +346,18 @@ class DataStream(Writing, Generic[Record]):
         self,
         function: Executes[Record, float | datetime] | Callable[[Record], float | datetime],
         *,
-        out_of_order: float | timedelta = 0,
-        idle_after: float | timedelta | None = None,
-        max_ahead: float | timedelta | None = None,
+        out_of_order: Duration = 0,
+        idle_after: Duration | None = None,
+        max_ahead: Duration | None = None,
         **keywords: Unpack[Keywords],
     ) -> DataStream[Record]: ...
     def assign_timestamps(
         self,
         function: Any,
         *args: Any,
-        out_of_order: float | timedelta = 0,
-        idle_after: float | timedelta | None = None,
-        max_ahead: float | timedelta | None = None,
+        out_of_order: Duration = 0,
+        idle_after: Duration | None = None,
+        max_ahead: Duration | None = None,
         name: str | None = None,
         uid: str | None = None,
         parallelism: int | None = None,
@@ -547,7 +548,7 @@ class DataStream(Writing, Generic[Record]):
         on: Callable[[Record], Value],
         how: Literal["inner"] = "inner",
         cache_size: int = 0,
-        cache_ttl: float | timedelta | None = None,
+        cache_ttl: Duration | None = None,
         concurrency: int | None = None,
         timeout: Duration | None = None,
         **keywords: Unpack[Keywords],
@@ -560,7 +561,7 @@ class DataStream(Writing, Generic[Record]):
         on: Callable[[Record], Value],
         how: Literal["inner"] = "inner",
         cache_size: int = 0,
-        cache_ttl: float | timedelta | None = None,
+        cache_ttl: Duration | None = None,
         concurrency: int | None = None,
         timeout: Duration | None = None,
         **keywords: Unpack[Keywords],
@@ -573,7 +574,7 @@ class DataStream(Writing, Generic[Record]):
         on: Callable[[Record], Value],
         how: Literal["left"],
         cache_size: int = 0,
-        cache_ttl: float | timedelta | None = None,
+        cache_ttl: Duration | None = None,
         concurrency: int | None = None,
         timeout: Duration | None = None,
         **keywords: Unpack[Keywords],
@@ -586,7 +587,7 @@ class DataStream(Writing, Generic[Record]):
         on: Callable[[Record], Value],
         how: Literal["left"],
         cache_size: int = 0,
-        cache_ttl: float | timedelta | None = None,
+        cache_ttl: Duration | None = None,
         concurrency: int | None = None,
         timeout: Duration | None = None,
         **keywords: Unpack[Keywords],
@@ -599,7 +600,7 @@ class DataStream(Writing, Generic[Record]):
         on: Callable[[Record], Any],
         how: Literal["inner", "left"] = "inner",
         cache_size: int = 0,
-        cache_ttl: float | timedelta | None = None,
+        cache_ttl: Duration | None = None,
         concurrency: int | None = None,
         timeout: Duration | None = None,
         name: str | None = None,
@@ -615,7 +616,7 @@ class DataStream(Writing, Generic[Record]):
         on: Any,
         how: str = "inner",
         cache_size: int = 0,
-        cache_ttl: float | timedelta | None = None,
+        cache_ttl: Duration | None = None,
         concurrency: int | None = None,
         timeout: Duration | None = None,
         name: str | None = None,

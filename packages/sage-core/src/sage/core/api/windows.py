@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Literal
 
 from sage.core.engine.window import Window, WindowResult
-from sage.core.graph.durations import seconds
 
 __all__ = [
     "AfterCount",
     "AfterTime",
     "AtEnd",
     "Count",
+    "Duration",
     "Global",
     "Session",
     "Sliding",
+    "Time",
+    "Trigger",
     "Tumbling",
     "Window",
     "WindowResult",
     "Windows",
-    "trigger_options",
-    "window_options",
 ]
 
 Duration = float | timedelta
@@ -47,9 +46,6 @@ class Tumbling:
     offset: Duration = 0
     time: Time = "event"
 
-    def _options(self) -> Mapping[str, Any]:
-        return {"kind": "tumbling", "size": seconds(self.size), "offset": seconds(self.offset), "time": self.time}
-
 
 @dataclass(frozen=True)
 class Sliding:
@@ -67,15 +63,6 @@ class Sliding:
     offset: Duration = 0
     time: Time = "event"
 
-    def _options(self) -> Mapping[str, Any]:
-        return {
-            "kind": "sliding",
-            "size": seconds(self.size),
-            "slide": seconds(self.slide),
-            "offset": seconds(self.offset),
-            "time": self.time,
-        }
-
 
 @dataclass(frozen=True)
 class Session:
@@ -91,9 +78,6 @@ class Session:
     gap: Duration
     time: Time = "event"
 
-    def _options(self) -> Mapping[str, Any]:
-        return {"kind": "session", "gap": seconds(self.gap), "time": self.time}
-
 
 @dataclass(frozen=True)
 class Count:
@@ -108,16 +92,10 @@ class Count:
     size: int
     every: int | None = None
 
-    def _options(self) -> Mapping[str, Any]:
-        return {"kind": "count", "size": self.size, "every": self.every}
-
 
 @dataclass(frozen=True)
 class Global:
     """One window for all records of a key. It never ends: a trigger says when something is put out."""
-
-    def _options(self) -> Mapping[str, Any]:
-        return {"kind": "global"}
 
 
 Windows = Tumbling | Sliding | Session | Count | Global
@@ -137,9 +115,6 @@ class AfterCount:
     count: int
     accumulate: bool = True
 
-    def _options(self) -> Mapping[str, Any]:
-        return {"kind": "after_count", "count": self.count, "accumulate": self.accumulate}
-
 
 @dataclass(frozen=True)
 class AfterTime:
@@ -152,9 +127,6 @@ class AfterTime:
 
     seconds: Duration
     accumulate: bool = True
-
-    def _options(self) -> Mapping[str, Any]:
-        return {"kind": "after_time", "seconds": seconds(self.seconds), "accumulate": self.accumulate}
 
 
 @dataclass(frozen=True)
@@ -171,32 +143,6 @@ class AtEnd:
     late: AfterCount | AfterTime | None = None
     accumulate: bool = True
 
-    def _options(self) -> Mapping[str, Any]:
-        return {
-            "kind": "at_end",
-            "early": trigger_options(self.early),
-            "late": trigger_options(self.late),
-            "accumulate": self.accumulate,
-        }
-
 
 Trigger = AtEnd | AfterCount | AfterTime
 """When a window fires."""
-
-
-def window_options(window: object) -> Mapping[str, Any]:
-    """A window as an operator's options hold it; what is none is noted, to be reported with all else that is wrong."""
-    return window._options() if isinstance(window, Windows) else {"kind": "unknown", "given": _shown(window)}
-
-
-def trigger_options(trigger: object) -> Mapping[str, Any] | None:
-    """The same of a trigger."""
-    if trigger is None:
-        return None
-    if isinstance(trigger, Trigger):
-        return trigger._options()
-    return {"kind": "unknown", "given": _shown(trigger), "accumulate": True}
-
-
-def _shown(given: object) -> str:
-    return f"the class {given.__name__}: write {given.__name__}(…)" if isinstance(given, type) else f"{given!r:.100}"

@@ -26,8 +26,8 @@ _log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
-TimeKind = Literal["processing", "event"]
-Refresh = Literal["write", "read"]
+_TimeKind = Literal["processing", "event"]
+_Refresh = Literal["write", "read"]
 
 
 class RuntimeContext:
@@ -141,8 +141,8 @@ class RuntimeContext:
         name: str,
         *,
         ttl: float | timedelta | None = None,
-        ttl_time: TimeKind = "processing",
-        ttl_refresh: Refresh = "write",
+        ttl_time: _TimeKind = "processing",
+        ttl_refresh: _Refresh = "write",
     ) -> ValueState[Any]: ...
     @overload
     def value_state(
@@ -151,8 +151,8 @@ class RuntimeContext:
         default: Value,
         *,
         ttl: float | timedelta | None = None,
-        ttl_time: TimeKind = "processing",
-        ttl_refresh: Refresh = "write",
+        ttl_time: _TimeKind = "processing",
+        ttl_refresh: _Refresh = "write",
     ) -> ValueState[Value]: ...
     def value_state(
         self,
@@ -160,8 +160,8 @@ class RuntimeContext:
         default: Any = None,
         *,
         ttl: float | timedelta | None = None,
-        ttl_time: TimeKind = "processing",
-        ttl_refresh: Refresh = "write",
+        ttl_time: _TimeKind = "processing",
+        ttl_refresh: _Refresh = "write",
     ) -> ValueState[Any]:
         """Declare a value for each key. To be called in ``open``, directly behind ``keyby``.
 
@@ -185,8 +185,8 @@ class RuntimeContext:
         name: str,
         *,
         ttl: float | timedelta | None = None,
-        ttl_time: TimeKind = "processing",
-        ttl_refresh: Refresh = "write",
+        ttl_time: _TimeKind = "processing",
+        ttl_refresh: _Refresh = "write",
     ) -> ListState[Any]:
         """Declare a list for each key, each of whose items lives for ``ttl``; see `value_state`."""
         if ttl is None:
@@ -198,8 +198,8 @@ class RuntimeContext:
         name: str,
         *,
         ttl: float | timedelta | None = None,
-        ttl_time: TimeKind = "processing",
-        ttl_refresh: Refresh = "write",
+        ttl_time: _TimeKind = "processing",
+        ttl_refresh: _Refresh = "write",
     ) -> MapState[Any, Any]:
         """Declare a mapping for each key, each of whose items lives for ``ttl``; see `value_state`."""
         if ttl is None:
@@ -212,8 +212,8 @@ class RuntimeContext:
         function: Callable[[Value, Value], Value],
         *,
         ttl: float | timedelta | None = None,
-        ttl_time: TimeKind = "processing",
-        ttl_refresh: Refresh = "write",
+        ttl_time: _TimeKind = "processing",
+        ttl_refresh: _Refresh = "write",
     ) -> ReducingState[Value]:
         """Declare a value for each key that others are added to by ``function(kept, value)``; see `value_state`."""
         if ttl is None:

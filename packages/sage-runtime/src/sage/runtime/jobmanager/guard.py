@@ -26,11 +26,11 @@ from sage.runtime.jobmanager.problems import BusyError, RequestError, problem
 
 __all__ = ["OWNER", "ExpectedBody", "Guard", "RefusalLog", "Tokens"]
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+_Scope = MutableMapping[str, Any]
+_Message = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+_Send = Callable[[_Message], Awaitable[None]]
+_App = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
 
 OWNER = "sage.owner"
 """Key of the scope that holds the name of the token a request came with."""
@@ -104,7 +104,7 @@ class Guard:
 
     def __init__(
         self,
-        app: App,
+        app: _App,
         *,
         tokens: Tokens,
         hosts: Iterable[str],
@@ -124,7 +124,7 @@ class Guard:
         self._lacks = few_lines()
         self._json = ExpectedBody(("application/json",), limits.json_bytes)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -150,7 +150,7 @@ class Guard:
             if answer.status is not None:
                 self._observe(scope["method"], _route(scope), answer.status)
 
-    def _check(self, head: _Head, expected: ExpectedBody, scope: Scope) -> None:
+    def _check(self, head: _Head, expected: ExpectedBody, scope: _Scope) -> None:
         try:
             self._check_head(head)
             self._check_host(head)
@@ -236,7 +236,7 @@ class Guard:
 class _Head:
     """The head of a request as the checks read it."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: _Scope) -> None:
         self.method: str = scope["method"]
         self.version: str = scope["http_version"]
         self.path: str = scope["path"]
@@ -260,7 +260,7 @@ class _Head:
 class _BoundedBody:
     """Hands a body on while it keeps within its size and its time."""
 
-    def __init__(self, receive: Receive, max_bytes: int, limits: Limits) -> None:
+    def __init__(self, receive: _Receive, max_bytes: int, limits: Limits) -> None:
         self._receive = receive
         self._max_bytes = max_bytes
         self._limits = limits
@@ -268,7 +268,7 @@ class _BoundedBody:
         self._deadline: float | None = None
         self._complete = False
 
-    async def receive(self) -> Message:
+    async def receive(self) -> _Message:
         if self._complete:
             return await self._receive()
         loop = asyncio.get_running_loop()
@@ -298,12 +298,12 @@ class _BoundedBody:
 class _Answer:
     """What is sent back, with the headers that every answer has."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: _Send) -> None:
         self._send = send
         self._complete = False
         self.status: int | None = None
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: _Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message.get("headers", ()), *_SAFE_HEADERS]
@@ -350,5 +350,5 @@ def _host_name(value: bytes) -> str | None:
     return name.removesuffix(".") if not colon or port.isdigit() else None
 
 
-def _route(scope: Scope) -> str | None:
+def _route(scope: _Scope) -> str | None:
     return getattr(scope.get("route"), "path", None)

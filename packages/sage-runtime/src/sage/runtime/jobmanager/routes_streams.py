@@ -28,7 +28,7 @@ _SSE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "A stream of events."}
 }
 
-LastEventId = Annotated[str | None, Header(description="go on after the event with this id", max_length=20)]
+_LastEventId = Annotated[str | None, Header(description="go on after the event with this id", max_length=20)]
 
 
 class _Events(StreamingResponse):
@@ -57,7 +57,7 @@ def make_router(parts: Parts) -> APIRouter:
     router = APIRouter(prefix=API_PREFIX, tags=["streams"])
 
     @router.get("/jobs/{ref}/events", response_class=_Events, status_code=200, responses=_SSE)
-    async def job_events(ref: Ref, last_event_id: LastEventId = None) -> _Events:
+    async def job_events(ref: Ref, last_event_id: _LastEventId = None) -> _Events:
         """Every change of the job's state from its first on (`event: state`), then `event: end` with the job."""
         row = await parts.store.find(ref)
         after = _number(last_event_id) or 0
@@ -68,7 +68,7 @@ def make_router(parts: Parts) -> APIRouter:
         ref: Ref,
         stream: str = "job",
         offset: Annotated[int, Query(ge=-(1 << 60), le=1 << 60, description="in bytes; negative: from the end")] = 0,
-        last_event_id: LastEventId = None,
+        last_event_id: _LastEventId = None,
     ) -> _Events:
         """The job's log as it grows (`event: log`), then `event: end` with the job."""
         row = await parts.store.find(ref)

@@ -14,7 +14,7 @@ from sage.core.engine.operators.timed import TimedOperator
 from sage.core.engine.recovery import GIVEN_UP
 from sage.core.graph.model import Operator
 
-__all__ = ["JoinOperator", "PairingOperator"]
+__all__ = ["JoinOperator", "Pair", "PairingOperator"]
 
 Pair = tuple[Any, Any]
 
