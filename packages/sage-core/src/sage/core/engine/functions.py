@@ -22,7 +22,6 @@ __all__ = [
     "iterate",
     "open_function",
     "outputs_of",
-    "take_all",
     "wants_context",
 ]
 
@@ -100,30 +99,31 @@ def close_iterator(records: Iterator[Any], spec: FunctionSpec) -> None:
         close()
 
 
-def outputs_of(result: Any, goes_on: Callable[[], bool], what: str) -> Sequence[Any]:
+def outputs_of(result: Any, goes_on: Callable[[], bool], what: str, *, or_none: bool = True) -> Sequence[Any]:
     """The records to put out for a call that returns any number of them: a generator is run to its end first.
 
     Args:
         result: what the call returned.
         goes_on: whether the task is still to work.
         what: the function, as a failure names it.
+        or_none: whether None stands for no records.
 
     Raises:
-        TypeError: it is neither None nor an iterable of records.
+        TypeError: it is no iterable of records, nor None where that is taken.
     """
     if type(result) is list or type(result) is tuple:
         return result
-    if result is None:
+    if result is None and or_none:
         return ()
     if isinstance(result, str | bytes | bytearray) or not isinstance(result, Iterable):
         raise TypeError(
-            f"{what} must return an iterable of records or None, not {type(result).__name__}:"
+            f"{what} must return an iterable of records{' or None' if or_none else ''}, not {type(result).__name__}:"
             " return a list, or yield the records"
         )
-    return take_all(result, goes_on)
+    return _take_all(result, goes_on)
 
 
-def take_all(records: Iterable[Any], goes_on: Callable[[], bool]) -> list[Any]:
+def _take_all(records: Iterable[Any], goes_on: Callable[[], bool]) -> list[Any]:
     """What an iterable of the user's holds; nothing if the task is cancelled meanwhile, since it may never end."""
     iterator = iter(records)
     taken = list(islice(iterator, _LOOK_EVERY))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import Any
 
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.event_time import MAX_TIME
-from sage.core.engine.functions import take_all
+from sage.core.engine.functions import outputs_of
 from sage.core.engine.operators.base import Emit, Flow, RunningOperator
 from sage.core.graph.model import Operator
 
@@ -109,7 +109,7 @@ class MapBatchesOperator(RunningOperator):
     def _newest(self) -> int | None:
         return max((time for time in self._times if time is not None), default=None)
 
-    def _times_of(self, results: list[Any]) -> Iterable[int | None]:
+    def _times_of(self, results: Sequence[Any]) -> Iterable[int | None]:
         """That of its record for each result, if there are as many; else the newest for all: none is late by it."""
         return self._times if len(results) == len(self._times) else repeat(self._newest(), len(results))
 
@@ -123,13 +123,8 @@ class MapBatchesOperator(RunningOperator):
         self.deadline = math.inf
         return batch
 
-    def _outputs(self, result: Any) -> list[Any]:
-        if isinstance(result, str | bytes | bytearray) or not isinstance(result, Iterable):
-            raise TypeError(
-                f"map_batches must return an iterable of records, not {type(result).__name__}:"
-                " one for each record of the batch, or any other number"
-            )
-        return result if type(result) is list else take_all(result, self.goes_on)
+    def _outputs(self, result: Any) -> Sequence[Any]:
+        return outputs_of(result, self.goes_on, "map_batches", or_none=False)
 
 
 def _with_array(execute: Callable[[Any], Any], make: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
