@@ -228,6 +228,7 @@ def test_wrong_joins_are_refused_with_all_that_is_wrong() -> None:
         "interval_join 'no pair': within must be two numbers of seconds, or timedeltas, (lower, upper), not 5",
         "interval_join 'no numbers': within must be two numbers of seconds, or timedeltas, (lower, upper), not (True,",
         "join 'more': constructor arguments only go with a function class",
+        "hint: 'outer' puts out what is alone on either side",
     ):
         assert expected in text, text
 

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from sage.core.errors import Problem
+from sage.core.graph.awaiting import wrong_in_awaiting
 from sage.core.graph.durations import is_duration
 from sage.core.graph.model import LogicalGraph, Operator, ServiceMethod
 from sage.core.graph.windows import is_event_window, window_title, wrong_in_window
 
-__all__ = ["JOIN_KINDS", "LOOKUP_KINDS", "check_joining"]
+__all__ = ["ALONE", "JOIN_KINDS", "LOOKUP_KINDS", "check_joining"]
 
 JOIN_KINDS: Final = frozenset({"join", "interval_join", "window_join", "co_group"})
 """Kinds of operators that find pairs in two streams."""
 
 LOOKUP_KINDS: Final = frozenset({"lookup", "lookup_async"})
 """Kinds of operators that find something for each record elsewhere."""
+
+ALONE: Final[Mapping[str, tuple[bool, bool]]] = {
+    "inner": (False, False),
+    "left": (True, False),
+    "right": (False, True),
+    "outer": (True, True),
+}
+"""By ``how`` of a join, whether a left, and a right, record is put out that has no partner."""
 
 _Wrong = Iterator[tuple[str, str | None]]
 """What is wrong, each with a hint or None."""
@@ -77,8 +85,10 @@ def _wrong_window(options: Mapping[str, Any]) -> _Wrong:
 
 
 def _wrong_in_join(options: Mapping[str, Any]) -> _Wrong:
-    if options.get("how", "inner") not in ("inner", "left", "right", "outer"):
-        yield f"how must be 'inner', 'left', 'right' or 'outer', not {options['how']!r:.100}", None
+    how = options.get("how", "inner")
+    if how not in list(ALONE):
+        hint = "'outer' puts out what is alone on either side" if how in ("full", "full outer", "full_outer") else None
+        yield f"how must be 'inner', 'left', 'right' or 'outer', not {how!r:.100}", hint
     within = options.get("within")
     if within is None:
         return
@@ -112,16 +122,12 @@ def _wrong_in_lookup(options: Mapping[str, Any], *, awaited: bool) -> _Wrong:
         yield f"cache_ttl must be a number of seconds above 0, a timedelta, or None, not {ttl!r:.100}", None
     elif ttl is not None and size == 0:
         yield "cache_ttl has no effect without a cache", "cache_size=…"
-    concurrency, timeout = options.get("concurrency"), options.get("timeout")
     if not awaited:
         given = ", ".join(name for name in ("concurrency", "timeout") if options.get(name) is not None)
         if given:
             yield f"{given} is for coroutine functions, and for methods of services", "define it by async def"
         return
-    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
-        yield f"concurrency must be a whole number from 1, not {concurrency!r:.100}", None
-    if timeout is not None and not (_is_distance(timeout) and 0 < timeout < math.inf):
-        yield f"timeout must be a number of seconds above 0, a timedelta, or None, not {timeout!r:.100}", None
+    yield from ((message, None) for message in wrong_in_awaiting(options))
 
 
 def _wrong_service(operator: Operator, graph: LogicalGraph) -> _Wrong:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 from sage.core.errors import Problem
+from sage.core.graph.awaiting import wrong_in_awaiting
 from sage.core.graph.durations import is_duration
 from sage.core.graph.joins import check_joining
 from sage.core.graph.kinds import SINK_KINDS, SOURCE_KINDS
@@ -113,21 +113,11 @@ def _wrong_in_feedback(options: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} must be a whole number of {what} from {least}, not {number!r}"
 
 
-def _wrong_in_map_async(options: Mapping[str, Any]) -> Iterator[str]:
-    concurrency, ordered, timeout = options["concurrency"], options["ordered"], options["timeout"]
-    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
-        yield f"concurrency must be a whole number from 1, not {concurrency!r}"
-    if not isinstance(ordered, bool):
-        yield f"ordered must be True or False, not {ordered!r}"
-    if timeout is not None and not (_is_number(timeout) and 0 < timeout < math.inf):
-        yield f"timeout must be a number of seconds above 0, a timedelta, or None, not {timeout!r}"
-
-
 def _wrong_in_map_batches(options: Mapping[str, Any]) -> Iterator[str]:
     size, wait = options["max_size"], options["max_wait"]
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         yield f"max_size must be a whole number from 1, not {size!r}"
-    if wait is not None and not (_is_number(wait) and 0 <= wait < math.inf):
+    if wait is not None and not is_duration(wait):
         yield f"max_wait must be a number of seconds, a timedelta, or None, not {wait!r}"
 
 
@@ -143,15 +133,11 @@ def _wrong_in_timestamps(options: Mapping[str, Any]) -> Iterator[str]:
 
 _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
     "feedback": _wrong_in_feedback,
-    "map_async": _wrong_in_map_async,
+    "map_async": wrong_in_awaiting,
     "map_batches": _wrong_in_map_batches,
     "timestamps": _wrong_in_timestamps,
 }
 """By kind, what is wrong with an operator's options."""
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_policy(operator: Operator) -> list[Problem]:

@@ -12,6 +12,7 @@ from sage.core.engine.functions import wants_context
 from sage.core.engine.operators.base import Emit, Flow
 from sage.core.engine.operators.timed import TimedOperator
 from sage.core.engine.recovery import GIVEN_UP
+from sage.core.graph.joins import ALONE
 from sage.core.graph.model import Operator
 
 __all__ = ["JoinOperator", "Pair", "PairingOperator"]
@@ -28,8 +29,7 @@ class PairingOperator(TimedOperator):
 
     def __init__(self, spec: Operator, context: RuntimeContext) -> None:
         super().__init__(spec, context)
-        how = spec.options["how"]
-        self.alone = (how in ("left", "outer"), how in ("right", "outer"))
+        self.alone = ALONE[spec.options["how"]]
 
     @abstractmethod
     def pairs(self, side: int, key: Any, record: Any, time: int | None) -> Iterable[tuple[Pair, int | None]]:

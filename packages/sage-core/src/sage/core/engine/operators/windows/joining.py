@@ -13,6 +13,7 @@ from sage.core.engine.operators.windows.panes import PaneOperator
 from sage.core.engine.operators.windows.sessions import SessionOperator
 from sage.core.engine.recovery import GIVEN_UP
 from sage.core.engine.window import Window
+from sage.core.graph.joins import ALONE
 from sage.core.graph.model import Operator
 
 __all__ = ["CoGroupOperator", "WindowJoinOperator"]
@@ -84,12 +85,12 @@ class WindowJoinOperator(_TwoSided):
 
     def _pairs(self, records: Sequence[tuple[int, Any]]) -> Iterator[tuple[Any, Any]]:
         lefts, rights = _apart(records)
-        how = self.spec.options["how"]
+        puts_left, puts_right = ALONE[self.spec.options["how"]]
         if lefts and rights:
             yield from ((left, right) for left in lefts for right in rights)
-        elif lefts and how in ("left", "outer"):
+        elif lefts and puts_left:
             yield from ((left, None) for left in lefts)
-        elif rights and how in ("right", "outer"):
+        elif rights and puts_right:
             yield from ((None, right) for right in rights)
 
 
