@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from sage.core.engine.histogram import Histogram
 
@@ -42,6 +43,15 @@ class TaskMeter:
     def start(self) -> None:
         """The task begins to work; shares of time are of the time since."""
         self._started = self.now()
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Code of the user's runs in here, outside of slices, of which it can be told how long it takes."""
+        self.since = self.now()
+        try:
+            yield
+        finally:
+            self.since = None
 
     def blocked(self, blocked: bool) -> None:
         """The task has looked for credits, and has to wait for them or not."""

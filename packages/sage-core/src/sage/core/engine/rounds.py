@@ -37,13 +37,11 @@ is done when all that leads to it has ended. A record that comes to it after all
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from sage.core.engine.messages import Hold, Probe
-from sage.core.engine.spill import Backlog
-from sage.core.errors import FeedbackError
+from sage.core.engine.messages import Probe
 
-__all__ = ["Head", "LoopPart", "Rounds"]
+__all__ = ["Head", "Rounds"]
 
 
 class Rounds:
@@ -54,18 +52,15 @@ class Rounds:
         outside: the others.
 
     Attributes:
+        outside: those of them that have not ended.
         is_whole: whether a probe has come from all sides.
     """
 
     def __init__(self, inside: Iterable[int], outside: Iterable[int] = ()) -> None:
         self._probes: dict[int, deque[Probe]] = {channel: deque() for channel in inside}  # at most one for each head
-        self._outside = set(outside)
+        self.outside = set(outside)
         self._ended: set[int] = set()
         self.is_whole = False
-
-    def is_outside(self, channel: int) -> bool:
-        """Whether a channel comes from outside of the loop."""
-        return channel in self._outside
 
     def arrived(self, channel: int, probe: Probe) -> None:
         """A probe has come."""
@@ -75,11 +70,11 @@ class Rounds:
     def ended(self, channel: int) -> None:
         """Nothing follows by a channel."""
         self._ended.add(channel)
-        self._outside.discard(channel)
+        self.outside.discard(channel)
         self.is_whole = self._look()
 
     def _look(self) -> bool:
-        if self._outside:
+        if self.outside:
             return False
         found = False
         for channel, probes in self._probes.items():
@@ -147,128 +142,3 @@ class Head:
                 return None
             self.over, count = True, 0
         return Probe(self.rounds + 1, count, self.over)
-
-
-class LoopPart:
-    """What a task of a loop does about its end.
-
-    Args:
-        names: of the loop's heads.
-        rounds: the probes that come to the task.
-        edges: by which it hands them on: those that stay within the loop.
-        head: what it decides, if it is a head.
-        backlog: what waits to go round again there.
-        stage: its stage.
-    """
-
-    def __init__(
-        self,
-        names: Sequence[str],
-        rounds: Rounds,
-        edges: Sequence[int],
-        head: Head | None = None,
-        backlog: Backlog | None = None,
-        stage: int = 0,
-    ) -> None:
-        self.rounds = rounds
-        self.edges = edges
-        self.head = head
-        self._backlog = backlog
-        self._handled = 0
-        self._begun = False
-        self._let_go = False
-        self._stage = stage
-        self._holds: dict[int, Hold] = {}  # the newest that each head has said
-        self._is_held = False
-        self._name = " and ".join(f"'{name}'" for name in names)
-
-    def first(self) -> Probe | None:
-        """The probe that a head begins with, once."""
-        if self.head is None or self._begun:
-            return None
-        self._begun = True
-        return self.head.first()
-
-    def check(self) -> None:
-        """Raises `FeedbackError` if something that goes round could not be kept."""
-        if self._backlog is not None and self._backlog.error is not None:
-            raise self._backlog.error
-
-    def lets_go(self) -> bool:
-        """Whether the task is to let go what it keeps until the end of time, before it hands on: once for a probe."""
-        if not self.rounds.is_over or self._let_go:
-            return False
-        self._let_go = True
-        return True
-
-    def hand_on(self, handled: int) -> Probe | None:
-        """The probe to hand on next, of those that have come from all sides; None if the loop is over.
-
-        Args:
-            handled: a count that rises with whatever the task takes or puts out.
-        """
-        quiet, self._handled, self._let_go = handled == self._handled, handled, False
-        probe = self.rounds.take(quiet=quiet)
-        return probe if self.head is None else self.head.back(probe, quiet=quiet)
-
-    @property
-    def has_news(self) -> bool:
-        """Whether this head has to say whether anything is to be taken in from outside: more waits here, or less."""
-        if self._backlog is None or self.head is None or self.head.is_done:
-            return False
-        said, waiting = self._holds.get(self._stage), self._backlog.waiting
-        if said is not None and said.on:
-            return waiting <= self._backlog.in_memory // 4
-        return waiting > self._backlog.in_memory // 2
-
-    def hold(self) -> Hold | None:
-        """What this head has to say of that, if there is news."""
-        if not self.has_news:
-            return None
-        said = self._holds.get(self._stage)
-        news = Hold(self._stage, 1, True) if said is None else Hold(self._stage, said.number + 1, not said.on)
-        self._holds[self._stage] = news
-        return news
-
-    def heard(self, hold: Hold) -> bool:
-        """Take in what a head says. Returns whether it is news, to be told on."""
-        said = self._holds.get(hold.head)
-        if hold.head == self._stage or (said is not None and said.number >= hold.number):
-            return False
-        self._holds[hold.head] = hold
-        self._is_held = any(item.on for item in self._holds.values())
-        return True
-
-    def keeps_out(self, channel: int) -> bool:
-        """Whether nothing is to be taken from a channel for now."""
-        return self._is_held and self.rounds.is_outside(channel)
-
-    def too_late(self) -> FeedbackError:
-        """What is wrong where a record comes back to a head that has ended."""
-        return FeedbackError(
-            f"a record has come back by the loop {self._name} after its end",
-            hint="an operator of the loop has put it out as its input ended: let what goes back not come from it",
-            loop=self._name.strip("'"),
-        )
-
-    @property
-    def described(self) -> str:
-        """Its state, for people."""
-        text = f", in the loop {self._name}, which has not drained"
-        if self.head is None:
-            return text
-        return f"{text}: {self.head.rounds} rounds, {self._waiting} records wait to go round again"
-
-    @property
-    def draining(self) -> str | None:
-        """That records still go round though all input has ended, for people; None where it is not so, or not known."""
-        if self.head is None or self.head.is_done or not self.head.rounds:
-            return None
-        return (
-            f"the loop {self._name} has not drained: its input has ended, and after {self.head.rounds:,} rounds records"
-            f" still go round in it, of which {self._waiting:,} wait at its beginning"
-        )
-
-    @property
-    def _waiting(self) -> int:
-        return 0 if self._backlog is None else self._backlog.waiting

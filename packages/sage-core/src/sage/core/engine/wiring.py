@@ -10,8 +10,10 @@ from sage.core.engine.clock import WALL, Clock
 from sage.core.engine.coroutines import LoopSignal
 from sage.core.engine.events import Attempt
 from sage.core.engine.histogram import Histogram
+from sage.core.engine.intake import Intake
 from sage.core.engine.interrupt import Interrupt
 from sage.core.engine.links import CREDITS, Inbox, Link, LocalLink, Signal
+from sage.core.engine.loop_part import LoopPart
 from sage.core.engine.operators.aggregate import AggregateOperator
 from sage.core.engine.operators.base import RunningOperator
 from sage.core.engine.operators.comap import CoMapOperator
@@ -36,9 +38,10 @@ from sage.core.engine.operators.timestamps import TimestampsOperator
 from sage.core.engine.operators.windows.choice import WindowOperator
 from sage.core.engine.operators.windows.joining import CoGroupOperator, WindowJoinOperator
 from sage.core.engine.output import BATCH_SIZE, Output
+from sage.core.engine.outputs import Outputs
 from sage.core.engine.pace import Pace
 from sage.core.engine.partitions import share_of
-from sage.core.engine.rounds import Head, LoopPart, Rounds
+from sage.core.engine.rounds import Head, Rounds
 from sage.core.engine.services import ServiceRegistry
 from sage.core.engine.spill import Backlog, SpillingInbox
 from sage.core.engine.task import Task
@@ -125,22 +128,11 @@ def wire(
         connect: makes the channels within this set; by default those with `credits`.
     """
     plan = tasks.plan
-    services = ServiceRegistry(plan.graph.services, attempt, users=len(tasks.ids))
-    if signal is None:
-        signals = {task: LoopSignal() if plan.awaits(task) else Signal() for task in tasks.ids}
-    else:
-        signals = {task: signal(task) for task in tasks.ids}
-    inboxes: dict[ChannelId, Inbox] = {}
+    signals = {task: _signal(plan, task) if signal is None else signal(task) for task in tasks.ids}
     backlogs = _backlogs(tasks, attempt)
+    inboxes: dict[ChannelId, Inbox] = {}
     for task in tasks.ids:
-        waits = {edge.id: Histogram() for edge in plan.edges if edge.target_stage == task.stage}
-        for channel in plan.channels_into(task):
-            room = backlogs.get(task)
-            inboxes[channel] = (
-                Inbox(signals[task].set, clock.now, channel.edge, waits[channel.edge])
-                if room is None
-                else SpillingInbox(room, signals[task].set, clock.now, channel.edge, waits[channel.edge])
-            )
+        inboxes |= _inboxes(plan, task, signals[task], clock, backlogs.get(task))
 
     def link(channel: ChannelId) -> Link:
         inbox = inboxes.get(channel)
@@ -149,95 +141,25 @@ def wire(
         most = None if plan.edges[channel.edge].back else credits
         return LocalLink(inbox, most) if connect is None else connect(channel, inbox)
 
-    built = []
-    for task in tasks.ids:
-        built.append(
-            _build_task(
-                plan,
+    services = ServiceRegistry(plan.graph.services, attempt, users=len(tasks.ids))
+    build = _TaskBuilder(plan, attempt, services, inboxes, link, batch_size)
+    return Wiring(
+        tuple(
+            build.task(
                 task,
-                attempt,
-                signals[task],
-                [(_way(plan.edges[channel.edge]), inboxes[channel]) for channel in plan.channels_into(task)],
-                link,
-                batch_size,
-                services,
-                clock,
+                Interrupt(signals[task], clock),
                 Pace(batch_size) if pace is None else pace(task),
                 backlogs.get(task),
             )
-        )
-    return Wiring(tuple(built), inboxes, services)
-
-
-def _build_task(
-    plan: ExecutionPlan,
-    task: TaskId,
-    attempt: Attempt,
-    signal: Signal,
-    inputs: list[tuple[Way, Inbox]],
-    link: Callable[[ChannelId], Link],
-    batch_size: int,
-    services: ServiceRegistry,
-    clock: Clock,
-    pace: Pace,
-    backlog: Backlog | None,
-) -> Task:
-    stage = plan.stages[task.stage]
-    interrupt = Interrupt(signal, clock)
-    operators = {}
-    for number in stage.operators:
-        spec = plan.operators[number]
-        partitions = attempt.partitions[spec.uid] if spec.is_partitioned else ()
-        context = _KINDS[spec.kind].context_type(
-            job=attempt.job,
-            job_name=attempt.name,
-            operator=spec.name,
-            uid=spec.uid,
-            subtask=task.subtask,
-            parallelism=stage.parallelism,
-            attempt=attempt.attempt,
-            services=services,
-            partitions=share_of(partitions, task.subtask, stage.parallelism),
-        )
-        operators[number] = _KINDS[spec.kind].class_for(spec)(spec, context)
-        operators[number].run_under(interrupt)
-        operators[number].limit_state(attempt.max_operator_state)
-        operators[number].saved = attempt.restored.get(spec.uid, ())
-        inputs_of = plan.graph.inputs_of(number)
-        others = {edge.input for edge in inputs_of if edge.exchange != "broadcast"}
-        operators[number].broadcast_inputs = frozenset(edge.input for edge in inputs_of) - others
-    hops: dict[int, list[Hop]] = {number: [] for number in stage.operators}
-    timed = has_time(plan.graph)
-    for edge in plan.graph.edges:
-        if edge.source in operators and edge.target in operators:
-            keyed = edge.exchange == "hash"
-            hop = Hop(operators[edge.target], keyed=keyed, timed=timed[edge.source], input=edge.input, tag=edge.tag)
-            hops[edge.source].append(hop)
-    outputs: dict[int, Output] = {}
-    for crossing in plan.edges:
-        if crossing.source_stage == stage.id:
-            sending = [link(channel) for channel in plan.channels_out_of(crossing, task.subtask)]
-            for end in sending:
-                end.on_credit(signal.set)
-            output = Output(
-                crossing.exchange,
-                sending,
-                keyed=crossing.keyed,
-                timed=crossing.timed,
-                marked=not crossing.back,
-                batch_size=batch_size,
-            )
-            outputs[crossing.id] = output
-            hops[crossing.source].append(Hop(output, keyed=crossing.keyed, timed=crossing.timed, tag=crossing.tag))
-    ways = dict.fromkeys(_way(edge) for edge in plan.edges if edge.target_stage == stage.id)
-    chain = Chain(f"task {task} of {attempt.job}", list(operators.values()), hops, list(ways))
-    return Task(
-        task, chain, inputs, outputs, interrupt, pace, _part(plan, task, operators[stage.operators[0]], backlog)
+            for task in tasks.ids
+        ),
+        inboxes,
+        services,
     )
 
 
-def _way(edge: PlanEdge) -> Way:
-    return Way(edge.input, keyed=edge.keyed, timed=edge.timed)
+def _signal(plan: ExecutionPlan, task: TaskId) -> Signal:
+    return LoopSignal() if plan.awaits(task) else Signal()
 
 
 def _backlogs(tasks: TaskSet, attempt: Attempt) -> Mapping[TaskId, Backlog]:
@@ -251,22 +173,145 @@ def _backlogs(tasks: TaskSet, attempt: Attempt) -> Mapping[TaskId, Backlog]:
     return found
 
 
-def _part(plan: ExecutionPlan, task: TaskId, first: RunningOperator, backlog: Backlog | None) -> LoopPart | None:
-    """The part of a task in finding out whether its loop has drained; None if it is in none."""
-    loop = plan.loop_of(task.stage)
-    if loop is None:
-        return None
-    if isinstance(first, FeedbackOperator):
-        first.backlog = backlog
-    within = [plan.edges[channel.edge].source_stage in loop.stages for channel in plan.channels_into(task)]
-    return LoopPart(
-        loop.heads,
-        Rounds(
-            (number for number, inside in enumerate(within) if inside),
-            (number for number, inside in enumerate(within) if not inside),
-        ),
-        tuple(edge.id for edge in plan.edges if edge.source_stage == task.stage and edge.target_stage in loop.stages),
-        None if backlog is None else Head(len(loop.heads)),
-        backlog,
-        task.stage,
-    )
+def _inboxes(
+    plan: ExecutionPlan, task: TaskId, signal: Signal, clock: Clock, backlog: Backlog | None
+) -> dict[ChannelId, Inbox]:
+    """The receiving ends of the channels into a task; those of a head share the room for what waits there."""
+    waits = {edge.id: Histogram() for edge in plan.edges if edge.target_stage == task.stage}
+    found: dict[ChannelId, Inbox] = {}
+    for channel in plan.channels_into(task):
+        if backlog is None:
+            found[channel] = Inbox(signal.set, clock.now, channel.edge, waits[channel.edge])
+        else:
+            found[channel] = SpillingInbox(backlog, signal.set, clock.now, channel.edge, waits[channel.edge])
+    return found
+
+
+class _TaskBuilder:
+    """Builds tasks, one by one.
+
+    Args:
+        plan: theirs.
+        attempt: of which deployment.
+        services: what they may call.
+        inboxes: the receiving ends of all channels that lead into them.
+        link: gives the sending end of a channel that leads out of one.
+        batch_size: records in a full batch.
+    """
+
+    def __init__(
+        self,
+        plan: ExecutionPlan,
+        attempt: Attempt,
+        services: ServiceRegistry,
+        inboxes: Mapping[ChannelId, Inbox],
+        link: Callable[[ChannelId], Link],
+        batch_size: int,
+    ) -> None:
+        self._plan = plan
+        self._attempt = attempt
+        self._services = services
+        self._inboxes = inboxes
+        self._link = link
+        self._batch_size = batch_size
+        self._timed = has_time(plan.graph)
+
+    def task(self, id: TaskId, interrupt: Interrupt, pace: Pace, backlog: Backlog | None) -> Task:
+        """A task; ``backlog`` is the room for what waits to go round again, if it is the head of a loop."""
+        channels = tuple(self._plan.channels_into(id))
+        intake = Intake([(_way(self._plan.edges[channel.edge]), self._inboxes[channel]) for channel in channels])
+        outputs = {
+            edge.id: self._output(edge, id.subtask, interrupt.signal)
+            for edge in self._plan.edges
+            if edge.source_stage == id.stage
+        }
+        operators = {number: self._operator(number, id, interrupt) for number in self._plan.stages[id.stage].operators}
+        chain = self._chain(id, operators, outputs)
+        leaving = Outputs(outputs)
+        part = self._loop_part(id, chain.operators[0], intake, leaving, backlog)
+        return Task(id, chain, intake, leaving, interrupt, pace, part)
+
+    def _output(self, edge: PlanEdge, subtask: int, signal: Signal) -> Output:
+        """The sending side of an edge at one subtask, which its credits are to wake."""
+        links = [self._link(channel) for channel in self._plan.channels_out_of(edge, subtask)]
+        for link in links:
+            link.on_credit(signal.set)
+        return Output(
+            edge.exchange,
+            links,
+            keyed=edge.keyed,
+            timed=edge.timed,
+            marked=not edge.back,
+            batch_size=self._batch_size,
+        )
+
+    def _operator(self, number: int, task: TaskId, interrupt: Interrupt) -> RunningOperator:
+        """An operator of the graph, to run in one subtask."""
+        attempt, spec = self._attempt, self._plan.operators[number]
+        parallelism = self._plan.stages[task.stage].parallelism
+        partitions = attempt.partitions[spec.uid] if spec.is_partitioned else ()
+        kind = _KINDS[spec.kind]
+        context = kind.context_type(
+            job=attempt.job,
+            job_name=attempt.name,
+            operator=spec.name,
+            uid=spec.uid,
+            subtask=task.subtask,
+            parallelism=parallelism,
+            attempt=attempt.attempt,
+            services=self._services,
+            partitions=share_of(partitions, task.subtask, parallelism),
+        )
+        operator = kind.class_for(spec)(spec, context)
+        operator.run_under(interrupt)
+        operator.limit_state(attempt.max_operator_state)
+        operator.saved = attempt.restored.get(spec.uid, ())
+        inputs = self._plan.graph.inputs_of(number)
+        others = {edge.input for edge in inputs if edge.exchange != "broadcast"}
+        operator.broadcast_inputs = frozenset(edge.input for edge in inputs) - others
+        return operator
+
+    def _chain(self, task: TaskId, operators: Mapping[int, RunningOperator], outputs: Mapping[int, Output]) -> Chain:
+        """The operators of a task, each connected to those that follow it, and to the outputs."""
+        hops: dict[int, list[Hop]] = {number: [] for number in operators}
+        for edge in self._plan.graph.edges:
+            if edge.source in operators and edge.target in operators:
+                keyed, timed = edge.exchange == "hash", self._timed[edge.source]
+                hop = Hop(operators[edge.target], keyed=keyed, timed=timed, input=edge.input, tag=edge.tag)
+                hops[edge.source].append(hop)
+        for number, output in outputs.items():
+            crossing = self._plan.edges[number]
+            hops[crossing.source].append(Hop(output, keyed=crossing.keyed, timed=crossing.timed, tag=crossing.tag))
+        ways = dict.fromkeys(_way(edge) for edge in self._plan.edges if edge.target_stage == task.stage)
+        return Chain(f"task {task} of {self._attempt.job}", list(operators.values()), hops, list(ways))
+
+    def _loop_part(
+        self, task: TaskId, first: RunningOperator, intake: Intake, outputs: Outputs, backlog: Backlog | None
+    ) -> LoopPart | None:
+        """The part of a task in its loop; None if it is in none."""
+        plan = self._plan
+        loop = plan.loop_of(task.stage)
+        if loop is None:
+            return None
+        if isinstance(first, FeedbackOperator):
+            first.backlog = backlog
+        within = [plan.edges[channel.edge].source_stage in loop.stages for channel in plan.channels_into(task)]
+        rounds = Rounds(
+            inside=(number for number, inside in enumerate(within) if inside),
+            outside=(number for number, inside in enumerate(within) if not inside),
+        )
+        return LoopPart(
+            loop.heads,
+            task.stage,
+            first,
+            rounds,
+            intake,
+            outputs,
+            [edge.id for edge in plan.edges if edge.source_stage == task.stage and edge.target_stage in loop.stages],
+            None if backlog is None else Head(len(loop.heads)),
+            backlog,
+        )
+
+
+def _way(edge: PlanEdge) -> Way:
+    return Way(edge.input, keyed=edge.keyed, timed=edge.timed)
