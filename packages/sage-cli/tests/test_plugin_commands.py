@@ -97,57 +97,57 @@ def plugin(sage: Any, tmp_path: Path) -> Any:
 
 def test_a_plugin_is_listed_without_being_imported(sage: Any, plugin: Any) -> None:
     """Its help comes from its file of helps, else from its Summary; help and completion import nothing of it."""
-    plugin("acme-hello", HELLO, {"hello": "acme_hello", "wave": "acme_hello"}, {"hello": "Greets people."})
+    plugin("acme-hello", HELLO, {"greet": "acme_hello", "wave": "acme_hello"}, {"greet": "Greets people."})
     result = sage("--help")
-    assert "  hello       Greets people.\n" in result.out
+    assert "  greet       Greets people.\n" in result.out
     assert "  wave        What acme-hello does.\n" in result.out
     assert result.err == ""
 
 
 def test_a_plugin_command_runs_like_any_other(sage: Any, plugin: Any) -> None:
     """It is imported when chosen, speaks through the context, and takes --json; options of its own go before ours."""
-    plugin("acme-hello", HELLO, {"hello": "acme_hello"})
-    result = sage("hello", "hello", "ada")
+    plugin("acme-hello", HELLO, {"greet": "acme_hello"})
+    result = sage("greet", "hello", "ada")
     assert (result.out, result.err, result.code) == ("text:  hello ada\nport:  19001\n", "imported\nto ada\n", 0)
-    document = sage("hello", "hello", "ada", "--json", "--output", "x").json
+    document = sage("greet", "hello", "ada", "--json", "--output", "x").json
     assert document == {"sage": 1, "kind": "Greeting", "data": {"text": "hello ada", "port": 19001}}
-    shown = sage("hello", "--help")
+    shown = sage("greet", "--help")
     assert "Greets." in shown.out and "--install-completion" not in shown.out
-    own = sage("hello", "hello", "--help").out
+    own = sage("greet", "hello", "--help").out
     assert "<table|json|yaml>" not in own and "--json" in own
-    assert sage("hello", "follow", "--json").lines == [
+    assert sage("greet", "follow", "--json").lines == [
         {"sage": 1, "kind": "Greeting", "data": {"text": str(n), "port": n}} for n in range(2)
     ]
 
 
 def test_what_a_plugin_can_do_without_a_terminal(sage: Any, plugin: Any) -> None:
     """Questions take their default or are refused; codes of SAGE's errors decide the exit code."""
-    plugin("acme-hello", HELLO, {"hello": "acme_hello"})
-    assert sage("hello", "ask", "--default", "me").out == "me\n"
-    assert (sage("hello", "ask").code, sage("hello", "sure").code) == (9, 9)
-    result = sage("hello", "fail", "not_found")
+    plugin("acme-hello", HELLO, {"greet": "acme_hello"})
+    assert sage("greet", "ask", "--default", "me").out == "me\n"
+    assert (sage("greet", "ask").code, sage("greet", "sure").code) == (9, 9)
+    result = sage("greet", "fail", "not_found")
     assert (result.err, result.code) == ("imported\nerror: it failed\n  hint: try again\n", 3)
-    assert sage("hello", "fail", "of_my_own").code == 9
+    assert sage("greet", "fail", "of_my_own").code == 9
 
 
 def test_a_plugins_bug_is_the_plugins(sage: Any, plugin: Any) -> None:
     """An unexpected exception names the distribution that the user should tell."""
-    plugin("acme-hello", HELLO, {"hello": "acme_hello"})
-    result = sage("hello", "crash")
+    plugin("acme-hello", HELLO, {"greet": "acme_hello"})
+    result = sage("greet", "crash")
     assert result.code == 70
     assert result.err == (
         "imported\n"
         "error: KeyError: 'oops'\n"
-        "  hint: this looks like a bug in the command 'hello' of acme-hello 1.2, please report it; "
+        "  hint: this looks like a bug in the command 'greet' of acme-hello 1.2, please report it; "
         "SAGE_DEBUG=1 shows where it happened\n"
     )
 
 
 def test_a_plugin_reaches_the_jobmanager(sage: Any, plugin: Any, jobmanager: Any) -> None:
     """The client is that of the configuration, and models of SAGE are shown as its own commands show them."""
-    plugin("acme-hello", HELLO, {"hello": "acme_hello"})
+    plugin("acme-hello", HELLO, {"greet": "acme_hello"})
     jobmanager.job()
-    assert sage("hello", "jobs").out == sage("job", "show", "3").out
+    assert sage("greet", "jobs").out == sage("job", "show", "3").out
 
 
 def test_a_plugin_adds_to_a_group(sage: Any, plugin: Any) -> None:
@@ -199,9 +199,9 @@ def test_a_broken_plugin_is_named_and_breaks_nothing_else(sage: Any, plugin: Any
 
 def test_two_distributions_with_one_name(sage: Any, plugin: Any) -> None:
     """Neither is taken silently: an error names both, exit code 9."""
-    plugin("acme-one", HELLO, {"hello": "acme_one"})
-    plugin("acme-two", HELLO, {"hello": "acme_two"})
-    result = sage("hello")
+    plugin("acme-one", HELLO, {"greet": "acme_one"})
+    plugin("acme-two", HELLO, {"greet": "acme_two"})
+    result = sage("greet")
     assert result.code == 9
     assert "acme-one" in result.err and "acme-two" in result.err
     rows = [line for line in sage("plugins", "list").out.splitlines() if "acme-" in line]
@@ -210,7 +210,7 @@ def test_two_distributions_with_one_name(sage: Any, plugin: Any) -> None:
 
 def test_a_configuration_that_keeps_plugins_from_being_listed(sage: Any, plugin: Any) -> None:
     """A file that says something of disabled plugins and is wrong costs one warning; help is there."""
-    plugin("acme-hello", HELLO, {"hello": "acme_hello"})
+    plugin("acme-hello", HELLO, {"greet": "acme_hello"})
     sage.home.mkdir(mode=0o700)
     (sage.home / "config.yaml").write_text("plugins: {disable: 5}\n")
     result = sage("--help")
@@ -218,7 +218,7 @@ def test_a_configuration_that_keeps_plugins_from_being_listed(sage: Any, plugin:
     assert result.err.startswith("warning: commands of plugins are left out: ")
     assert result.err.count("\n") == 1
     assert sage("version").err == ""
-    for name in ("hello", "jobmanager"):  # who asks for one by name is told what is wrong, not that it is missing
+    for name in ("greet", "jobmanager"):  # who asks for one by name is told what is wrong, not that it is missing
         result = sage(name, "--json")
         assert (result.code, result.json["data"]["code"]) == (9, "config")
         assert "config.yaml:1: plugins -> disable: " in result.json["data"]["message"]
@@ -226,9 +226,9 @@ def test_a_configuration_that_keeps_plugins_from_being_listed(sage: Any, plugin:
 
 def test_a_disabled_plugin_is_gone(sage: Any, plugin: Any) -> None:
     """plugins.disable leaves it out of the commands, and `plugins list` says why."""
-    plugin("acme-hello", HELLO, {"hello": "acme_hello"})
+    plugin("acme-hello", HELLO, {"greet": "acme_hello"})
     sage.env["SAGE_PLUGINS__DISABLE"] = "[acme-hello]"
-    assert sage("hello").code == 2
+    assert sage("greet").code == 2
     assert next(line for line in sage("plugins", "list").out.splitlines() if "acme-hello" in line).endswith(
         "disabled by plugins.disable"
     )
