@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -282,11 +283,34 @@ def test_records_of_an_input_have_times_or_none() -> None:
 
 
 @pytest.mark.parametrize("time", [None, float("nan"), 1_700_000_000_000, datetime(2026, 1, 1)])
-def test_what_is_no_time_fails_as_in_a_job(time: Any) -> None:
-    """Whoever gave it."""
-    with pytest.raises(JobFailedError) as caught:
-        run_operator(lambda s: s.map(str), [At(time, 1)])
-    assert isinstance(caught.value.__cause__, TimestampError)
+def test_what_is_no_time_is_refused_where_it_is_written(time: Any) -> None:
+    """The error is raised to the test itself, and not by a job that reads what the test has given."""
+    with pytest.raises(TimestampError, match="cannot be the time of a record"):
+        At(time, 1)
+    with Harness(lambda s: s.map(str), timed=True) as harness:
+        with pytest.raises(TimestampError, match="cannot be the time of a watermark"):
+            harness.watermark(time)
+        assert harness.send(1, time=2) == [At(2, "1")]
+
+
+@pytest.mark.parametrize("seconds", [-1, "1", None, float("inf"), True])
+def test_what_is_no_pause_is_refused_where_it_is_written(seconds: Any) -> None:
+    """It is named, and time stands still."""
+    with Harness(lambda s: s.map(str)) as harness:
+        with pytest.raises(ValueError, match=re.escape(f"from 0, or a timedelta, not {seconds!r}")):
+            harness.advance(seconds)
+        assert harness.send(1) == ["1"]
+
+
+def test_a_step_given_as_its_class_is_refused() -> None:
+    """It would be a record otherwise, and the test would see too much, or never end."""
+    given: list[Any] = [Pause, End, Watermark]
+    for step in given:
+        with pytest.raises(TypeError, match=f"{step.__name__} is given as a class"):
+            run_operator(lambda s: s.map(str), [1, step, 2])
+    none: Any = "no error"
+    with pytest.raises(TypeError, match="takes the exception to raise, not 'no error'"):
+        Fail(none)
 
 
 class Reminding(ProcessFunction[str, str]):

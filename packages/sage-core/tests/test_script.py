@@ -17,6 +17,7 @@ from sage.core.testing import (
     Fail,
     Forever,
     Idle,
+    Input,
     Pause,
     Watermark,
     check_source,
@@ -210,3 +211,13 @@ def test_the_records_of_a_script_have_times_or_none() -> None:
     """One that has none among others that have is refused."""
     with pytest.raises(GraphError, match=r"test_script\.py:.*'b' has none"):
         script(virtual(), [At(1, "a"), "b"])
+
+
+def test_a_step_that_would_be_a_record_is_refused() -> None:
+    """The class instead of a step, and a step of another input than a script has."""
+    with pytest.raises(GraphError, match=r"test_script\.py:.*write Pause\(…\)"):
+        script(virtual(), ["a", Pause, "b"])
+    with pytest.raises(GraphError, match=r"write End\(\)"):
+        script(virtual(), [End])
+    with pytest.raises(GraphError, match="there is no other input here"):
+        script(virtual(), [Input(1, "a")])

@@ -17,7 +17,7 @@ from sage.core.backends.api import Attempt, Deployment, TaskEvent
 from sage.core.backends.inline import InlineBackend, InlineDeployment, InlineOptions
 from sage.core.connectors.api import Later, StopType
 from sage.core.engine.coordinator import Coordinator
-from sage.core.engine.event_time import MAX_TIME, to_seconds
+from sage.core.engine.event_time import MAX_TIME
 from sage.core.engine.failures import OperatorError, describe_failure
 from sage.core.engine.links import Inbox, Link, LocalLink
 from sage.core.engine.messages import Batch, EndOfInput, Message
@@ -29,7 +29,7 @@ from sage.core.graph.policy import DEAD_LETTERS
 from sage.core.graph.validate import sends_late, sends_letters
 from sage.core.graph.windows import LATE
 from sage.core.plan.model import ChannelId, ExecutionPlan
-from sage.core.testing._script import is_record, is_timed, read_step, records_of
+from sage.core.testing._script import is_record, is_timed, read_step, records_of, wrong_step
 from sage.core.testing._steps import At, End, Fail, Forever, Idle, Input, Pause, Side, Watermark
 
 __all__ = ["Harness", "Snapshot", "run_operator"]
@@ -68,6 +68,7 @@ def run_operator(
     Raises:
         GraphError: the operator cannot run.
         JobFailedError: a function has raised; that is its cause.
+        TypeError: ``steps`` are none, or one is given as its class.
     """
     if isinstance(steps, str | bytes) or not isinstance(steps, Iterable):
         raise TypeError(f"steps must be a list of records and steps, not {steps!r:.100}: put it into a list")
@@ -172,11 +173,16 @@ class Harness:
             record: any value.
             time: its event time, in seconds since 1970 or with a time zone.
             input: to which input.
+
+        Raises:
+            TimestampError: the time is no such thing.
+            WrongStateError: the input has ended, or takes records with times alone, or without.
+            JobFailedError: a function has raised; that is its cause.
         """
         return self._feed(record if time is None else At(time, record), input)
 
     def watermark(self, time: float | datetime, *, input: int = 0) -> list[Any]:
-        """Let event time have come to ``time`` on an input."""
+        """Let event time have come to ``time`` on an input. Raises `TimestampError` if it is no time."""
         return self._feed(Watermark(time), input)
 
     def idle(self, *, input: int = 0) -> list[Any]:
@@ -184,9 +190,14 @@ class Harness:
         return self._feed(Idle(), input)
 
     def advance(self, seconds: float | timedelta) -> list[Any]:
-        """Let time pass, with all that is due meanwhile done at its time."""
+        """Let time pass, with all that is due meanwhile done at its time.
+
+        Raises:
+            ValueError: it is no length of time, or below 0.
+        """
+        pause = Pause(seconds)
         job = self._running()
-        self._backend.running.pass_time(Pause(seconds).seconds)
+        self._backend.running.pass_time(pause.seconds)
         return self._look(job)
 
     def fail(self, error: BaseException, *, input: int = 0) -> list[Any]:
@@ -202,7 +213,10 @@ class Harness:
         return self._look(job)
 
     def do(self, step: Any, *, input: int = 0) -> list[Any]:
-        """Do what a step of `run_operator` says."""
+        """Do what a step of `run_operator` says. Raises TypeError if it is given as its class."""
+        wrong = wrong_step(step)
+        if wrong is not None:
+            raise TypeError(wrong)
         if isinstance(step, Pause):
             return self.advance(step.seconds)
         if isinstance(step, End):
@@ -311,7 +325,7 @@ class Harness:
         elif isinstance(message, Batch) and message.mark is not None:
             valve.mark(channel, message.mark)
         if time < valve.time < MAX_TIME:
-            self.outputs.append(Watermark(to_seconds(valve.time)))
+            self.outputs.append(Watermark._found(valve.time))
         if valve.idle and not was_idle:
             self.outputs.append(Idle())
 
@@ -416,7 +430,7 @@ def _timed_outputs(plan: ExecutionPlan) -> list[ChannelId]:
 
 def _at(time: int | None, record: Any) -> Any:
     """A record with its time; it has none that came by an input without times."""
-    return record if time is None else At(to_seconds(time), record)
+    return record if time is None else At._found(time, record)
 
 
 def _pass(record: Any) -> None:

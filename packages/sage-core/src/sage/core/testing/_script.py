@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sage.core.api.datastream import DataStream
@@ -14,9 +14,9 @@ from sage.core.connectors.api import STOP, Later, StopType
 from sage.core.errors import GraphError, Problem
 from sage.core.graph.functions import describe_connector
 from sage.core.graph.location import users_location
-from sage.core.testing._steps import At, End, Fail, Forever, Idle, Pause, Watermark
+from sage.core.testing._steps import At, End, Fail, Forever, Idle, Input, Pause, Watermark
 
-__all__ = ["Given", "is_record", "is_timed", "read_step", "records_of", "script"]
+__all__ = ["Given", "is_record", "is_timed", "read_step", "records_of", "script", "wrong_step"]
 
 
 def script(env: Environment, steps: Iterable[Any], *, name: str = "script") -> DataStream[Any]:
@@ -30,11 +30,14 @@ def script(env: Environment, steps: Iterable[Any], *, name: str = "script") -> D
         name: of the source, and its uid.
 
     Raises:
-        GraphError: some records have a time, and others none.
+        GraphError: some records have a time, and others none; or a step is given as its class.
     """
     steps = tuple(steps)
     timed = any(map(is_timed, steps))
     for step in steps:
+        wrong = wrong_step(step)
+        if wrong is not None:
+            raise GraphError([Problem(wrong, str(users_location()))])
         if timed and is_record(step):
             message = f"a script gives all of its records a time, or none: {step!r:.100} has none"
             raise GraphError([Problem(message, str(users_location()), hint="At(seconds, record) gives it one")])
@@ -58,6 +61,16 @@ def is_timed(step: Any) -> bool:
 def is_record(step: Any) -> bool:
     """Whether a step is a record without a time."""
     return not isinstance(step, At | Watermark | Idle | Pause | Fail | End | Forever)
+
+
+def wrong_step(step: Any) -> str | None:
+    """What is wrong with a step that would be taken for a record without a word."""
+    if isinstance(step, type) and step in (At, Watermark, Idle, Pause, Fail, End, Forever, Input):
+        call = f"{step.__name__}({'…' if fields(step) else ''})"
+        return f"{step.__name__} is given as a class, which would be a record: write {call}"
+    if isinstance(step, Input):
+        return f"{step!r:.100} belongs into the steps of run_operator: there is no other input here"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from sage.core.engine.event_time import to_micros, to_seconds
-from sage.core.errors import TimestampError
+from sage.core.graph.durations import is_duration
 from sage.core.graph.durations import seconds as to_number
 
 __all__ = ["At", "End", "Fail", "Forever", "Idle", "Input", "Pause", "Side", "Watermark"]
@@ -20,14 +20,25 @@ class At:
     Attributes:
         time: seconds since 1970; may be given as a datetime with a time zone.
         record: any value.
+
+    Raises:
+        TimestampError: the time is neither.
     """
 
     time: float
     record: Any
 
     def __init__(self, time: float | datetime, record: Any) -> None:
-        object.__setattr__(self, "time", _point(time))
+        object.__setattr__(self, "time", to_seconds(to_micros(time)))
         object.__setattr__(self, "record", record)
+
+    @classmethod
+    def _found(cls, micros: int, record: Any) -> Self:
+        """What came out; the end of a window may be after all times that may be given."""
+        found = object.__new__(cls)
+        object.__setattr__(found, "time", to_seconds(micros))
+        object.__setattr__(found, "record", record)
+        return found
 
     def __repr__(self) -> str:
         return f"At({_shown(self.time)}, {self.record!r})"
@@ -39,12 +50,22 @@ class Watermark:
 
     Attributes:
         time: seconds since 1970; may be given as a datetime with a time zone.
+
+    Raises:
+        TimestampError: the time is neither.
     """
 
     time: float
 
     def __init__(self, time: float | datetime) -> None:
-        object.__setattr__(self, "time", _point(time))
+        object.__setattr__(self, "time", to_seconds(to_micros(time, "a watermark")))
+
+    @classmethod
+    def _found(cls, micros: int) -> Self:
+        """What came out, which may be before or after all times that may be given."""
+        found = object.__new__(cls)
+        object.__setattr__(found, "time", to_seconds(micros))
+        return found
 
     def __repr__(self) -> str:
         return f"Watermark({_shown(self.time)})"
@@ -61,12 +82,18 @@ class Pause:
 
     Attributes:
         seconds: how long; may be given as a timedelta.
+
+    Raises:
+        ValueError: it is no length of time, or below 0.
     """
 
     seconds: float
 
     def __init__(self, seconds: float | timedelta) -> None:
-        object.__setattr__(self, "seconds", to_number(seconds))
+        number = to_number(seconds)
+        if not is_duration(number):
+            raise ValueError(f"a pause takes a number of seconds from 0, or a timedelta, not {seconds!r:.100}")
+        object.__setattr__(self, "seconds", number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +102,16 @@ class Fail:
 
     Attributes:
         error: what it raises.
+
+    Raises:
+        TypeError: it is no exception.
     """
 
     error: BaseException
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.error, BaseException):
+            raise TypeError(f"Fail takes the exception to raise, not {self.error!r:.100}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +148,6 @@ class Side:
 
     tag: str
     record: Any
-
-
-def _point(time: Any) -> Any:
-    """As the engine tells it; what is no point in time stays as it is, for the engine to refuse."""
-    try:
-        return to_seconds(to_micros(time))
-    except TimestampError:
-        return time
 
 
 def _shown(time: Any) -> str:
