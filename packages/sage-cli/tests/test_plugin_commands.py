@@ -151,18 +151,18 @@ def test_a_plugin_reaches_the_jobmanager(sage: Any, plugin: Any, jobmanager: Any
 
 
 def test_a_plugin_adds_to_a_group(sage: Any, plugin: Any) -> None:
-    """An entry point job.export is `sage job export`; another of a taken name is left out."""
-    source = HELLO + "\napp = typer.Typer()\n\n\n@app.command()\ndef export():\n    print('exported')\n"
+    """An entry point job.archive is `sage job archive`; another of a taken name is left out."""
+    source = HELLO + "\napp = typer.Typer()\n\n\n@app.command()\ndef archive():\n    print('archived')\n"
     plugin(
-        "acme-export",
+        "acme-archive",
         source,
-        {"job.export": "acme_export", "job.list": "acme_export", "jobmanager.extra": "acme_export"},
+        {"job.archive": "acme_archive", "job.list": "acme_archive", "jobmanager.extra": "acme_archive"},
     )
-    assert sage("job", "export").out == "exported\n"
-    assert "  export    What acme-export does.\n" in sage("job", "--help").out
-    assert sage("jobmanager", "extra").out == "exported\n"
+    assert sage("job", "archive").out == "archived\n"
+    assert "  export    What acme-archive does.\n" in sage("job", "--help").out
+    assert sage("jobmanager", "extra").out == "archived\n"
     assert "imported" not in sage("job", "list", "--help").err
-    assert "job.export" not in sage("--help").out
+    assert "job.archive" not in sage("--help").out
 
 
 def test_a_built_in_name_wins(sage: Any, plugin: Any) -> None:

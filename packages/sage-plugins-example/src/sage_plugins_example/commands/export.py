@@ -32,6 +32,7 @@ class Export:
 def export(
     ref: Annotated[str, typer.Argument(help="The job: its number, uuid, or the first 4 or more characters of that.")],
     to: Annotated[Path | None, typer.Option(help="The file; by default job-NUMBER.json in the current folder.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Write all that is known of a job into one JSON file: itself, graph, metrics, history, failures and log.
 
@@ -41,7 +42,7 @@ def export(
     client = context.client()
     job = client.job(ref)
     path = to or Path(f"job-{job.number}.json")
-    if path.exists():
+    if path.exists() and not yes:
         context.confirm(f"overwrite {path}?")
     document = {
         "job": job.to_json(),

@@ -41,7 +41,8 @@ class CommandContext(Protocol):
     def confirm(self, text: str) -> None:
         """Ask before something that cannot be undone; return if the answer is yes, else end the command.
 
-        ``--yes`` answers. Ends with exit code 130 if declined, and 9 where nobody can be asked.
+        A command that asks has an option ``--yes`` of its own, and does not ask if it is given. Ends with exit code
+        130 if declined, and 9 where nobody can be asked.
         """
         ...
 
