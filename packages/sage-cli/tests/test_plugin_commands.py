@@ -159,7 +159,7 @@ def test_a_plugin_adds_to_a_group(sage: Any, plugin: Any) -> None:
         {"job.archive": "acme_archive", "job.list": "acme_archive", "jobmanager.extra": "acme_archive"},
     )
     assert sage("job", "archive").out == "archived\n"
-    assert "  export    What acme-archive does.\n" in sage("job", "--help").out
+    assert "  archive   What acme-archive does.\n" in sage("job", "--help").out
     assert sage("jobmanager", "extra").out == "archived\n"
     assert "imported" not in sage("job", "list", "--help").err
     assert "job.archive" not in sage("--help").out
