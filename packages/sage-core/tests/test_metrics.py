@@ -272,3 +272,18 @@ def test_metrics_travel_as_json() -> None:
         del item["latency"], item["errors"]
     old = JobMetrics.from_json(data)
     assert {(item.latency, item.errors) for item in old.operators} == {(Latency(), 0)}
+
+
+def test_metrics_are_shown_as_a_table() -> None:
+    """One line for each operator under a heading, and who holds records up; `repr` has all of it."""
+    mapped = OperatorMetrics("map:f", "f", "map", 1, records_in=12_000, records_out=11_999, late=0, errors=1, busy=0.5)
+    timed = OperatorMetrics("r", "reader", "read", 1, records_out=12_000, latency=Latency(2, 0.1, p99=0.0421))
+    metrics = JobMetrics(tasks=3, running_tasks=1, operators=(timed, mapped), blocked=("map 'f' is slow",))
+    assert str(metrics).splitlines() == [
+        "1 of 3 tasks running",
+        "operator  kind      in     out  late  errors  busy      p99",
+        "reader    read       0  12,000     0       0    0%  42.1 ms",
+        "f         map   12,000  11,999     0       1   50%        -",
+        "map 'f' is slow",
+    ]
+    assert repr(metrics).startswith("JobMetrics(")

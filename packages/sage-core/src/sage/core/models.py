@@ -225,7 +225,8 @@ class JobMetrics(_Model):
     """What a job's tasks have counted so far; ``at`` is when (RFC 3339).
 
     ``blocked`` names loops that have not drained, and calls of user code that have not returned for more than a second;
-    ``given_up`` holds the newest failures of records that were skipped or dead-lettered, at most 100.
+    ``given_up`` holds the newest failures of records that were skipped or dead-lettered, at most 100. As text it is a
+    table of the operators, for people.
     """
 
     at: str | None = None
@@ -236,6 +237,22 @@ class JobMetrics(_Model):
     edges: tuple[EdgeMetrics, ...] = ()
     blocked: tuple[str, ...] = ()
     given_up: tuple[FailureInfo, ...] = ()
+
+    def __str__(self) -> str:
+        rows: list[tuple[str, ...]] = [("operator", "kind", "in", "out", "late", "errors", "busy", "p99")]
+        for item in self.operators:
+            counts = (f"{count:,}" for count in (item.records_in, item.records_out, item.late, item.errors))
+            slow = f"{item.latency.p99 * 1000:,.3g} ms" if item.latency.count else "-"
+            rows.append((item.name, item.kind, *counts, f"{item.busy:.0%}", slow))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(
+                text.ljust(width) if column < 2 else text.rjust(width)
+                for column, (text, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        ]
+        return "\n".join([f"{self.running_tasks} of {self.tasks} tasks running", *lines, *self.blocked])
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
