@@ -10,16 +10,15 @@ measured with. Events a second leave out what starting takes, which is told apar
 from __future__ import annotations
 
 import json
-import os
 import platform
 import statistics
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-PROGRAMS = Path(__file__).with_name("peer_programs")
+from _peers import chosen, run
+
 EXAMPLE = Path(__file__).parents[1] / "examples" / "nexmark"
 QUERIES = {
     "q0": "pass through",
@@ -33,25 +32,6 @@ QUERIES = {
     "q8": "new users",
     "q11": "user sessions",
 }
-TIMEOUT = 600.0
-
-
-def run(peer: str, python: str, query: str) -> Mapping[str, Any] | None:
-    """What a peer's program measured; None, and the reason printed, if it failed or has no such query."""
-    path = os.pathsep.join(filter(None, [str(EXAMPLE), os.environ.get("PYTHONPATH") if peer == "sage" else None]))
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": path}
-    command = [python, str(PROGRAMS / f"nexmark_on_{peer}.py"), query]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, env=environment)
-    except subprocess.TimeoutExpired:
-        print(f"  {peer} {query}: not done after {TIMEOUT:.0f} s")
-        return None
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        print(f"  {peer} {query}: {reason:.200}")
-        return None
-    found: Mapping[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found if "run" in found else None
 
 
 def figures(found: Mapping[str, Any]) -> tuple[float, float, float]:
@@ -63,8 +43,7 @@ def figures(found: Mapping[str, Any]) -> tuple[float, float, float]:
 
 
 def main(arguments: list[str]) -> None:
-    pythons = {"sage": sys.executable, **dict(item.split("=", 1) for item in arguments if "=" in item)}
-    queries = [item for item in arguments if item in QUERIES] or list(QUERIES)
+    pythons, queries = chosen(arguments, QUERIES)
     data: list[dict[str, Any]] = []
     print("\nNEXMARK: events a second; time over the direct computation's; seconds to start")
     print(f"  {'':20}{'direct':>14}" + "".join(f"{peer:>34}" for peer in pythons))
@@ -72,8 +51,8 @@ def main(arguments: list[str]) -> None:
         row = ""
         direct: list[float] = []
         for peer, python in pythons.items():
-            found = run(peer, python, query)
-            if found is None:
+            found = run("nexmark_on", peer, python, query, [EXAMPLE])
+            if found is None or "run" not in found:  # it may have no such query
                 row += f"{'-':>34}"
                 continue
             speed, ratio, start = figures(found)

@@ -10,16 +10,13 @@ and running the flow are. Everything stays on this machine.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import statistics
-import subprocess
 import sys
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-PROGRAMS = Path(__file__).with_name("peer_programs")
+from _peers import chosen, run
+
 WORKS = {
     "W1": "stateless chain, 1,000,000 integers: time over a plain loop's",
     "W2": "running count of 1,000,000 words over 10,000 keys: time over a plain loop's",
@@ -27,24 +24,6 @@ WORKS = {
     "W5": "2,000 NumPy arrays of 1 MiB through 3 maps in place: time over a plain loop's",
     "W6": "latency at 1,000 records/s over 3 maps: median / 99th percentile in µs",
 }
-TIMEOUT = 600.0
-
-
-def run(program: Path, python: str, work: str) -> Mapping[str, Any] | None:
-    """What a peer's program measured; None, and the reason printed, if it failed."""
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    command = [python, str(program), work]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, env=environment)
-    except subprocess.TimeoutExpired:
-        print(f"  {program.stem} {work}: not done after {TIMEOUT:.0f} s")
-        return None
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        print(f"  {program.stem} {work}: {reason}")
-        return None
-    found: Mapping[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 def show(work: str, figures: list[Any]) -> str:
@@ -55,8 +34,7 @@ def show(work: str, figures: list[Any]) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    pythons = {"sage": sys.executable, **dict(item.split("=", 1) for item in arguments if "=" in item)}
-    works = [item for item in arguments if item in WORKS] or list(WORKS)
+    pythons, works = chosen(arguments, WORKS)
     if len(pythons) == 1:
         print("peers: none is installed here; the session bench_peers installs them and runs this")
         return
@@ -65,7 +43,7 @@ def main(arguments: list[str]) -> None:
     for work in works:
         plain: list[Any] = []
         for peer, python in pythons.items():
-            answer = run(PROGRAMS / f"on_{peer}.py", python, work)
+            answer = run("on", peer, python, work)
             for way, figures in answer["ways"].items() if answer else ():
                 row = rows.setdefault(way, {})
                 row["version"] = answer["version"] if answer else ""
