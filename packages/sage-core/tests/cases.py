@@ -11,10 +11,10 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
-from sage.core.api import DataStream
+from sage.core.api import DataStream, ProcessFunction, RuntimeContext, Timer
 from sage.core.testing import At, Harness, Idle, Side, Watermark
 
-__all__ = ["Out", "Play", "ms_of", "ordered", "records_of", "seconds"]
+__all__ = ["Looping", "Out", "Play", "ms_of", "ordered", "records_of", "seconds"]
 
 Out = tuple[Any, int | None]
 """What was put out, and in which millisecond of event time."""
@@ -120,3 +120,20 @@ class Play:
 
     def __exit__(self, *_: object) -> None:
         self.harness.close()
+
+
+class Looping(ProcessFunction[int, int]):
+    """Its timer sets itself again, five times."""
+
+    def open(self, context: RuntimeContext) -> None:
+        self.count = context.value_state("count", 0)
+
+    def execute(self, value: int) -> None:
+        self.context.set_timer(seconds(1))
+
+    def on_timer(self, timer: Timer) -> Iterable[int]:
+        count = self.count.get()
+        if count < 5:
+            self.count.set(count + 1)
+            self.context.set_timer(timer.time + seconds(1))
+        yield count

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import pytest
-from cases import Play, ms_of, ordered, seconds
+from cases import Looping, Play, ms_of, ordered, seconds
 
 from sage.core.api import CoProcessFunction, DataStream, ProcessFunction, RuntimeContext, Timer
 
@@ -281,23 +281,6 @@ def test_an_event_timer_of_a_bounded_input_fires() -> None:
     with Play(lambda s: s.keyby(itself).process(Once)) as play:
         assert play.record(5, 0) == [(3, 0)]
         assert play.end() == [(42, 1)]
-
-
-class Looping(ProcessFunction[int, int]):
-    """Its timer sets itself again, five times."""
-
-    def open(self, context: RuntimeContext) -> None:
-        self.count = context.value_state("count", 0)
-
-    def execute(self, value: int) -> None:
-        self.context.set_timer(seconds(1))
-
-    def on_timer(self, timer: Timer) -> Iterable[int]:
-        count = self.count.get()
-        if count < 5:
-            self.count.set(count + 1)
-            self.context.set_timer(timer.time + seconds(1))
-        yield count
 
 
 def test_a_timer_sets_itself_again() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from cases import Play, ms_of, ordered, seconds
+from cases import Looping, Play, ms_of, ordered, seconds
 
 from sage.core.api import (
     AfterCount,
@@ -36,23 +36,6 @@ def test_a_timer_in_the_past_fires_at_once() -> None:
     with Play(lambda s: s.keyby(lambda value: "key").process(Late)) as play:
         play.mark(10)
         assert [out for out, _ in [*play.record(3, 20), *play.mark(11)]] == [3]
-
-
-class Looping(ProcessFunction[int, int]):
-    """Its timer sets itself again, five times."""
-
-    def open(self, context: RuntimeContext) -> None:
-        self.count = context.value_state("count", 0)
-
-    def execute(self, value: int) -> None:
-        self.context.set_timer(seconds(1))
-
-    def on_timer(self, timer: Timer) -> Iterable[int]:
-        count = self.count.get()
-        if count < 5:
-            self.count.set(count + 1)
-            self.context.set_timer(timer.time + seconds(1))
-        yield count
 
 
 def test_a_timer_sets_itself_again_at_the_end() -> None:
