@@ -28,7 +28,7 @@ class LastTen(ProcessFunction):
         self.context.set_timer(time)
 
     def on_timer(self, timer: Timer) -> Iterator[SellerPrice]:
-        for sale in sorted(self.closed.pop(timer.time), key=lambda sale: sale.auction.id):
+        for sale in sorted(self.closed.pop(timer.at), key=lambda sale: sale.auction.id):
             prices = (*self.prices.get(), sale.bid.price)[-10:]
             self.prices.set(prices)
             yield SellerPrice(sale.auction.seller, sum(prices) / len(prices))

@@ -135,5 +135,5 @@ class Looping(ProcessFunction[int, int]):
         count = self.count.get()
         if count < 5:
             self.count.set(count + 1)
-            self.context.set_timer(timer.time + seconds(1))
+            self.context.set_timer(timer.at + seconds(1))
         yield count

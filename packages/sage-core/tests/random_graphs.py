@@ -424,10 +424,10 @@ class Ticking(Watched):
 
     def on_timer(self, timer: Any) -> Iterator[Any]:
         self._expect("opened", "on_timer", "opened")
-        if self.context.watermark < timer.time:
+        if self.context.watermark < timer.at:
             Ledger.of(self.ledger).problems.append(f"{self.uid} fired {timer} at {self.context.watermark}")
         Ledger.of(self.ledger).meanwhile()
-        yield (self.context.key, int(timer.time), self.counts.pop(int(timer.time)))
+        yield (self.context.key, int(timer.at), self.counts.pop(int(timer.at)))
 
 
 class Waiting(Watched):

@@ -42,7 +42,7 @@ class Setting(ProcessFunction[int, int]):
         self.context.set_timer(seconds(ms_of(now) + 5), time=self.domain)
 
     def on_timer(self, timer: Timer) -> Iterable[int]:
-        assert timer.domain == self.domain
+        assert timer.time == self.domain
         yield 1777
 
 
@@ -73,7 +73,7 @@ class Both(ProcessFunction[int, str]):
         self.context.set_timer(seconds(6), time="event")
 
     def on_timer(self, timer: Timer) -> Iterable[str]:
-        yield "EVENT:1777" if timer.domain == "event" else "PROC:1777"
+        yield "EVENT:1777" if timer.time == "event" else "PROC:1777"
 
 
 # Flink: the process operator
@@ -161,7 +161,7 @@ class Several(ProcessFunction[tuple[str, int], tuple[str, int]]):
         act(seconds(at), time="event")
 
     def on_timer(self, timer: Timer) -> Iterable[Any]:
-        yield self.context.key, ms_of(timer.time)
+        yield self.context.key, ms_of(timer.at)
 
 
 def test_setting_a_timer_twice_is_setting_it_once() -> None:
@@ -192,7 +192,7 @@ class SeveralOfKeys(ProcessFunction[tuple[str, str, int], tuple[str, int]]):
         act(seconds(record[2]), time="event")
 
     def on_timer(self, timer: Timer) -> Iterable[Any]:
-        yield self.context.key, ms_of(timer.time)
+        yield self.context.key, ms_of(timer.at)
 
 
 def test_timers_follow_their_keys_to_other_subtasks() -> None:
@@ -298,7 +298,7 @@ class Keyed(ProcessFunction[tuple[str, int], tuple[str, int]]):
         self.context.set_timer(seconds(record[1]))
 
     def on_timer(self, timer: Timer) -> Iterable[Any]:
-        yield self.context.key, ms_of(timer.time)
+        yield self.context.key, ms_of(timer.at)
 
 
 def test_timers_of_several_keys() -> None:
@@ -332,7 +332,7 @@ class Resetting(ProcessFunction[str, str]):
         self.context.set_timer(now + 0.1, time=domain)
 
     def on_timer(self, timer: Timer) -> Iterable[str]:
-        yield f"{timer.domain}@{ms_of(timer.time)}"
+        yield f"{timer.time}@{ms_of(timer.at)}"
 
 
 def test_an_event_timer_is_put_off() -> None:
@@ -369,8 +369,8 @@ class PingPong(ProcessFunction[int, str]):
     def on_timer(self, timer: Timer) -> Iterable[str]:
         self.count.set(self.count.get() + 1)
         if self.count.get() < 4:
-            self.context.set_timer(timer.time + 0.001, time="event")
-        yield f"{'ping' if self.count.get() % 2 else 'pong'} {ms_of(timer.time)}"
+            self.context.set_timer(timer.at + 0.001, time="event")
+        yield f"{'ping' if self.count.get() % 2 else 'pong'} {ms_of(timer.at)}"
 
 
 def test_timers_that_set_each_other() -> None:

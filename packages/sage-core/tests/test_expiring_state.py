@@ -333,7 +333,7 @@ class LastSeen(ProcessFunction):
         self.context.set_timer(time + 11)
 
     def on_timer(self, timer: Timer) -> Iterator[tuple[str, float, int | None]]:
-        yield "timer", timer.time, self.last.get()
+        yield "timer", timer.at, self.last.get()
 
 
 def test_in_a_pipeline_it_expires_by_event_time() -> None:
@@ -595,7 +595,7 @@ def test_a_timer_sees_what_lived_at_its_time() -> None:
                 self.context.set_timer(record[1] + after)
 
         def on_timer(self, timer: Timer) -> Any:
-            yield self.context.key, timer.time, self.value.get(), self.recent.get()
+            yield self.context.key, timer.at, self.value.get(), self.recent.get()
 
     with Harness(
         lambda s: s.assign_timestamps(lambda record: record[1]).keyby(lambda record: record[0]).process(Timing)
@@ -638,7 +638,7 @@ def test_timers_of_failing_calls_are_set_back_without_any_state() -> None:
                 raise ValueError(at)
 
         def on_timer(self, timer: Timer) -> Any:
-            yield timer.time
+            yield timer.at
 
     with Harness(lambda s: s.keyby(lambda _: "k").process(Failing, on_error=skip())) as harness:
         harness.send((1, True))

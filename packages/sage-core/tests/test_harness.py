@@ -320,7 +320,7 @@ class Reminding(ProcessFunction[str, str]):
         self.context.set_timer(self.context.now + 60, time="processing")
 
     def on_timer(self, timer: Timer) -> list[str]:
-        return [f"{self.context.key} at {timer.time:g}"]
+        return [f"{self.context.key} at {timer.at:g}"]
 
 
 def test_timers_fire_at_their_moment_of_a_pause() -> None:

@@ -107,7 +107,7 @@ class Alarm(ProcessFunction[Any, Any]):
         self.context.set_timer(value[1])
 
     def on_timer(self, timer: Timer) -> Iterator[Any]:
-        yield self.context.key, timer.time, self.context.timestamp, self.context.watermark
+        yield self.context.key, timer.at, self.context.timestamp, self.context.watermark
 
 
 def keyed(env: LocalEnvironment, records: list[Any]) -> DataStream[Any]:
@@ -145,7 +145,7 @@ class Restless(ProcessFunction[Any, Any]):
         self.context.set_timer(value[2])
 
     def on_timer(self, timer: Timer) -> None:
-        self.context.set_timer(timer.time)
+        self.context.set_timer(timer.at)
 
 
 def test_a_timer_that_never_comes_to_rest_is_named() -> None:
@@ -160,8 +160,8 @@ class Heartbeat(ProcessFunction[Any, Any]):
         self.context.set_timer(math.ceil(value[2] / 10) * 10)
 
     def on_timer(self, timer: Timer) -> Iterator[Any]:
-        self.context.set_timer(timer.time + 10)
-        yield timer.time
+        self.context.set_timer(timer.at + 10)
+        yield timer.at
 
 
 def test_what_is_set_when_time_is_over_does_not_fire() -> None:
@@ -177,7 +177,7 @@ class Late(ProcessFunction[Any, Any]):
         self.context.set_timer(self.context.now + value[1], time="processing")
 
     def on_timer(self, timer: Timer) -> Iterator[Any]:
-        yield timer.domain, self.context.key, timer.time, self.context.now, self.context.timestamp
+        yield timer.time, self.context.key, timer.at, self.context.now, self.context.timestamp
 
 
 class Slowly(SourceFunction):
@@ -217,7 +217,7 @@ class Failing(ProcessFunction[Any, Any]):
             raise ValueError("not this one")
 
     def on_timer(self, timer: Timer) -> Iterator[Any]:
-        yield timer.time
+        yield timer.at
 
 
 def test_a_call_that_fails_sets_no_timers_and_takes_none_back() -> None:
@@ -237,6 +237,28 @@ def test_timers_need_a_key_and_event_time_needs_times() -> None:
         run(lambda env: env.from_batch([("a", 1, 2)]).assign_timestamps(lambda record: record[2]).process(Alarm))
     with pytest.raises(JobFailedError, match="has no event time"):
         run(lambda env: env.from_batch([("a", 1, 2)]).keyby(lambda record: record[0]).process(Alarm))
+
+
+class BothSet(CoProcessFunction):
+    """Sets a timer for the records of both inputs."""
+
+    def process0(self, value: int) -> None:
+        self.context.set_timer(value)
+
+    process1 = process0
+
+    def on_timer(self, timer: Timer) -> Iterable[Any]:
+        yield self.context.key, timer.at
+
+
+def test_a_record_without_a_key_sets_no_timer_where_others_have_one() -> None:
+    """Also without any keyed state, and whatever keys came before."""
+
+    def declare(env: LocalEnvironment) -> DataStream[Any]:
+        keyed = env.from_batch([1]).assign_timestamps(same).keyby(lambda value: "key")
+        return keyed.connect(env.from_batch([2, 3]).assign_timestamps(same)).process(BothSet, on_error=skip())
+
+    assert run(declare) == [("key", 1.0)]
 
 
 @pytest.mark.parametrize("time", [None, math.nan, "noon", datetime(2024, 1, 1), 1_700_000_000_000])
@@ -363,7 +385,7 @@ class RestlessByTheClock(ProcessFunction[Any, Any]):
         self.context.set_timer(self.context.now, "processing")
 
     def on_timer(self, timer: Timer) -> None:
-        self.context.set_timer(timer.time, "processing")
+        self.context.set_timer(timer.at, "processing")
 
 
 @pytest.mark.parametrize("backend", ["inline", "local"])
@@ -384,7 +406,7 @@ class OnceMore(ProcessFunction[Any, Any]):
         if self.fired.get():
             return [self.context.key]
         self.fired.set(True)
-        self.context.set_timer(timer.time)
+        self.context.set_timer(timer.at)
         return []
 
 
@@ -455,7 +477,7 @@ class Now(ProcessFunction[Any, Any]):
         self.context.set_timer(self.context.now, "processing")
 
     def on_timer(self, timer: Timer) -> Iterable[Any]:
-        yield self.context.key, timer.time
+        yield self.context.key, timer.at
 
 
 def test_a_timer_for_now_fires_before_the_next_record() -> None:
@@ -475,7 +497,7 @@ class Remembering(ProcessFunction[Any, Any]):
         self.context.set_timer(self.context.timestamp or 0)
 
     def on_timer(self, timer: Timer) -> Iterable[Any]:
-        return [(self.context.key, self.seen.get())] if timer.domain == "processing" else []
+        return [(self.context.key, self.seen.get())] if timer.time == "processing" else []
 
 
 @pytest.mark.parametrize("parallelism", [1, 2, 3])

@@ -28,7 +28,7 @@ class Late(ProcessFunction[int, int]):
         self.context.set_timer(seconds(value))
 
     def on_timer(self, timer: Timer) -> Iterable[int]:
-        yield ms_of(timer.time)
+        yield ms_of(timer.at)
 
 
 def test_a_timer_in_the_past_fires_at_once() -> None:

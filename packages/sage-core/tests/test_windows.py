@@ -362,6 +362,29 @@ def test_a_window_function_sees_key_window_and_records() -> None:
     )  # fmt: skip
 
 
+class Stamp(WindowFunction[int, tuple[Any, float | None]]):
+    def execute(self, key: Any, window: Window, records: list[int]) -> Iterator[tuple[Any, float | None]]:
+        yield self.context.key, self.context.timestamp
+
+
+@pytest.mark.parametrize(
+    ("window", "wanted"),
+    [
+        (Tumbling(10), [("odd", 9.999999), ("even", 9.999999), ("odd", 19.999999)]),
+        (Sliding(12, 6), [("odd", 5.999999), ("even", 5.999999), ("odd", 11.999999), ("even", 11.999999)]),
+        (Session(5), [("odd", 5.999999), ("even", 8.999999), ("odd", 23.999999)]),
+        (Count(1), [("odd", 1.0), ("even", 4.0), ("odd", 17.0), ("odd", 19.0)]),
+    ],
+)
+def test_a_window_function_is_told_the_time_of_what_it_puts_out(window: Any, wanted: list[tuple[Any, float]]) -> None:
+    """Not that of the record which let it fire; and the key is the window's."""
+    env = LocalEnvironment("stamps", "inline")
+    timed = env.from_batch([1, 4, 17, 19]).assign_timestamps(itself)
+    found = timed.keyby(lambda n: "odd" if n % 2 else "even").window(window).process(Stamp).collect()
+    env.submit(autostop=True)
+    assert found[: len(wanted)] == wanted
+
+
 def test_a_window_function_has_to_return_an_iterable() -> None:
     """A number is none."""
     env = LocalEnvironment("returns", "inline")

@@ -15,6 +15,7 @@ from sage.core.engine.operators.connector_sink import ConnectorSinkOperator
 from sage.core.engine.operators.connector_source import ConnectorSourceOperator
 from sage.core.engine.operators.map_async import MapAsyncOperator
 from sage.core.engine.operators.source import SourceOperator
+from sage.core.engine.operators.timed import TimedOperator
 from sage.core.engine.operators.timestamps import TimestampsOperator
 from sage.core.engine.output import Output
 
@@ -74,7 +75,7 @@ class Chain:
             some.
         entered: which operator is being opened or closed, or waits in its own way; any thread may ask.
         due: operators that may have something to do without any input, and ``due()`` which does it; None for those
-            that act on time.
+            of `acting`.
         fires: for operators that act on time, ``fire(ticks, due)`` puts out what ``due``, their `firing`, gives.
         clocks: operators that assign event times.
         acting: operators that act on time.
@@ -98,7 +99,7 @@ class Chain:
         self.code = Code(title)
         self.endings: list[Callable[[list[int]], int]] = []
         self.due: list[tuple[RunningOperator, Callable[[], object] | None]] = []
-        self.fires: dict[RunningOperator, Callable[[list[int], Iterator[Any]], int]] = {}
+        self.fires: dict[TimedOperator, Callable[[list[int], Iterator[Any]], int]] = {}
         self._hops = hops
         self.runs: dict[Way, Callable[..., None]] = {}
         self._ways = tuple(ways)
@@ -116,7 +117,7 @@ class Chain:
         for clock in self.clocks:
             if isinstance(first, ConnectorSourceOperator):
                 clock.source = first
-        self.acting = [operator for operator in operators if operator.acts_on_time]
+        self.acting = [operator for operator in operators if isinstance(operator, TimedOperator)]
         self.holders = [operator for operator in operators if operator.holds and operator.has_timed_input]
         self._paths: dict[RunningOperator | None, tuple[RunningOperator | Output, ...]] = {}
         self._budgeted = [operator for operator in operators if operator.spec.on_error.ratio is not None]
@@ -255,7 +256,7 @@ class Chain:
                     code.line(f"return {ENDED}")
                 due.append((operator, f"due_{number}"))
                 endings.append(f"due_{number}")
-            if operator.acts_on_time:
+            if isinstance(operator, TimedOperator):
                 with code.function(f"def fire_{number}(ticks, due):", self._write_counts):
                     operator.generate_firing(
                         code, "ticks", "due", self._emit_from(operator), partial(self._drain_side_outputs, operator)
@@ -356,7 +357,7 @@ class Chain:
         self._counts.clear()
 
 
-def _last_firing(operator: RunningOperator, fire: Callable[[list[int], Iterator[Any]], int]) -> Callable[..., int]:
+def _last_firing(operator: TimedOperator, fire: Callable[[list[int], Iterator[Any]], int]) -> Callable[..., int]:
     """An ending: from its first call on, all time is over for ``operator``."""
     due: list[Iterator[Any]] = []
 

@@ -20,13 +20,15 @@ from sage.core.engine.keyed_state import KeyedStates, ListState, MapState, Reduc
 from sage.core.engine.services import AsyncServiceHandle, ServiceHandle, ServiceRegistry
 from sage.core.errors import StateError
 
-__all__ = ["RuntimeContext"]
+__all__ = ["RuntimeContext", "TimeKind"]
 
 _log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
-_TimeKind = Literal["processing", "event"]
+TimeKind = Literal["processing", "event"]
+"""Which time something goes by: that of the clock, or that of the records."""
+
 _Refresh = Literal["write", "read"]
 
 
@@ -141,7 +143,7 @@ class RuntimeContext:
         name: str,
         *,
         ttl: float | timedelta | None = None,
-        ttl_time: _TimeKind = "processing",
+        ttl_time: TimeKind = "processing",
         ttl_refresh: _Refresh = "write",
     ) -> ValueState[Any]: ...
     @overload
@@ -151,7 +153,7 @@ class RuntimeContext:
         default: Value,
         *,
         ttl: float | timedelta | None = None,
-        ttl_time: _TimeKind = "processing",
+        ttl_time: TimeKind = "processing",
         ttl_refresh: _Refresh = "write",
     ) -> ValueState[Value]: ...
     def value_state(
@@ -160,7 +162,7 @@ class RuntimeContext:
         default: Any = None,
         *,
         ttl: float | timedelta | None = None,
-        ttl_time: _TimeKind = "processing",
+        ttl_time: TimeKind = "processing",
         ttl_refresh: _Refresh = "write",
     ) -> ValueState[Any]:
         """Declare a value for each key. To be called in ``open``, directly behind ``keyby``.
@@ -185,7 +187,7 @@ class RuntimeContext:
         name: str,
         *,
         ttl: float | timedelta | None = None,
-        ttl_time: _TimeKind = "processing",
+        ttl_time: TimeKind = "processing",
         ttl_refresh: _Refresh = "write",
     ) -> ListState[Any]:
         """Declare a list for each key, each of whose items lives for ``ttl``; see `value_state`."""
@@ -198,7 +200,7 @@ class RuntimeContext:
         name: str,
         *,
         ttl: float | timedelta | None = None,
-        ttl_time: _TimeKind = "processing",
+        ttl_time: TimeKind = "processing",
         ttl_refresh: _Refresh = "write",
     ) -> MapState[Any, Any]:
         """Declare a mapping for each key, each of whose items lives for ``ttl``; see `value_state`."""
@@ -212,7 +214,7 @@ class RuntimeContext:
         function: Callable[[Value, Value], Value],
         *,
         ttl: float | timedelta | None = None,
-        ttl_time: _TimeKind = "processing",
+        ttl_time: TimeKind = "processing",
         ttl_refresh: _Refresh = "write",
     ) -> ReducingState[Value]:
         """Declare a value for each key that others are added to by ``function(kept, value)``; see `value_state`."""

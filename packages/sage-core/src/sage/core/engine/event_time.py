@@ -11,14 +11,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from sage.core.errors import TimestampError
+from sage.core.graph.durations import LONGEST
 
-__all__ = ["LIMIT", "MAX_TIME", "MICROS", "MIN_TIME", "to_micros", "to_seconds"]
+__all__ = ["MAX_TIME", "MICROS", "MIN_TIME", "to_micros", "to_seconds"]
 
 MICROS: Final = 1_000_000
 """Microseconds in a second."""
-
-LIMIT: Final = 253_402_300_800
-"""Seconds from 1970 to the year 10000: no event is further away than that, before or after."""
 
 MIN_TIME: Final = -(2**63)
 """Before all time: nothing is known to be over yet."""
@@ -39,8 +37,10 @@ def to_micros(time: Any, of: str = "a record") -> int:
     Raises:
         TimestampError: it is no such thing.
     """
-    if type(time) is float and -LIMIT < time < LIMIT:  # what most give
+    if type(time) is float and -LONGEST < time < LONGEST:  # what most give
         return round(time * MICROS)
+    if type(time) is int and -LONGEST < time < LONGEST:
+        return time * MICROS
     if isinstance(time, bool):
         raise _no_time(time, of, "a truth value is no time")
     if isinstance(time, datetime):
@@ -58,10 +58,10 @@ def to_micros(time: Any, of: str = "a record") -> int:
         share = float(time)
         if not math.isfinite(share):
             raise _no_time(time, of, "it is no point in time") from None
-        if -LIMIT < share < LIMIT:
+        if -LONGEST < share < LONGEST:
             return round(share * MICROS)
     else:
-        if -LIMIT < seconds < LIMIT:
+        if -LONGEST < seconds < LONGEST:
             return seconds * MICROS
     raise _no_time(time, of, "that is not within 10,000 years", "times are in seconds: divide milliseconds by 1000")
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sage.core.engine.services import ServiceContext
 
 __all__ = [
+    "LOOK_EVERY",
     "build_function",
     "close_function",
     "close_iterator",
@@ -25,7 +26,7 @@ __all__ = [
     "wants_context",
 ]
 
-_LOOK_EVERY = 4096
+LOOK_EVERY = 4096
 """Records between two looks at whether the task is still to work."""
 
 
@@ -126,9 +127,9 @@ def outputs_of(result: Any, goes_on: Callable[[], bool], what: str, *, or_none: 
 def _take_all(records: Iterable[Any], goes_on: Callable[[], bool]) -> list[Any]:
     """What an iterable of the user's holds; nothing if the task is cancelled meanwhile, since it may never end."""
     iterator = iter(records)
-    taken = list(islice(iterator, _LOOK_EVERY))
-    if len(taken) == _LOOK_EVERY:
-        while some := list(islice(iterator, _LOOK_EVERY)):
+    taken = list(islice(iterator, LOOK_EVERY))
+    if len(taken) == LOOK_EVERY:
+        while some := list(islice(iterator, LOOK_EVERY)):
             taken += some
             if not goes_on():
                 return []

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from sage.core.engine.chain import Chain, Way
 from sage.core.engine.event_time import MIN_TIME
 from sage.core.engine.operators.base import ENDED, RunningOperator
+from sage.core.engine.operators.timed import TimedOperator
 from sage.core.engine.output import Output
 from sage.core.engine.slices import Slices
 from sage.core.engine.valve import Valve
@@ -61,7 +62,7 @@ class Passage:
         for operator in self._chain.acting:
             self.fire(operator)
 
-    def fire(self, operator: RunningOperator) -> None:
+    def fire(self, operator: TimedOperator) -> None:
         """Let an operator put out what is due there."""
         self.under_way.append(self._fire(operator))
 
@@ -101,10 +102,10 @@ class Passage:
                 target.pass_time(time)
                 if target in self._idle:
                     self._idle[target] = idle
-                if target.acts_on_time and target.is_due:
+                if isinstance(target, TimedOperator) and target.is_due:
                     yield from self._fire(target)
 
-    def _fire(self, operator: RunningOperator) -> Iterator[None]:
+    def _fire(self, operator: TimedOperator) -> Iterator[None]:
         """Put out what is due at ``operator``, some in each slice."""
         fire, due = self._chain.fires[operator], operator.firing()
         while self._slices.call(fire, self._slices.ticks(), due) != ENDED:

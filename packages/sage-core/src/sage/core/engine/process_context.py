@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sage.core.engine.context import RuntimeContext
+from sage.core.engine.context import RuntimeContext, TimeKind
 from sage.core.engine.event_time import to_micros
 
 if TYPE_CHECKING:
     from sage.core.engine.operators.process import ProcessOperator
 
-__all__ = ["ProcessContext", "TimeDomain", "Timer"]
-
-TimeDomain = Literal["event", "processing"]
-"""Which time a timer goes by: that of the records, or that of the clock."""
+__all__ = ["ProcessContext", "Timer"]
 
 
 class Timer(NamedTuple):
     """A timer whose time has come.
 
     Attributes:
-        time: that it was set for, in seconds since 1970.
-        domain: ``"event"`` or ``"processing"``.
+        at: that it was set for, in seconds since 1970.
+        time: ``"event"`` or ``"processing"``.
     """
 
-    time: float
-    domain: TimeDomain
+    at: float
+    time: TimeKind
 
 
 class ProcessContext(RuntimeContext):
@@ -40,7 +37,7 @@ class ProcessContext(RuntimeContext):
         """Processing time, in seconds since 1970: the clock of the host, which never goes back."""
         return self._process.clock.time()
 
-    def set_timer(self, at: Any, time: TimeDomain = "event") -> None:
+    def set_timer(self, at: Any, time: TimeKind = "event") -> None:
         """Let ``on_timer`` be called for this key when it is time. Setting one twice is setting it once.
 
         At the end of input all that are set fire. What ``on_timer`` sets then fires if it is for an event time not
@@ -56,6 +53,6 @@ class ProcessContext(RuntimeContext):
         """
         self._process.set_timer(to_micros(at, "a timer"), time)
 
-    def delete_timer(self, at: Any, time: TimeDomain = "event") -> None:
+    def delete_timer(self, at: Any, time: TimeKind = "event") -> None:
         """Take back what `set_timer` has set for this key; nothing happens if it has not."""
         self._process.delete_timer(to_micros(at, "a timer"), time)

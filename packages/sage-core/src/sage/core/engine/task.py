@@ -29,6 +29,7 @@ from sage.core.engine.meter import TaskMeter
 from sage.core.engine.metrics import counts_of_inputs
 from sage.core.engine.operators.base import ENDED, IDLE, RunningOperator
 from sage.core.engine.operators.source import SourceOperator
+from sage.core.engine.operators.timed import TimedOperator
 from sage.core.engine.outputs import Outputs
 from sage.core.engine.pace import Pace
 from sage.core.engine.passage import Passage
@@ -257,10 +258,10 @@ class Task:
         now = self._meter.now()
         late = [(operator, emit) for operator, emit in self.chain.due if operator.deadline <= now]
         for operator, emit in late:
-            if emit is None:
-                self._passage.fire(operator)
-            else:
+            if emit is not None:
                 self._slices.call(emit)
+            elif isinstance(operator, TimedOperator):
+                self._passage.fire(operator)
         if late:
             self._passage.look()
             self._outputs.flush(partial=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, Final
 
 __all__ = ["TimerQueue"]
 
@@ -19,6 +19,9 @@ class _Several(OrderedDict[Any, None]):
     __slots__ = ()
 
 
+_NOBODY: Final = object()
+
+
 class TimerQueue:
     """A set of (time, key), read in the order of time, and within one time in that of asking.
 
@@ -27,16 +30,16 @@ class TimerQueue:
     What is removed leaves its entry there until its time comes, or until most entries are such.
     """
 
-    __slots__ = ("_at", "_heap", "_run", "count")
+    __slots__ = ("_at", "_heap", "_more", "_run")
 
     def __init__(self) -> None:
         self._at: dict[int, Any] = {}
         self._run: deque[int] = deque()  # no more than are in the dict, but for what was removed
         self._heap: list[int] = []
-        self.count = 0
+        self._more = 0  # keys besides the first of each time
 
     def __len__(self) -> int:
-        return self.count
+        return len(self._at) + self._more
 
     @property
     def by_time(self) -> Mapping[int, Any]:
@@ -65,16 +68,16 @@ class TimerQueue:
                 run.append(time)
             else:
                 heappush(self._heap, time)
-        else:
-            keys = at[time]
-            if type(keys) is not _Several:
-                if keys == key:
-                    return False
-                at[time] = keys = _Several({keys: None})
-            elif key in keys:
+            return True
+        keys = at[time]
+        if type(keys) is not _Several:
+            if keys == key:
                 return False
-            keys[key] = None
-        self.count += 1
+            at[time] = keys = _Several({keys: None})
+        elif key in keys:
+            return False
+        keys[key] = None
+        self._more += 1
         return True
 
     def remove(self, time: int, key: Any) -> bool:
@@ -86,14 +89,11 @@ class TimerQueue:
         if type(keys) is _Several:
             if key not in keys:
                 return False
-            del keys[key]
-            if not keys:
-                del at[time]
+            self._take(time, keys, key)
         elif keys == key:
             del at[time]
         else:
             return False
-        self.count -= 1
         if len(self._heap) + len(self._run) > 64 + 2 * len(at):
             self._run, self._heap = deque(sorted(at)), []
         return True
@@ -109,23 +109,27 @@ class TimerQueue:
             time = run[0] if is_next else heap[0]
             if time > upto:
                 return
-            if time not in at:
+            key = at.get(time, _NOBODY)
+            if type(key) is _Several:
+                keys, key = key, next(iter(key))
+                self._take(time, keys, key)
+            else:
                 if is_next:
                     run.popleft()
                 else:
                     heappop(heap)
-                continue
-            keys = at[time]
-            if type(keys) is _Several:
-                key = next(iter(keys))
-                del keys[key]
-                if not keys:
-                    del at[time]
-            else:
-                key = keys
+                if key is _NOBODY:
+                    continue
                 del at[time]
-            self.count -= 1
             yield time, key
+
+    def _take(self, time: int, keys: _Several, key: Any) -> None:
+        """Take one of several out."""
+        del keys[key]
+        if keys:
+            self._more -= 1
+        else:
+            del self._at[time]
 
     def items(self) -> Iterator[tuple[int, Any]]:
         """All that waits, in the order in which it would be taken out."""

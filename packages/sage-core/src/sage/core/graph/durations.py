@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["is_duration", "seconds"]
+__all__ = ["LONGEST", "is_duration", "seconds"]
 
-_LONGEST = 253_402_300_800
+LONGEST: Final = 253_402_300_800
+"""Seconds from 1970 to the year 10000: no length of time is longer, and no event further away from 1970."""
 
 
 def seconds(duration: Any) -> Any:
@@ -20,4 +21,4 @@ def is_duration(value: Any, *, above_zero: bool = False) -> bool:
     """Whether ``value`` is a number of seconds, at least 0, that microseconds can tell."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return False
-    return (round(value * 1_000_000) >= 1 if above_zero else value >= 0) and value < _LONGEST
+    return (round(value * 1_000_000) >= 1 if above_zero else value >= 0) and value < LONGEST

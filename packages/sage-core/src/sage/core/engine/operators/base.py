@@ -174,6 +174,11 @@ class RunningOperator:
         self.states.refusal = self.states.broadcast_refusal = TOO_LATE
         self.states.has_key = self.has_keyed_input
 
+    @property
+    def sets_back(self) -> bool:
+        """Whether a call that fails may have done what is to be set back: written to keyed state."""
+        return bool(self.states)
+
     keeps_keyed_state: ClassVar[bool] = True
     """Whether its function may declare keyed state where records have keys."""
 
@@ -187,9 +192,13 @@ class RunningOperator:
             return f"no input of {self.spec.title} is given by broadcast()"
         return None if self.keeps_keyed_state else f"{self.spec.kind} works on many records at once"
 
+    def now(self) -> int:
+        """Processing time, in microseconds."""
+        return round(self.clock.time() * MICROS)
+
     def times(self) -> dict[str, int]:
         """Processing and event time, in microseconds."""
-        return {"processing": int(self.clock.time() * MICROS), "event": self.watermark}
+        return {"processing": self.now(), "event": self.watermark}
 
     def sweep(self) -> None:
         """Remove some of the state that has expired."""
@@ -342,9 +351,6 @@ class RunningOperator:
     holds: bool = False
     """Whether records that it puts out later keep the watermark back; then there is a `lets_pass`."""
 
-    acts_on_time: ClassVar[bool] = False
-    """Whether it puts records out because it is time; then there is a `firing`."""
-
     deadline: float = math.inf
     """When something is to be done without any input, by `clock`."""
 
@@ -366,34 +372,6 @@ class RunningOperator:
     def rests(self) -> bool:
         """Whether nothing that it holds will be put out: then those that follow need not wait for it, if it is idle."""
         return True
-
-    @property
-    def is_due(self) -> bool:
-        """Whether `firing` has something to give because of the event time that it is; not once all time is over."""
-        return False
-
-    def firing(self) -> Iterator[tuple[Sequence[Any], int | None]]:
-        """What is to be put out now, read bit by bit and not beyond: what one call has made, and its event time.
-
-        Called whenever the watermark has moved or the `deadline` has come; while it is read, no record comes in.
-        """
-        return iter(())
-
-    def generate_firing(
-        self, code: Code, ticks: str, due: str, emit: Emit, drain: Callable[[str | None], None]
-    ) -> None:
-        """Write a loop that puts out what ``due``, an iterator that `firing` made, gives for each of ``ticks``."""
-        tick, records, record = code.name("tick"), code.name("records"), code.name("record")
-        time, count, taken = code.name("time"), code.counter("fired"), code.counter("taken")
-        code.call(f"for {tick}, ({records}, {time}) in zip({ticks}, {due}):", self, None)
-        with code.indented():
-            code.line(f"{taken} = {tick} + 1")
-            with code.block(f"for {record} in {records}:"):
-                code.line(f"{count} += 1")
-                emit(Flow(record, count, time=time))
-                self.leaving_if_cancelled(code)
-            drain(time)
-        code.line(f"return {MORE} if {taken} == len({ticks}) else {ENDED}")
 
     def generate_due(self, code: Code, emit: Emit) -> None:
         """Write the lines that emit what has waited: at the deadline, and at the end of input."""
@@ -454,7 +432,7 @@ class RunningOperator:
             code.call(f"{result} = {call}", self, record)
             yield result
             return
-        journal = self.states.keep_journal() if self.states or self.acts_on_time else None
+        journal = self.states.keep_journal() if self.sets_back else None
         again = function if wrap is None else _composed(wrap, function)
         with code.block("try:"):
             code.call(f"{result} = {call}", self, record)
@@ -479,26 +457,6 @@ class RunningOperator:
             raise last
         return result
 
-    def call_firing(self, function: Callable[[Any], Any], why: Any) -> Any:
-        """Call because it is time: again as often as the error policy says; then `GIVEN_UP`, where it says so.
-
-        Args:
-            function: called with ``why``.
-            why: what a failure names, where otherwise a record is.
-        """
-        self.states.writable = False
-        if self.states.expiries:
-            self._tell_times_of_firing()
-        if self.recovery is None:
-            return function(why)
-        journal = self.states.keep_journal()
-        try:
-            result = function(why)
-        except Exception as error:
-            result = self.recovery(error, why, function, why)
-        journal.clear()
-        return result
-
     def weight(self, record: Any) -> int:
         """How many records go with ``record``, the one that a failing call was made for."""
         return 1
@@ -519,7 +477,7 @@ class RunningOperator:
             code.line(f"{code.fast('context', self.context)}._time = {flow.time}")
         if flow.key or self.has_keyed_input:
             code.line(f"{code.fast('context', self.context)}.key = {flow.key}")
-            if self.states and self.has_unkeyed_input:
+            if self.has_unkeyed_input:
                 code.line(f"{code.fast('states', self.states)}.has_key = {flow.key is not None}")
         if self.states.broadcast:
             code.line(f"{code.fast('states', self.states)}.writable = {flow.input in self.broadcast_inputs}")
@@ -527,26 +485,17 @@ class RunningOperator:
             self._tell_times(code, flow)
 
     def _tell_times(self, code: Code, flow: Flow) -> None:
-        """Write the lines that tell states which expire what time it is."""
+        """Write the lines that tell states which expire what time it is: in their way quicker than by `now`."""
         wanted, now = {item.time for item in self.states.expiries.values()}, self.states.times
         if "processing" in wanted:
             ahead, clock = code.fast("time_ahead", self._ahead), code.fast("clock", self.clock.now)
-            code.line(f"{code.fast('now', now['processing'])}[0] = int(({clock}() + {ahead}[0]) * {MICROS})")
+            code.line(f"{code.fast('now', now['processing'])}[0] = round(({clock}() + {ahead}[0]) * {MICROS})")
         if "event" in wanted:
             time, own = code.name("event_time"), code.fast("operator", self)
             code.line(f"{time} = {own}.watermark")
             if flow.time:
                 code.line(f"{time} = {flow.time} if {flow.time} > {time} else {time}")
             code.line(f"{code.fast('now', now['event'])}[0] = {time}")
-
-    def _tell_times_of_firing(self) -> None:
-        """Tell states which expire what time it is: for a timer of event time, its own."""
-        times, own = self.times(), self.context._time
-        self.states.times["processing"][0] = times["processing"]
-        if own is not None:
-            self.states.times["event"][0] = own
-        else:  # after all time it is still as late as it was
-            self.states.times["event"][0] = self._reached
 
 
 def _composed(wrap: Callable[[Any], Any], function: Callable[..., Any]) -> Callable[..., Any]:

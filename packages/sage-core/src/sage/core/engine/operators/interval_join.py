@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.event_time import MAX_TIME, MICROS, MIN_TIME
 from sage.core.engine.operators.join import Pair, PairingOperator
+from sage.core.engine.operators.timed import Firing
 from sage.core.engine.timers import TimerQueue
 from sage.core.graph.model import Operator
 
@@ -79,7 +80,7 @@ class IntervalJoinOperator(PairingOperator):
         first = self._timers.first
         return first is not None and first <= self.watermark < MAX_TIME
 
-    def firing(self) -> Iterator[tuple[Sequence[Any], int | None]]:
+    def firing(self) -> Firing:
         for now, key in self._timers.pop_due(self.watermark):
             kept = self._kept.get(key)
             if kept is None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.functions import wants_context
 from sage.core.engine.operators.base import Emit, Flow
-from sage.core.engine.operators.timed import TimedOperator
+from sage.core.engine.operators.timed import Fired, Firing, TimedOperator
 from sage.core.engine.recovery import GIVEN_UP
 from sage.core.graph.joins import ALONE
 from sage.core.graph.model import Operator
@@ -49,11 +49,9 @@ class PairingOperator(TimedOperator):
             self.release(time)
             self.leaving_if_cancelled(code)
 
-    def put_out_alone(self, key: Any, pair: Pair, time: int | None) -> tuple[Sequence[Any], int | None]:
-        """What comes of a record that has no partner, as `firing` gives it."""
-        self.context.key, self.context._time = key, time
-        self.states.has_key = True
-        result = self.call_firing(self._execute, pair)
+    def put_out_alone(self, key: Any, pair: Pair, time: int | None) -> Fired:
+        """What comes of a record that has no partner."""
+        result = self.call_firing(key, time, self._execute, pair)
         return () if result is GIVEN_UP else (result,), time
 
     def _execute(self, pair: Pair) -> Any:
@@ -86,7 +84,7 @@ class JoinOperator(PairingOperator):
         super().end_time()
         self._ended = True
 
-    def firing(self) -> Iterator[tuple[Sequence[Any], int | None]]:
+    def firing(self) -> Firing:
         if not self._ended or not any(self.alone):
             return
         for key, (lefts, rights) in self._kept.items():

@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 from sage.core.engine.code import Code
-from sage.core.engine.context import RuntimeContext
+from sage.core.engine.context import RuntimeContext, TimeKind
 from sage.core.engine.event_time import MAX_TIME, MICROS, MIN_TIME, to_seconds
 from sage.core.engine.functions import outputs_of
 from sage.core.engine.operators.base import Emit, Flow
-from sage.core.engine.operators.timed import TimedOperator
-from sage.core.engine.process_context import ProcessContext, TimeDomain, Timer
+from sage.core.engine.operators.timed import Firing, TimedOperator
+from sage.core.engine.process_context import ProcessContext, Timer
 from sage.core.engine.recovery import GIVEN_UP
 from sage.core.engine.state_size import Kept
 from sage.core.engine.timers import TimerQueue
@@ -23,6 +23,9 @@ __all__ = ["CoProcessOperator", "ProcessOperator"]
 
 _MOST_AT_ONCE = 10_000
 """Times that one key's timer may be set anew for its own instant while that is."""
+
+_as_timer: Callable[[tuple[float, TimeKind]], Timer] = partial(tuple.__new__, Timer)
+"""As ``Timer(…)``, in half the time."""
 
 
 class ProcessOperator(TimedOperator):
@@ -44,13 +47,14 @@ class ProcessOperator(TimedOperator):
         super().__init__(spec, context)
         assert isinstance(context, ProcessContext)
         context._process = self
-        self._timers: dict[TimeDomain, TimerQueue] = {"event": TimerQueue(), "processing": TimerQueue()}
+        self._timers: dict[TimeKind, TimerQueue] = {"event": TimerQueue(), "processing": TimerQueue()}
         self._event, self._processing = self._timers["event"], self._timers["processing"]
+        self._usable: dict[TimeKind, TimerQueue] = {}  # those that can be set
         self._ended = False
-        self._fires_last = False  # time is over, and what is left fires
         self.seen = MIN_TIME
-        self._set_for = MIN_TIME  # the latest event time that a timer was set for
-        self._firing: tuple[TimeDomain | None, int] = (None, MIN_TIME)  # the latest timer of those that fire now
+        self._last = MIN_TIME  # once time is over: the latest event time that a timer may be set for
+        self._firing: TimeKind | None = None  # which timers fire now
+        self._fires_at = MIN_TIME  # up to when they have fired
         self._at_once: dict[Any, int] = {}  # by key, how many were set for that time or before, since it has come
         self._on_timer: Callable[[Timer], Any] = _ignored
 
@@ -58,6 +62,10 @@ class ProcessOperator(TimedOperator):
         super().build()
         if self.spec.function.form != "callable":
             self._on_timer = getattr(self.function, "on_timer", _ignored)
+
+    def open(self) -> None:
+        self._usable = self._timers if self.has_timed_input else {"processing": self._processing}
+        super().open()
 
     def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
         self._set_context(code, flow)
@@ -79,53 +87,62 @@ class ProcessOperator(TimedOperator):
     def _expand(self, result: Any) -> Sequence[Any]:
         return outputs_of(result, self.goes_on, "a process function")
 
-    def set_timer(self, time: int, domain: TimeDomain) -> None:
-        is_event, states = domain == "event", self.states
-        timers = self._event if is_event and self.has_timed_input and states.has_key else self._timers_of(domain)
-        if self._fires_last:
-            if not is_event or time > max(self._reached, self.seen, self._set_for):
-                return
-        elif is_event and time > self._set_for:
-            self._set_for = time
-        key = self.context.key
-        if domain == self._firing[0] and time <= self._firing[1]:
-            self._count_at_once(time, key)
-        if timers.add(time, key):
+    @property
+    def sets_back(self) -> bool:
+        return True  # timers, too
+
+    def set_timer(self, at: int, time: TimeKind) -> None:
+        states, key = self.states, self.context.key
+        timers = self._usable.get(time) if states.has_key else None
+        if timers is None:
+            raise self._no_timers(time)
+        if self._firing is not None and not self._may_follow(at, time, key):
+            return
+        if timers.add(at, key):
             if states.journal is not None:
-                states.journal.append(partial(timers.remove, time, key))
-            if not is_event:
-                self.wake_at(self._processing.first)
+                states.journal.append(partial(timers.remove, at, key))
+            if time == "processing":
+                self.wake_at(timers.first)
 
-    def delete_timer(self, time: int, domain: TimeDomain) -> None:
-        timers, key = self._timers_of(domain), self.context.key
-        if timers.remove(time, key) and self.states.journal is not None:
-            self.states.journal.append(partial(timers.add, time, key))
+    def delete_timer(self, at: int, time: TimeKind) -> None:
+        states, key = self.states, self.context.key
+        timers = self._usable.get(time) if states.has_key else None
+        if timers is None:
+            raise self._no_timers(time)
+        if timers.remove(at, key) and states.journal is not None:
+            states.journal.append(partial(timers.add, at, key))
 
-    def _timers_of(self, domain: TimeDomain) -> TimerQueue:
-        if domain not in self._timers:
-            raise TimerError(f"a timer's time is 'event' or 'processing', not {domain!r}")
+    def _no_timers(self, time: str) -> TimerError:
+        if time not in self._timers:
+            return TimerError(f"a timer's time is 'event' or 'processing', not {time!r}")
         if not self.states.has_key:
-            raise TimerError(
+            return TimerError(
                 "a timer belongs to a key, and there is none: outside of execute() and on_timer(), or for a record of"
                 " an input without keyby",
                 hint="put keyby(…) before each input whose records set timers",
             )
-        if domain == "event" and not self.has_timed_input:
-            raise TimerError(
-                f"{self.spec.title} has no event time: its records carry none, and no timer of it would ever fire",
-                hint="call assign_timestamps(…) before, or set the timer with time='processing'",
-            )
-        return self._timers[domain]
+        return TimerError(
+            f"{self.spec.title} has no event time: its records carry none, and no timer of it would ever fire",
+            hint="call assign_timestamps(…) before, or set the timer with time='processing'",
+        )
 
-    def _count_at_once(self, time: int, key: Any) -> None:
-        """A function that sets a timer for what is past, while one fires, is called again before anything else."""
-        count = self._at_once[key] = self._at_once.get(key, 0) + 1
-        if count > _MOST_AT_ONCE:
-            raise TimerError(
-                f"on_timer of {self.spec.title} sets timers for times that have come already, {_MOST_AT_ONCE:,} in a"
-                f" row: the last for {to_seconds(time):.15g}, where it is {to_seconds(self._firing[1]):.15g}",
-                hint="set the next timer later than the one that fires: timer.time + …",
-            )
+    def _may_follow(self, at: int, time: TimeKind, key: Any) -> bool:
+        """Whether a timer is to fire that is set while others do.
+
+        Raises:
+            TimerError: it is for what is past, again and again: it would be called before anything else for ever.
+        """
+        if self._ended and (time == "processing" or at > self._last):
+            return False
+        if time == self._firing and at <= self._fires_at:
+            count = self._at_once[key] = self._at_once.get(key, 0) + 1
+            if count > _MOST_AT_ONCE:
+                raise TimerError(
+                    f"on_timer of {self.spec.title} sets timers for times that have come already, {_MOST_AT_ONCE:,} in"
+                    f" a row: the last for {to_seconds(at):.15g}, where it is {to_seconds(self._fires_at):.15g}",
+                    hint="set the next timer later than the one that fires: timer.at + …",
+                )
+        return True
 
     @property
     def is_due(self) -> bool:
@@ -136,41 +153,37 @@ class ProcessOperator(TimedOperator):
         super().end_time()
         self._ended = True
 
-    def firing(self) -> Iterator[tuple[Sequence[Any], int | None]]:
-        self._fires_last = self._ended
+    def firing(self) -> Firing:
+        if self._ended:
+            self._last = max(self._reached, self.seen, max(self._event.by_time, default=MIN_TIME))
         now = MAX_TIME if self._ended else self.now()
-        yield from self._firing_of("event", self.watermark)
+        yield from self._fire("event", self.watermark)
         if self._processing:
             # Records that a clock's time has made have the earliest event time that is not over.
             over = self._reached + 1 if self.has_timed_input and self._reached > MIN_TIME else None
-            for records, _ in self._firing_of("processing", now):
+            for records, _ in self._fire("processing", now):
                 yield records, over
             if self._ended:
-                yield from self._firing_of("event", self.watermark)
-        self._fires_last = False  # in a loop records may come round, and set timers again
+                yield from self._fire("event", self.watermark)
         self.wake_at(self._processing.first)
 
-    def _firing_of(self, domain: TimeDomain, upto: int) -> Iterator[tuple[Sequence[Any], int]]:
-        latest = MIN_TIME
-        for time, key in self._timers[domain].pop_due(upto):
-            if time > latest:
-                latest = time
-                self._at_once.clear()
-            self._firing = domain, latest
-            yield self._fire(time, key, domain), time
-        self._firing = None, MIN_TIME
-        self._at_once.clear()
+    def _fire(self, time: TimeKind, upto: int) -> Firing:
+        at_once, called, is_event = self._at_once, self._called, time == "event"
+        self._firing, self._fires_at = time, MIN_TIME
+        for at, key in self._timers[time].pop_due(upto):
+            if at > self._fires_at:
+                self._fires_at = at
+                if at_once:
+                    at_once.clear()
+            timer = _as_timer((at / MICROS, time))
+            made = self.call_firing(key, at if is_event else None, called, timer)
+            yield (() if made is GIVEN_UP else made), at
+        self._firing = None
+        at_once.clear()
 
-    def _fire(self, time: int, key: Any, domain: TimeDomain) -> Sequence[Any]:
-        context, states, timer = self.context, self.states, Timer(time / MICROS, domain)
-        context.key = key
-        context._time = time if domain == "event" else None
-        states.has_key = True
-        if self.recovery is None and not states:  # the quick way
-            made = self._on_timer(timer)
-            return () if made is None else self._expand(made)
-        result = self.call_firing(lambda timer: self._expand(self._on_timer(timer)), timer)
-        return () if result is GIVEN_UP else result
+    def _called(self, timer: Timer) -> Sequence[Any]:
+        made = self._on_timer(timer)
+        return () if made is None else self._expand(made)
 
     @property
     def keeps(self) -> bool:
@@ -178,20 +191,20 @@ class ProcessOperator(TimedOperator):
 
     def kept(self) -> Iterator[Kept]:
         yield from super().kept()
-        for domain, timers in self._timers.items():
-            yield Kept(f"timers of {domain} time", timers.by_time, len(timers))
+        for time, timers in self._timers.items():
+            yield Kept(f"timers of {time} time", timers.by_time, len(timers))
 
     def save_timers(self) -> dict[Any, list[tuple[str, int]]]:
         found: dict[Any, list[tuple[str, int]]] = {}
-        for domain, timers in self._timers.items():
-            for time, key in timers.items():
-                found.setdefault(key, []).append((domain, time))
+        for time, timers in self._timers.items():
+            for at, key in timers.items():
+                found.setdefault(key, []).append((time, at))
         return found
 
     def restore_timers(self, saved: Mapping[Any, Any]) -> None:
         for key, timers in saved.items():
-            for domain, time in timers:
-                self._timers["event" if domain == "event" else "processing"].add(time, key)
+            for time, at in timers:
+                self._timers[time].add(at, key)
         self.wake_at(self._processing.first)
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
-from sage.core.engine.event_time import LIMIT, MAX_TIME, MICROS, MIN_TIME, to_micros, to_seconds
+from sage.core.engine.event_time import MAX_TIME, MICROS, MIN_TIME, to_micros, to_seconds
 from sage.core.engine.operators.base import Emit, Flow, RunningOperator
 from sage.core.engine.operators.source import SourceOperator
+from sage.core.graph.durations import LONGEST
 from sage.core.graph.model import Operator
 
 __all__ = ["TimestampsOperator"]
@@ -117,9 +118,9 @@ class TimestampsOperator(RunningOperator):
 
     def _generate_micros(self, code: Code, time: str, record: str) -> None:
         """The usual numbers are turned into microseconds in place: a call for each would cost more than all else."""
-        with code.block(f"if type({time}) is int and {-LIMIT} < {time} < {LIMIT}:"):
+        with code.block(f"if type({time}) is int and {-LONGEST} < {time} < {LONGEST}:"):
             code.line(f"{time} *= {MICROS}")
-        with code.block(f"elif type({time}) is float and {-LIMIT} < {time} < {LIMIT}:"):
+        with code.block(f"elif type({time}) is float and {-LONGEST} < {time} < {LONGEST}:"):
             code.line(f"{time} = {code.fast('round', round)}({time} * {MICROS})")
         with code.block("else:"):
             code.call(f"{time} = {code.bind('to_micros', to_micros)}({time})", self, record)

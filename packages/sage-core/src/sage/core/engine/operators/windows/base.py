@@ -7,10 +7,9 @@ from typing import Any, ClassVar
 
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
-from sage.core.engine.event_time import MAX_TIME, MICROS
-from sage.core.engine.functions import wants_context
+from sage.core.engine.event_time import MAX_TIME
 from sage.core.engine.operators.base import Emit, Flow
-from sage.core.engine.operators.timed import TimedOperator
+from sage.core.engine.operators.timed import Fired, Firing, TimedOperator
 from sage.core.engine.operators.windows.folding import Aggregating, Collecting, Folding, Reducing
 from sage.core.engine.operators.windows.spans import micros
 from sage.core.engine.operators.windows.trigger import Trigger
@@ -20,10 +19,7 @@ from sage.core.engine.window import Window, WindowResult
 from sage.core.graph.model import Operator
 from sage.core.graph.windows import is_event_window
 
-__all__ = ["Due", "Fired", "WindowedOperator"]
-
-Fired = Iterator[tuple[Sequence[Any], int | None]]
-"""What firing puts out: the records of one call, and their event time."""
+__all__ = ["Due", "WindowedOperator"]
 
 Due = Sequence[tuple[Any, Any]]
 """Windows that a record has made fire, as the operator that fires them knows them."""
@@ -50,7 +46,6 @@ class WindowedOperator(TimedOperator):
         self.is_ending = False
         self.states.kinds[""] = "window"  # a name that no function can declare
         self.fold: Folding = Reducing(lambda a, b: b)  # until `open`
-        self._tells_key = False
 
     def open(self) -> None:
         super().open()
@@ -60,7 +55,6 @@ class WindowedOperator(TimedOperator):
             self.fold = Aggregating(self.function)
         else:
             self.fold = Collecting(self.execute, self.goes_on)
-        self._tells_key = wants_context(self.function, self.spec.function)
 
     @property
     def keeps(self) -> bool:
@@ -106,7 +100,7 @@ class WindowedOperator(TimedOperator):
         if not self.by_clock:
             return flow.time or "None"
         time = code.name("time")
-        code.line(f"{time} = round({code.fast('clock', self.clock.time)}() * {MICROS})")
+        code.line(f"{time} = {code.fast('now', self.now)}()")
         return time
 
     def generate_slow(self, code: Code, flow: Flow, key: str, time: str, emit: Emit) -> None:
@@ -133,22 +127,18 @@ class WindowedOperator(TimedOperator):
         """
         raise NotImplementedError
 
-    def fire(self, due: Due) -> Fired:
+    def fire(self, due: Due) -> Firing:
         """Put out what `add` has found due."""
         raise NotImplementedError
 
-    def put_out(self, key: Any, window: Window, value: Any) -> Sequence[Any]:
-        """What a window fires, after the error policy."""
-        results: Any
+    def put_out(self, key: Any, window: Window, value: Any, time: int | None) -> Fired:
+        """What a window fires, after the error policy, and the event time of that."""
+        results: Any = (value,)
         if self.fold.asks:
-            if self._tells_key:
-                self.context.key = key
-            results = self.call_firing(self._ask, (key, window, value))
+            results = self.call_firing(key, time, self._ask, (key, window, value))
             if results is GIVEN_UP:
-                return ()
-        else:
-            results = (value,)
-        return [WindowResult(key, window, result) for result in results] if self.with_window else results
+                return (), time
+        return [WindowResult(key, window, result) for result in results] if self.with_window else results, time
 
     def _ask(self, fired: tuple[Any, Window, Any]) -> Sequence[Any]:
         return self.fold.put_out(*fired)

@@ -9,7 +9,8 @@ from typing import Any
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.event_time import MAX_TIME, MIN_TIME
 from sage.core.engine.keyed_state import MISSING
-from sage.core.engine.operators.windows.base import Due, Fired, WindowedOperator
+from sage.core.engine.operators.timed import Firing
+from sage.core.engine.operators.windows.base import Due, WindowedOperator
 from sage.core.engine.operators.windows.spans import as_window
 from sage.core.engine.recovery import GIVEN_UP
 from sage.core.graph.model import Operator
@@ -47,12 +48,12 @@ class CountOperator(WindowedOperator):
         self._counted.pop(key, None)
         return ((key, (value, time)),)
 
-    def fire(self, due: Due) -> Fired:
+    def fire(self, due: Due) -> Firing:
         for key, (value, time) in due:
             if self._every is not None:
-                value = self.call_firing(self._folded, value)
+                value = self.call_firing(key, time, self._folded, value)
             if value is not GIVEN_UP:
-                yield self.put_out(key, _ALWAYS, value), time
+                yield self.put_out(key, _ALWAYS, value, time)
 
     def _folded(self, records: list[Any]) -> Any:
         value: Any = MISSING
@@ -76,5 +77,5 @@ class CountOperator(WindowedOperator):
             else:
                 self._counted[key] = count, held
 
-    def firing(self) -> Fired:
+    def firing(self) -> Firing:
         return iter(())

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sage.core.engine.code import Code
+from sage.core.engine.functions import LOOK_EVERY
 from sage.core.engine.operators.base import Emit, Flow, RunningOperator
+from sage.core.engine.operators.timed import Fired
 from sage.core.engine.operators.windows.base import WindowedOperator
 from sage.core.engine.operators.windows.folding import Collecting
 from sage.core.engine.operators.windows.panes import PaneOperator
@@ -17,8 +19,6 @@ from sage.core.graph.joins import ALONE
 from sage.core.graph.model import Operator
 
 __all__ = ["CoGroupOperator", "WindowJoinOperator"]
-
-_LOOK_EVERY = 1024
 
 
 class _TwoSided(WindowedOperator):
@@ -62,15 +62,13 @@ class WindowJoinOperator(_TwoSided):
     def class_for(cls, spec: Operator) -> type[RunningOperator]:
         return _JoinedSessions if spec.options["window"]["kind"] == "session" else _JoinedPanes
 
-    def put_out(self, key: Any, window: Window, value: Any) -> Sequence[Any]:
-        if self._tells_key:
-            self.context.key = key
+    def put_out(self, key: Any, window: Window, value: Any, time: int | None) -> Fired:
         results: list[Any] = []
         aside: dict[str, list[Any]] = {tag: [] for tag in self.side}
         for number, pair in enumerate(self._pairs(value)):
-            if number % _LOOK_EVERY == 0 and not self.goes_on():
+            if number % LOOK_EVERY == 0 and not self.goes_on():
                 break
-            result = self.call_firing(self._join, pair)
+            result = self.call_firing(key, time, self._join, pair)
             if result is not GIVEN_UP:
                 results.append(result)
             for tag, records in self.side.items():  # which the next call withholds, if it fails
@@ -78,7 +76,7 @@ class WindowJoinOperator(_TwoSided):
                 records.clear()
         for tag, records in aside.items():
             self.side[tag].extend(records)
-        return results
+        return results, time
 
     def _join(self, pair: tuple[Any, Any]) -> Any:
         return self.execute(*pair)

@@ -18,7 +18,8 @@ from sage.core.engine.context import RuntimeContext
 from sage.core.engine.event_time import MIN_TIME
 from sage.core.engine.keyed_state import MISSING
 from sage.core.engine.operators.base import Emit, Flow
-from sage.core.engine.operators.windows.base import Due, Fired, WindowedOperator
+from sage.core.engine.operators.timed import Firing
+from sage.core.engine.operators.windows.base import Due, WindowedOperator
 from sage.core.engine.operators.windows.folding import Aggregating, Collecting
 from sage.core.engine.operators.windows.sharing import Shared
 from sage.core.engine.operators.windows.spans import Spans, as_window
@@ -202,19 +203,19 @@ class PaneOperator(WindowedOperator):
         progress = self.progress()
         return self._gone[0][0] <= progress or (bool(self._ends) and self._ends[0] - 1 <= progress)
 
-    def fire(self, due: Due) -> Fired:
+    def fire(self, due: Due) -> Firing:
         for key, end in due:
             start = end - self._spans.size
             window = as_window(start, end)
             value: Any
             if self._is_sliding:
-                value = self.call_firing(self._shared.together, (key, start, end))
+                value = self.call_firing(key, end - 1, self._shared.together, (key, start, end))
             else:
                 value = self._panes[start][key]
             if value is not GIVEN_UP:
-                yield self.put_out(key, window, value), end - 1
+                yield self.put_out(key, window, value, end - 1)
 
-    def firing(self) -> Fired:
+    def firing(self) -> Firing:
         self._quick.clear()
         if self._firing is not None:  # the task was to go on elsewhere meanwhile
             yield from self._rest()
@@ -237,7 +238,7 @@ class PaneOperator(WindowedOperator):
         skip = self._fired.get(end)
         return [key for key in keys if key not in skip] if skip else keys
 
-    def _rest(self) -> Fired:
+    def _rest(self) -> Firing:
         """Fire the window that is firing, for the keys that are still to come."""
         assert self._firing is not None
         end, _, ahead = self._firing
@@ -252,9 +253,9 @@ class PaneOperator(WindowedOperator):
                 yield results, at
         else:
             for key in ahead:
-                value = self.call_firing(values, (key,))
+                value = self.call_firing(key, at, values, (key,))
                 if value is not GIVEN_UP:
-                    yield put_out(key, window, value[0]), at
+                    yield put_out(key, window, value[0], at)
         heappop(self._ends)
         self._scheduled.discard(end)
         self._fired.pop(end, None)

@@ -8,7 +8,8 @@ from typing import Any
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.event_time import MAX_TIME
 from sage.core.engine.keyed_state import MISSING
-from sage.core.engine.operators.windows.base import Due, Fired, WindowedOperator
+from sage.core.engine.operators.timed import Firing
+from sage.core.engine.operators.windows.base import Due, WindowedOperator
 from sage.core.engine.operators.windows.spans import as_window, micros
 from sage.core.engine.timers import TimerQueue
 from sage.core.graph.model import Operator
@@ -172,19 +173,19 @@ class SessionOperator(WindowedOperator):
         first = self._timers.first
         return first is not None and (self.is_ending or first <= self.now())
 
-    def fire(self, due: Due) -> Fired:
+    def fire(self, due: Due) -> Firing:
         for key, session in due:
             yield from self._fire_session(key, session)
 
-    def _fire_session(self, key: Any, session: _Session) -> Fired:
+    def _fire_session(self, key: Any, session: _Session) -> Firing:
         session.count, session.fire_at = 0, None  # a timer that is left finds nothing to fire
         value = session.value
         if value is not MISSING:
             if not self.trigger.accumulate:
                 session.value = MISSING
-            yield self.put_out(key, as_window(session.start, session.end), value), session.end - 1
+            yield self.put_out(key, as_window(session.start, session.end), value, session.end - 1)
 
-    def firing(self) -> Fired:
+    def firing(self) -> Firing:
         while True:
             progress, first = self.progress(), self._alarms.first
             if first is not None and first <= progress:
@@ -201,7 +202,7 @@ class SessionOperator(WindowedOperator):
                 break
         self._set_deadline()
 
-    def _look_at(self, key: Any, session: _Session) -> Fired:
+    def _look_at(self, key: Any, session: _Session) -> Firing:
         """Its alarm has come: fire, let go, or wait for longer."""
         last = session.end - 1
         if not session.passed and self.trigger.at_end:

@@ -12,7 +12,8 @@ from typing import Any
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.event_time import MAX_TIME
 from sage.core.engine.keyed_state import MISSING
-from sage.core.engine.operators.windows.base import Due, Fired, WindowedOperator
+from sage.core.engine.operators.timed import Firing
+from sage.core.engine.operators.windows.base import Due, WindowedOperator
 from sage.core.engine.operators.windows.spans import Spans, as_window
 from sage.core.engine.operators.windows.trigger import Rule
 from sage.core.engine.timers import TimerQueue
@@ -158,7 +159,7 @@ class SlotOperator(WindowedOperator):
         """The last instant at which a window takes records; the global one always does."""
         return MAX_TIME if self._is_global else self._end(start) - 1 + self.lateness
 
-    def fire(self, due: Due) -> Fired:
+    def fire(self, due: Due) -> Firing:
         for key, start in due:
             yield from self._fire_slot(key, start, self._slots[start][key], for_record=True)
 
@@ -166,7 +167,7 @@ class SlotOperator(WindowedOperator):
         """The event time of what the global window puts out by the clock or at the end: none that is over by then."""
         return None if slot.time is None else max(slot.time, self._reached + 1)
 
-    def _fire_slot(self, key: Any, start: int, slot: Slot, *, for_record: bool = False) -> Fired:
+    def _fire_slot(self, key: Any, start: int, slot: Slot, *, for_record: bool = False) -> Firing:
         self.settle(slot, (key, start))
         value = slot.value
         if value is not MISSING:
@@ -175,7 +176,7 @@ class SlotOperator(WindowedOperator):
             end = self._end(start)
             window = as_window(self._spans.offset if self._is_global else start, end)
             time = end - 1 if not self._is_global else slot.time if for_record else self._time_of(slot)
-            yield self.put_out(key, window, value), time
+            yield self.put_out(key, window, value, time)
 
     def settle(self, slot: Slot, name: Any) -> None:
         """Nothing has come since a slot fired, nor is anything to fire."""
@@ -184,7 +185,7 @@ class SlotOperator(WindowedOperator):
             self._timers.remove(slot.fire_at, name)
             slot.fire_at = None
 
-    def firing(self) -> Fired:
+    def firing(self) -> Firing:
         while True:
             progress = self.progress()
             gone = self._gone_at(self._gone[0]) if self._gone else MAX_TIME
