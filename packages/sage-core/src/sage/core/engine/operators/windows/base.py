@@ -87,6 +87,17 @@ class WindowedOperator(TimedOperator):
             return self.watermark
         return MAX_TIME if self.is_ending else self.now() - 1
 
+    def arriving(self, time: int | None) -> tuple[int, int]:
+        """The time of a record that comes now, and what windows have passed by then.
+
+        By the clock that is looked at again, and a record is of the present: were both taken by themselves, the record
+        could be of a window that has passed in between.
+        """
+        time, progress = self.need_time(time), self.progress()
+        if self.by_clock and not self.is_ending:
+            time = max(time, progress + 1)
+        return time, progress
+
     def end_time(self) -> None:
         super().end_time()
         self.is_ending = True

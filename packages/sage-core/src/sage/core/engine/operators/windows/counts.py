@@ -11,6 +11,7 @@ from sage.core.engine.event_time import MAX_TIME, MIN_TIME
 from sage.core.engine.keyed_state import MISSING
 from sage.core.engine.operators.timed import Firing
 from sage.core.engine.operators.windows.base import Due, WindowedOperator
+from sage.core.engine.operators.windows.folding import owned
 from sage.core.engine.operators.windows.spans import as_window
 from sage.core.engine.recovery import GIVEN_UP
 from sage.core.graph.model import Operator
@@ -30,6 +31,7 @@ class CountOperator(WindowedOperator):
         super().__init__(spec, context)
         self._size: int = self.window["size"]
         self._every: int | None = self.window["every"] if self.window["every"] != self._size else None
+        self._reduces = spec.kind == "window_reduce"
         self._counted: dict[Any, tuple[int, Any]] = {}  # by key, how many records there are, and what they come to
         self._kept: dict[Any, tuple[int, deque[Any]]] = {}  # by key, how many came since it fired, and the newest
 
@@ -58,7 +60,8 @@ class CountOperator(WindowedOperator):
     def _folded(self, records: list[Any]) -> Any:
         value: Any = MISSING
         for record in records:
-            value = self.fold.add(value, record)
+            # What a reduce begins with is the record, which further windows will hold as it is.
+            value = self.fold.add(value, owned(record) if value is MISSING and self._reduces else record)
         return value
 
     def held(self) -> tuple[Mapping[Any, Any], int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
+from datetime import date, datetime, timedelta
 from itertools import chain
 from typing import Any, Protocol
 
@@ -11,15 +12,27 @@ from sage.core.engine.functions import outputs_of
 from sage.core.engine.keyed_state import MISSING
 from sage.core.engine.window import Window
 
-__all__ = ["Aggregating", "Collecting", "Folding", "Reducing", "is_fixed"]
+__all__ = ["Aggregating", "Collecting", "Folding", "Reducing", "is_fixed", "owned"]
 
-_FIXED = frozenset({int, float, complex, bool, str, bytes, type(None), frozenset})
+_FIXED = frozenset({int, float, complex, bool, str, bytes, type(None), frozenset, date, datetime, timedelta})
 """Types of which a value can be shared, since nobody can change it."""
 
 
 def is_fixed(values: Iterable[Any]) -> bool:
     """Whether none of the values can be changed."""
     return set(map(type, values)) <= _FIXED
+
+
+def owned(value: Any) -> Any:
+    """A value that a function may change, whatever is in it, with none of it held by any other window."""
+    kind = type(value)
+    if kind in _FIXED or (isinstance(value, tuple) and is_fixed(value)):
+        return value
+    if (kind is list or kind is set) and is_fixed(value):
+        return value.copy()
+    if kind is dict and is_fixed(value.values()):
+        return value.copy()
+    return copy.deepcopy(value)
 
 
 class Folding(Protocol):
@@ -59,8 +72,7 @@ class Reducing:
 
     def merge(self, left: Any, right: Any) -> Any:
         # A function that changes what it is given shall not change a value that other windows hold, too.
-        own = left if type(left) in _FIXED or isinstance(left, tuple) else copy.copy(left)
-        return self.function(own, right)
+        return self.function(owned(left), right)
 
     def put_out(self, key: Any, window: Window, value: Any) -> Sequence[Any]:
         return (value,)
@@ -82,9 +94,9 @@ class Aggregating:
         return self.add_to(self.create() if before is MISSING else before, record)
 
     def merge(self, left: Any, right: Any) -> Any:
-        merge = self.merge_fixed
-        # As with `add`, it may change its first argument: that has to be one that no other window holds.
-        return merge(left if type(left) in _FIXED else merge(self.create(), left), right)
+        # As with `add`, it may change its first argument: that has to be one that no other window holds. A new one,
+        # into which the left were merged, might hold parts of it, or be it.
+        return self.merge_fixed(owned(left), right)
 
     def put_out(self, key: Any, window: Window, value: Any) -> Sequence[Any]:
         return (self._result(value),)

@@ -100,22 +100,23 @@ class PaneOperator(WindowedOperator):
 
     def _find(self, time: int | None) -> tuple[_Pane | None, Any, int, int]:
         """The pane of a time, its ``get``, and from when to when it is; no pane if a record there is not just added."""
-        start, end = self._spans.piece(self.need_time(time))
+        time, progress = self.arriving(time)
+        start, end = self._spans.piece(time)
         found = self._quick.get(start)
         if found is None:
             first = self._spans.starts(start)[0] + self._spans.size
-            if self._fired or first - 1 <= self.progress():
+            if self._fired or first - 1 <= progress:
                 return None, None, 0, 0
-            pane = self._pane(start)
+            pane = self._pane(start, progress)
             found = self._quick[start] = pane, pane.get, start, end
         return found
 
-    def _pane(self, start: int) -> _Pane:
+    def _pane(self, start: int, progress: int) -> _Pane:
         """The pane that begins at ``start``; where it is new, its windows are to fire that have not passed."""
         pane = self._panes.get(start)
         if pane is None:
             pane = self._panes[start] = {}
-            starts, progress = self._spans.starts(start), self.progress()
+            starts = self._spans.starts(start)
             heappush(self._gone, (starts[-1] + self._spans.size - 1 + self.lateness, start))
             for begin in reversed(starts):
                 end = begin + self._spans.size
@@ -132,8 +133,7 @@ class PaneOperator(WindowedOperator):
 
     def add(self, record: Any, key: Any, time: int | None) -> Due:
         # Here come records for windows that have passed, or that have fired for some keys alone.
-        time = self.need_time(time)
-        progress, size = self.progress(), self._spans.size
+        (time, progress), size = self.arriving(time), self._spans.size
         alive = [begin for begin in self._spans.starts(time) if begin + size - 1 + self.lateness > progress]
         if not alive:
             self.drop_late(record)
@@ -141,7 +141,7 @@ class PaneOperator(WindowedOperator):
         start, _ = self._spans.piece(time)
         before = self._panes[start].get(key, MISSING) if start in self._panes else MISSING
         after = self.fold.add(before, record)
-        self._pane(start)[key] = after
+        self._pane(start, progress)[key] = after
         self._shared.changed(key)
         due = []
         for begin in alive:
@@ -219,13 +219,14 @@ class PaneOperator(WindowedOperator):
         self._quick.clear()
         if self._firing is not None:  # the task was to go on elsewhere meanwhile
             yield from self._rest()
-        while self._ends and self._ends[0] - 1 <= self.progress():
+        progress = self.progress()  # once, or by the clock a pane could be let go of before its window fires
+        while self._ends and self._ends[0] - 1 <= progress:
             end = self._ends[0]
             keys = self._keys(end)
             self._firing = end, keys, iter(keys)
             yield from self._rest()
-            self._drop(end)
-        self._drop(None)
+            self._drop(end, progress)
+        self._drop(None, progress)
         self._set_deadline()
 
     def _keys(self, end: int) -> list[Any]:
@@ -267,9 +268,8 @@ class PaneOperator(WindowedOperator):
         pane = self._panes[start]
         return lambda keys: [pane[key] for key in keys]
 
-    def _drop(self, upto: int | None) -> None:
+    def _drop(self, upto: int | None, progress: int) -> None:
         """Let go of panes that are in no window any more; of those only whose windows end by ``upto``."""
-        progress = self.progress()
         while self._gone and self._gone[0][0] <= progress:
             if upto is not None and self._gone[0][0] - self.lateness >= upto:
                 break

@@ -74,8 +74,8 @@ class SessionOperator(WindowedOperator):
             self._sessions.pop(key, None)
 
     def add(self, record: Any, key: Any, time: int | None) -> Due:
-        time = self.need_time(time)
-        end, progress = time + self._gap, self.progress()
+        time, progress = self.arriving(time)
+        end = time + self._gap
         found = self._sessions.get(key)
         if type(found) is _Session and found.start <= time <= found.end and not found.passed:  # the most usual
             found.value = self.fold.add(found.value, record)

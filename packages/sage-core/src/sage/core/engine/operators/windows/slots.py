@@ -14,6 +14,7 @@ from sage.core.engine.event_time import MAX_TIME
 from sage.core.engine.keyed_state import MISSING
 from sage.core.engine.operators.timed import Firing
 from sage.core.engine.operators.windows.base import Due, WindowedOperator
+from sage.core.engine.operators.windows.folding import owned
 from sage.core.engine.operators.windows.spans import Spans, as_window
 from sage.core.engine.operators.windows.trigger import Rule
 from sage.core.engine.timers import TimerQueue
@@ -23,10 +24,10 @@ __all__ = ["Slot", "SlotOperator"]
 
 
 class Slot:
-    """What is kept for one key and window.
+    """What is kept for one key and window, unless that was emptied.
 
     Attributes:
-        value: what its records come to; `MISSING` if it was emptied.
+        value: what its records come to.
         count: records that have come since it fired.
         time: event time of the newest of them.
         fire_at: the processing time at which it is to fire; None for none.
@@ -59,23 +60,19 @@ class SlotOperator(WindowedOperator):
     def _end(self, start: int) -> int:
         return MAX_TIME if self._is_global else start + self._spans.size
 
-    def _starts(self, time: int | None) -> list[int]:
-        """Where the windows begin that a record comes to and that are not gone."""
-        if self._is_global:
-            return [0]
-        size, progress = self._spans.size, self.progress()
-        starts = self._spans.starts(self.need_time(time))
-        return [start for start in starts if start + size - 1 + self.lateness > progress]
-
     def add(self, record: Any, key: Any, time: int | None) -> Due:
-        starts = self._starts(time)
+        if self._is_global:
+            starts, progress = [0], self.progress()
+        else:
+            (its, progress), size = self.arriving(time), self._spans.size
+            starts = [start for start in self._spans.starts(its) if start + size - 1 + self.lateness > progress]
         if not starts:
             self.drop_late(record)
             return ()
         nothing: dict[Any, Slot] = {}
         found = [self._slots.get(start, nothing).get(key) for start in starts]
-        values = [self.fold.add(MISSING if slot is None else slot.value, record) for slot in found]
-        due, progress = [], self.progress()
+        values = self._added(record, [MISSING if slot is None else slot.value for slot in found])
+        due = []
         for start, slot, value in zip(starts, found, values, strict=True):
             if slot is None:
                 slot = self._window(start)[key] = Slot()
@@ -88,6 +85,16 @@ class SlotOperator(WindowedOperator):
             if self.asks_to_fire(slot, (key, start), self.trigger.late if slot.passed else self.trigger.early):
                 due.append((key, start))
         return due
+
+    def _added(self, record: Any, values: Sequence[Any]) -> list[Any]:
+        """The values of some windows with a record more."""
+        add, several, kind = self.fold.add, len(values) > 1, self.spec.kind
+        if several and kind == "window_reduce":  # what it begins with is the record: each window needs its own
+            return [add(value, owned(record) if value is MISSING else record) for value in values]
+        if several and kind == "window_aggregate" and self.recovery is not None:
+            # Where the call for one window fails, that is called again, or given up, for all of them.
+            values = [value if value is MISSING else owned(value) for value in values]
+        return [add(value, record) for value in values]
 
     def asks_to_fire(self, slot: Slot, name: Any, rule: Rule | None) -> bool:
         """Whether a slot that a record was added to fires for it; if its rule is of time, it is noted for when."""
@@ -123,17 +130,15 @@ class SlotOperator(WindowedOperator):
         found: dict[Any, list[Any]] = {}
         for start in sorted(self._slots):
             for key, slot in self._slots[start].items():
-                held = () if slot.value is MISSING else (slot.value,)
-                state = start, held, slot.count, slot.time, slot.fire_at, slot.passed
+                state = start, slot.value, slot.count, slot.time, slot.fire_at, slot.passed
                 found.setdefault(key, []).append(state)
         return found
 
     def restore_by_key(self, items: Sequence[tuple[Any, Any]]) -> None:
         for key, states in items:
-            for start, held, count, time, fire_at, passed in states:
+            for start, value, count, time, fire_at, passed in states:
                 slot = self._window(start)[key] = Slot()
-                slot.value = held[0] if held else MISSING
-                slot.count, slot.time, slot.fire_at, slot.passed = count, time, fire_at, passed
+                slot.value, slot.count, slot.time, slot.fire_at, slot.passed = value, count, time, fire_at, passed
                 if fire_at is not None:
                     self._timers.add(fire_at, (key, start))
                 if self.trigger.at_end and not passed:
@@ -169,14 +174,12 @@ class SlotOperator(WindowedOperator):
 
     def _fire_slot(self, key: Any, start: int, slot: Slot, *, for_record: bool = False) -> Firing:
         self.settle(slot, (key, start))
-        value = slot.value
-        if value is not MISSING:
-            if not self.trigger.accumulate:
-                slot.value = MISSING
-            end = self._end(start)
-            window = as_window(self._spans.offset if self._is_global else start, end)
-            time = end - 1 if not self._is_global else slot.time if for_record else self._time_of(slot)
-            yield self.put_out(key, window, value, time)
+        if not self.trigger.accumulate:  # nor is it kept empty: the global window would have one for every key there was
+            self._slots[start].pop(key, None)
+        end = self._end(start)
+        window = as_window(self._spans.offset if self._is_global else start, end)
+        time = end - 1 if not self._is_global else slot.time if for_record else self._time_of(slot)
+        yield self.put_out(key, window, slot.value, time)
 
     def settle(self, slot: Slot, name: Any) -> None:
         """Nothing has come since a slot fired, nor is anything to fire."""
