@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from hypothesis import given
@@ -53,6 +53,21 @@ def test_order_is_kept_and_memory_is_bounded(steps: list[Message | None], in_mem
         assert backlog.waiting == sum(len(item.records) for item in expected if isinstance(item, Batch))
     assert take_all(box) == expected
     assert (backlog.error, backlog.bytes, backlog.records, backlog.waiting) == (None, 0, 0, 0)
+    backlog.close()
+
+
+def full_disk(*, prefix: str, dir: Path | None, buffering: int = -1) -> IO[bytes]:
+    return Path("/dev/full").open("r+b", buffering=buffering)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk at hand")
+def test_a_full_disk_is_told_where_it_is_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop fails by name for it, and what could not be written does not fail it again as it is closed."""
+    backlog, box = inbox(in_memory=1)
+    monkeypatch.setattr(spill.tempfile, "TemporaryFile", full_disk)
+    box.put(Batch([1]))
+    box.put(Batch([2]))
+    assert "cannot write to disk what waits to go round again" in str(backlog.error)
     backlog.close()
 
 

@@ -58,7 +58,8 @@ class Backlog:
 
     def open(self) -> IO[bytes]:
         """A new file. Raises OSError."""
-        file = tempfile.TemporaryFile(prefix="sage-loop-", dir=self._folder)  # noqa: SIM115 - closed once it is read
+        # Unbuffered, so that what does not fit on the disk fails where it is written.
+        file = tempfile.TemporaryFile(prefix="sage-loop-", dir=self._folder, buffering=0)  # noqa: SIM115 - see give_back
         self._files.add(file)
         return file
 
@@ -128,7 +129,11 @@ class SpillingInbox(Inbox):
                 self._backlog.records -= _records(message)
                 saved = None
             elif self._written and self._backlog.error is None and not self._backlog.is_closed:
-                saved = self._read()
+                try:
+                    saved = self._read()
+                except OSError as error:
+                    self._backlog.refuse(f"cannot read back what it has written: {error}", "look after the disk")
+                    return None
             else:
                 return None
         if saved is not None:
@@ -183,7 +188,9 @@ class SpillingInbox(Inbox):
             self._segments.append(_Segment(self._backlog.open()))
         segment = self._segments[-1]
         segment.file.seek(segment.end)
-        segment.file.write(saved)
+        rest = memoryview(saved)
+        while rest:
+            rest = rest[segment.file.write(rest) :]
         segment.end += len(saved)
         segment.sizes.append(len(saved))
         self._written += 1

@@ -174,7 +174,7 @@ class SlotOperator(WindowedOperator):
 
     def _fire_slot(self, key: Any, start: int, slot: Slot, *, for_record: bool = False) -> Firing:
         self.settle(slot, (key, start))
-        if not self.trigger.accumulate:  # nor is it kept empty: the global window would have one for every key there was
+        if not self.trigger.accumulate:  # none is kept empty: the global window would have one for every key
             self._slots[start].pop(key, None)
         end = self._end(start)
         window = as_window(self._spans.offset if self._is_global else start, end)
