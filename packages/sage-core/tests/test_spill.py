@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from pathlib import Path
 from typing import IO, Any
@@ -64,7 +65,7 @@ def full_disk(*, prefix: str, dir: Path | None, buffering: int = -1) -> IO[bytes
 def test_a_full_disk_is_told_where_it_is_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop fails by name for it, and what could not be written does not fail it again as it is closed."""
     backlog, box = inbox(in_memory=1)
-    monkeypatch.setattr(spill.tempfile, "TemporaryFile", full_disk)
+    monkeypatch.setattr(tempfile, "TemporaryFile", full_disk)
     box.put(Batch([1]))
     box.put(Batch([2]))
     assert "cannot write to disk what waits to go round again" in str(backlog.error)
