@@ -11,6 +11,7 @@ import pytest
 
 from sage.core.api import (
     AfterCount,
+    AfterTime,
     AggregateFunction,
     AtEnd,
     Count,
@@ -25,6 +26,9 @@ from sage.core.api import (
 )
 from sage.core.backends import inline
 from sage.core.engine.clock import VirtualClock
+from sage.core.engine.operators.windows import choice
+from sage.core.engine.operators.windows.sessions import SessionOperator
+from sage.core.graph.model import Operator
 from sage.core.testing import At, Harness, Watermark, run_operator
 
 STEPS = [step for at in range(0, 40, 2) for step in (At(at, at), At(at + 1, at + 1), Watermark(at + 1))]
@@ -233,3 +237,26 @@ def test_the_global_window_forgets_keys_that_it_was_emptied_of() -> None:
 
 def only_records(key: Any, window: Any, records: list[Any]) -> list[Any]:
     return [records]
+
+
+def test_sessions_that_have_gone_leave_no_timer_behind() -> None:
+    """A timer for hours later does not stay in memory for each session that ends before."""
+    operators: list[SessionOperator] = []
+
+    class Watched(SessionOperator):
+        def __init__(self, spec: Operator, context: RuntimeContext) -> None:
+            super().__init__(spec, context)
+            operators.append(self)
+
+    def operator(stream: DataStream[Any]) -> DataStream[Any]:
+        return stream.keyby(lambda r: 0).window(Session(1), trigger=AtEnd(early=AfterTime(3600))).process(only_records)
+
+    with pytest.MonkeyPatch.context() as patch, Harness(operator) as harness:
+        patch.setattr(choice, "SessionOperator", Watched)
+        for at in range(0, 100, 10):
+            harness.send(at, time=at)
+            harness.watermark(at + 5)
+        assert [record for record in harness.outputs if isinstance(record, At)] == [
+            At(at + 0.999999, [at]) for at in range(0, 100, 10)
+        ]
+    assert [len(session._timers) for session in operators] == [0]

@@ -178,7 +178,9 @@ class SessionOperator(WindowedOperator):
             yield from self._fire_session(key, session)
 
     def _fire_session(self, key: Any, session: _Session) -> Firing:
-        session.count, session.fire_at = 0, None  # a timer that is left finds nothing to fire
+        at, session.fire_at, session.count = session.fire_at, None, 0
+        if at is not None and all(other.fire_at != at for other in self._of(key)):
+            self._timers.remove(at, key)  # or it would stay for as long as it was set for, after the session has gone
         value = session.value
         if value is not MISSING:
             if not self.trigger.accumulate:
