@@ -43,6 +43,7 @@ from sage.core.engine.links import CREDITS
 from sage.core.engine.operators import map_async
 from sage.core.engine.operators.map_async import MapAsyncOperator
 from sage.core.engine.output import BATCH_SIZE
+from sage.core.engine.restoring import take_snapshot
 from sage.core.engine.task import Task
 from sage.core.engine.wiring import TaskSet, wire
 from sage.core.errors import BudgetSpentError, GraphError, JobFailedError, PipelineError, RecordTimeoutError, StateError
@@ -482,7 +483,7 @@ def test_what_belongs_to_the_loop_is_no_state() -> None:
         pass
     while not operator.function.count:
         task.idle()
-    saved = operator.snapshot().attributes
+    saved = take_snapshot(operator).attributes
     task.close()
     assert saved is not None and load_attributes(saved, None) == {"count": 1}
 

@@ -18,6 +18,7 @@ from sage.core.engine.operators.source import SourceOperator
 from sage.core.engine.operators.timed import TimedOperator
 from sage.core.engine.operators.timestamps import TimestampsOperator
 from sage.core.engine.output import Output
+from sage.core.engine.restoring import restore
 
 __all__ = ["Chain", "Hop", "Way"]
 
@@ -171,7 +172,7 @@ class Chain:
                 operator.open()
             if operator.saved:
                 with OperatorError.boundary(operator, "restore"):
-                    operator.restore(operator.saved)
+                    restore(operator, operator.saved)
             with OperatorError.boundary(operator, "state"):
                 operator.check_state()
         self.entered = None

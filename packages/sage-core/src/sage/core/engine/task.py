@@ -33,6 +33,7 @@ from sage.core.engine.operators.timed import TimedOperator
 from sage.core.engine.outputs import Outputs
 from sage.core.engine.pace import Pace
 from sage.core.engine.passage import Passage
+from sage.core.engine.restoring import take_snapshot
 from sage.core.engine.slices import Slices
 from sage.core.engine.snapshot import OperatorSnapshot
 from sage.core.plan.model import TaskId
@@ -120,7 +121,7 @@ class Task:
         found = {}
         for operator in self.chain.operators:
             with OperatorError.boundary(operator, "snapshot"):
-                found[operator.spec.uid] = operator.snapshot()
+                found[operator.spec.uid] = take_snapshot(operator)
         return found
 
     # What others ask of it, from any thread.
@@ -241,7 +242,7 @@ class Task:
         if self._awaiting is not None and self._awaiting.ready:
             return self._put_out_results()
         for operator in self._expiring:
-            operator.sweep()
+            operator.state_times.sweep()
         if self._loop is not None and self._loop.is_whole and not self._intake.has_part:
             return self._hand_on(self._loop)
         step = self._consume() if self._source is None else self._produce(self._source)
@@ -415,7 +416,7 @@ class Task:
             if patience <= 0.0 and self._endings is None:  # at once, though by a virtual clock no time passes
                 return "again"
         if self._expiring and free:
-            patience = min(patience, *(operator.sweeps_in() for operator in self._expiring))
+            patience = min(patience, *(operator.state_times.sweeps_in() for operator in self._expiring))
             if patience <= 0.0:  # at once, though by a virtual clock no time passes
                 return "again"
         self.patience = patience

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from sage.core.engine.attributes import Attributes, lay_over, load_attributes
+from sage.core.engine.attributes import Attributes
 from sage.core.engine.clock import WALL, Clock
 from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
@@ -17,11 +17,10 @@ from sage.core.engine.events import OperatorCounts
 from sage.core.engine.functions import build_function, close_function, entry_point, open_function, wants_context
 from sage.core.engine.interrupt import Interrupt
 from sage.core.engine.keyed_state import TOO_LATE
+from sage.core.engine.operators.state_times import StateTimes
 from sage.core.engine.recovery import GIVEN_UP, Recovery
-from sage.core.engine.saving import groups_of, load, save, share_out_keyed, share_out_records, share_out_timers
 from sage.core.engine.snapshot import OperatorSnapshot
 from sage.core.engine.state_size import Kept, StateLimit
-from sage.core.errors import StateError
 from sage.core.graph.model import Operator
 from sage.core.graph.policy import FAIL
 
@@ -47,9 +46,6 @@ class Flow:
         self.time = time
 
 
-_SWEPT = 1000
-"""How much of what has expired is removed between two slices, about: it takes less than a millisecond."""
-
 Emit = Callable[[Flow], None]
 """Generates what happens to a record that an operator puts out."""
 
@@ -70,7 +66,9 @@ class RunningOperator:
         broadcast_inputs: the numbers of those inputs whose records all subtasks are given.
         has_timed_input: whether they come with an event time on any of them.
         states: what it keeps for each key.
-        state_limit: sees that this is not too much.
+        state_times: what time it is for them, and which of them have expired.
+        state_limit: sees that they are not too much.
+        attributes: those of its function, which are kept as well; None if it has none of its own.
         side: by tag, what the call that is running has put out on the side.
         clock: of the host that it runs on.
         watermark: the event time of its input, in microseconds: what comes with an earlier time, or just this, is late.
@@ -103,8 +101,8 @@ class RunningOperator:
         self.release: Callable[[str | None], None] = _nothing
         self.states = context._states
         self.state_limit: StateLimit | None = None
-        self._ahead = [0.0]  # how far the clock's time is ahead of its count, which is quicker to ask for
-        self._attributes: Attributes | None = None
+        self.state_times = StateTimes(self)
+        self.attributes: Attributes | None = None
         self._opened = False
         self.function: Any = None
         self.execute: Callable[..., Any] = _not_open
@@ -163,7 +161,7 @@ class RunningOperator:
         self.function = build_function(self.spec.function)
         self.execute = entry_point(self.function, self.spec.function)
         if self.spec.function.form in ("class", "instance"):
-            self._attributes = Attributes(self.function)
+            self.attributes = Attributes(self.function)
 
     def open(self) -> None:
         """Call the function's ``open``. Called once, on the task's thread, before `restore` and `generate`."""
@@ -196,58 +194,13 @@ class RunningOperator:
         """Processing time, in microseconds."""
         return round(self.clock.time() * MICROS)
 
-    def times(self) -> dict[str, int]:
-        """Processing and event time, in microseconds."""
-        return {"processing": self.now(), "event": self.watermark}
-
-    def sweep(self) -> None:
-        """Remove some of the state that has expired."""
-        self._ahead[0] = self.clock.time() - self.clock.now()
-        self.states.sweep(self.times(), _SWEPT)
-
-    def sweeps_in(self) -> float:
-        """Seconds until there is state to be removed, if nothing else happens; infinite if there will be none."""
-        times, states = self.times(), self.states
-        event = states.due("event")
-        if event is not None and event <= times["event"]:
-            return 0.0
-        due = states.due("processing")
-        return math.inf if due is None else max(0, due - times["processing"]) / MICROS
-
-    def snapshot(self) -> OperatorSnapshot:
-        """What is to be saved of it. Called on the task's thread, between two steps.
-
-        Raises:
-            StateError: something cannot be saved.
-        """
-        tables, in_flight, timers = self.keyed_tables(), self.in_flight(), self.save_timers()
-        broadcast = self.states.broadcast if self.context.subtask == 0 else {}
-        keyed = save(tables, "its keyed state") if tables else None
-        attributes = None if self._attributes is None else self._attributes.save()
-        if self.state_limit is not None:
-            self.state_limit.check_saved(len(keyed or b""))
-            self.state_limit.check_attributes(len(attributes or b""), self.function)
-        return OperatorSnapshot(
-            kind=self.spec.kind,
-            attributes=attributes,
-            keyed=keyed,
-            groups=groups_of(self.context.subtask, self.context.parallelism),
-            states=dict(self.states.kinds),
-            ttl_times={name: expiry.time for name, expiry in self.states.expiries.items()},
-            broadcast=save(broadcast, "its broadcast state") if broadcast else None,
-            in_flight=save(in_flight, "a record in flight") if in_flight else None,
-            source={name: save(value, "its position") for name, value in self.positions().items()},
-            timers=save(timers, "its timers") if timers else None,
-            watermark=self.watermark,
-        )
-
     def keyed_tables(self) -> Mapping[str, dict[Any, Any]]:
         """By name of the state, what is kept for each key, as it is saved."""
-        return self.states.saved_tables(self.times())
+        return self.states.saved_tables(self.state_times.now())
 
     def restore_table(self, name: str, items: list[tuple[Any, Any]], ttl_time: str | None) -> None:
         """Keep again what `keyed_tables` gave for those keys of ``name`` that are looked after here."""
-        self.states.restore_table(name, items, ttl_time, self.times())
+        self.states.restore_table(name, items, ttl_time, self.state_times.now())
 
     def save_timers(self) -> Mapping[Any, Any]:
         """For each key, the timers that are set."""
@@ -256,56 +209,10 @@ class RunningOperator:
     def restore_timers(self, saved: Mapping[Any, Any]) -> None:
         """Set the timers again that `save_timers` gave for keys that are looked after here."""
 
-    def restore(self, saved: Sequence[OperatorSnapshot]) -> None:
-        """Go on from what all subtasks of the operator have saved. Called once, after `open`, before any record.
-
-        Raises:
-            StateError: it does not fit this operator, or its attributes cannot be shared out.
-        """
-        if any(part.kind != self.spec.kind for part in saved):
-            raise StateError(
-                f"what was saved belongs to an operator of kind {saved[0].kind}, this is {self.spec.kind}",
-                hint=f"give this operator a uid of its own: under '{self.spec.uid}' another one was saved",
-            )
-        self._restore_attributes([part.attributes for part in saved])
-        subtask, parallelism = self.context.subtask, self.context.parallelism
-        for part in saved:
-            for name, kind in part.states.items():
-                if self.states.kinds.get(name) != kind:
-                    now = self.states.kinds.get(name, "not declared any more")
-                    raise StateError(
-                        f"the saved keyed state '{name}' was of kind {kind}, it is {now} now",
-                        hint="declare it in open(context) as it was, and new state under another name",
-                    )
-        self.pass_time(min(part.watermark for part in saved))
-        ttl_times = {name: time for part in saved for name, time in part.ttl_times.items()}
-        for name, items in share_out_keyed(saved, subtask, parallelism).items():
-            self.restore_table(name, items, ttl_times.get(name))
-        for part in saved:
-            if part.broadcast is not None:
-                for name, kept in load(part.broadcast, "its broadcast state").items():
-                    self.states.broadcast[name].update(kept)
-        self.restore_timers(dict(share_out_timers(saved, subtask, parallelism)))
-        self.take_back(share_out_records(saved, subtask, parallelism))
-        self.go_on_at({name: position for part in saved for name, position in part.source.items()})
-
     def check_state(self) -> None:
         """See that the attributes can be saved, before the first record. Raises `StateError`."""
-        if self._attributes is not None:
-            self._attributes.check()
-
-    def _restore_attributes(self, saved: Sequence[bytes | None]) -> None:
-        attributes = self._attributes
-        if attributes is None or any(part is None for part in saved):
-            return
-        subtask, parallelism = self.context.subtask, self.context.parallelism
-        if len(saved) == parallelism:
-            own = saved[subtask]
-            assert own is not None
-            lay_over(self.function, load_attributes(own, self.function))
-            return
-        states = [load_attributes(part, self.function) for part in saved if part is not None]
-        lay_over(self.function, attributes.share_out(states, subtask, parallelism))
+        if self.attributes is not None:
+            self.attributes.check()
 
     def in_flight(self) -> list[tuple[Any, ...]]:
         """What was taken in and has not been put out, in order: ``(record,)``, or ``(record, key)``."""
@@ -481,21 +388,8 @@ class RunningOperator:
                 code.line(f"{code.fast('states', self.states)}.has_key = {flow.key is not None}")
         if self.states.broadcast:
             code.line(f"{code.fast('states', self.states)}.writable = {flow.input in self.broadcast_inputs}")
-        if self.states.expiries:  # for one record it is one time, so that what is seen stays
-            self._tell_times(code, flow)
-
-    def _tell_times(self, code: Code, flow: Flow) -> None:
-        """Write the lines that tell states which expire what time it is: in their way quicker than by `now`."""
-        wanted, now = {item.time for item in self.states.expiries.values()}, self.states.times
-        if "processing" in wanted:
-            ahead, clock = code.fast("time_ahead", self._ahead), code.fast("clock", self.clock.now)
-            code.line(f"{code.fast('now', now['processing'])}[0] = round(({clock}() + {ahead}[0]) * {MICROS})")
-        if "event" in wanted:
-            time, own = code.name("event_time"), code.fast("operator", self)
-            code.line(f"{time} = {own}.watermark")
-            if flow.time:
-                code.line(f"{time} = {flow.time} if {flow.time} > {time} else {time}")
-            code.line(f"{code.fast('now', now['event'])}[0] = {time}")
+        if self.states.expiries:
+            self.state_times.tell(code, flow)
 
 
 def _composed(wrap: Callable[[Any], Any], function: Callable[..., Any]) -> Callable[..., Any]:
