@@ -10,7 +10,7 @@ from _measure import in_turn, report
 from stateless_chain import RECORDS, Total, on_sage
 
 from sage.core.api import LocalEnvironment
-from sage.core.engine.chain import Chain
+from sage.core.engine.compiling import ChainCompiler
 from sage.core.engine.histogram import Histogram
 from sage.core.engine.links import Inbox
 from sage.core.engine.messages import Message
@@ -39,7 +39,7 @@ def unmeasured() -> Iterator[None]:
     """No record is counted, nothing is stamped, no duration is noted. Slices are timed all the same: pace needs it."""
     with ExitStack() as patches:
         patches.enter_context(patch.object(Histogram, "add", lambda histogram, seconds, weight=1: None))
-        patches.enter_context(patch.object(Chain, "_write_counts", lambda chain: chain._counts.clear()))
+        patches.enter_context(patch.object(ChainCompiler, "_write_counts", lambda compiler: compiler._counts.clear()))
         patches.enter_context(patch.object(Inbox, "put", put))
         patches.enter_context(patch.object(Inbox, "take", take))
         yield

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from sage.core.engine.chain import Way
 from sage.core.engine.links import Inbox
 from sage.core.engine.messages import Batch, Message
+from sage.core.engine.ways import Way
 
 __all__ = ["Intake", "Part"]
 

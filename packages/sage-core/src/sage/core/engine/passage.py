@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from sage.core.engine.chain import Chain, Way
+from sage.core.engine.chain import Chain
 from sage.core.engine.event_time import MIN_TIME
 from sage.core.engine.operators.base import ENDED, RunningOperator
 from sage.core.engine.operators.timed import TimedOperator
 from sage.core.engine.output import Output
 from sage.core.engine.slices import Slices
 from sage.core.engine.valve import Valve
+from sage.core.engine.ways import Way
 
 __all__ = ["Passage"]
 

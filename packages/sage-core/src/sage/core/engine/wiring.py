@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sage.core.engine.chain import Chain, Hop, Way
+from sage.core.engine.chain import Chain
 from sage.core.engine.clock import WALL, Clock
 from sage.core.engine.coroutines import LoopSignal
 from sage.core.engine.events import Attempt
@@ -45,6 +45,7 @@ from sage.core.engine.rounds import Head, Rounds
 from sage.core.engine.services import ServiceRegistry
 from sage.core.engine.spill import Backlog, SpillingInbox
 from sage.core.engine.task import Task
+from sage.core.engine.ways import Hop, Way
 from sage.core.graph.timed import has_time
 from sage.core.plan.model import ChannelId, ExecutionPlan, PlanEdge, TaskId
 
