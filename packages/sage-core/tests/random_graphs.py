@@ -654,7 +654,11 @@ class Program:
     def holds_back(self) -> bool:
         """Whether some records leave at the end of the input only."""
         return any(
-            node.options.get("final") or node.options.get("max_wait", 0) is None or node.kind in ("ticking", "window")
+            node.options.get("final")
+            or node.options.get("max_wait", 0) is None
+            or node.options.get("how", "inner") != "inner"
+            or "window" in JOINS.get(node.options.get("way", ""), ())
+            or node.kind in ("ticking", "window")
             for node in self.nodes
         )
 
@@ -1142,6 +1146,117 @@ def _declare_window(node: Node, site: Site) -> DataStream[Any]:
     return declared
 
 
+# joins, and loops
+
+
+def pair_of(left: Any, right: Any) -> tuple[Any, Any]:
+    return (left and left[1], right and right[1])
+
+
+JOINS: dict[str, Mapping[str, Any]] = {
+    "running": {},
+    "interval": {"within": (-2, 3)},
+    **{name: {"window": window} for name, window in WINDOWS.items()},
+}
+
+
+def _draw_join(draw: Draw, of: list[Stream]) -> Node:
+    options = {
+        "way": draw.choose(["running", "interval", draw.choose(sorted(WINDOWS))]),
+        "how": draw.choose(["inner", "inner", "left", "right", "outer"]),
+        "before": draw.integer(1, 3),
+        "by place": False,
+    }
+    return Node("join", (), draw.integer(1, 4), draw.choose(sorted(FUNCTIONS["keyed"])), options)
+
+
+Timed = tuple[int, Any]
+Sides = tuple[list[Timed], list[Timed]]
+
+
+def _join(node: Node, of: list[Stream], _: Program) -> Stream:
+    sides = [_timed(node, stream.records) for stream in of]
+    found = _joined(node, sides)
+    records = [pair_of(left, right) for left, right in itertools.islice(found, MOST + 1)]  # more is too many anyway
+    return Stream(records, "none", node.parallelism, taken=sum(map(len, sides)))
+
+
+def _joined(node: Node, sides: Sequence[list[Timed]]) -> Iterator[tuple[Timed | None, Timed | None]]:
+    by_key: dict[Any, Sides] = {}
+    for side, records in enumerate(sides):
+        for record in records:
+            by_key.setdefault(FUNCTIONS["keyed"][node.choice](record[1]), ([], []))[side].append(record)
+    for lefts, rights in by_key.values():
+        if node.options["way"] == "interval":
+            yield from _within(lefts, rights, node.options["how"])
+            continue
+        for some, others in _groups(lefts, rights, JOINS[node.options["way"]].get("window")):
+            if some and others:
+                yield from itertools.product(some, others)
+            elif node.options["how"] in ("left", "outer") and not others:
+                yield from ((left, None) for left in some)
+            elif node.options["how"] in ("right", "outer") and not some:
+                yield from ((None, right) for right in others)
+
+
+def _groups(lefts: list[Timed], rights: list[Timed], window: Windows | None) -> Iterator[Sides]:
+    """What meets: all records of a key, or those of each window."""
+    if window is None:
+        yield (lefts, rights)
+        return
+    spans = set(windows_of(window, [time for time, _ in (*lefts, *rights)]))
+    for start, end in spans:
+        last = end if isinstance(window, Session) else end - 1  # those of sessions end after their last record
+        yield tuple([[record for record in side if start <= record[0] <= last] for side in (lefts, rights)])  # type: ignore[misc]
+
+
+def _within(lefts: list[Timed], rights: list[Timed], how: str) -> Iterator[tuple[Timed | None, Timed | None]]:
+    lower, upper = JOINS["interval"]["within"]
+    at: tuple[dict[int, list[Timed]], dict[int, list[Timed]]] = ({}, {})
+    for side, records in enumerate((lefts, rights)):
+        for record in records:
+            at[side].setdefault(record[0], []).append(record)
+    for left in lefts:
+        partners = [right for gap in range(lower, upper + 1) for right in at[1].get(left[0] + gap, ())]
+        yield from ((left, right) for right in partners)
+        if not partners and how in ("left", "outer"):
+            yield (left, None)
+    if how in ("right", "outer"):
+        for right in rights:
+            if not any(at[0].get(right[0] - gap) for gap in range(lower, upper + 1)):
+                yield (None, right)
+
+
+def _declare_join(node: Node, site: Site) -> DataStream[Any]:
+    of_key = FUNCTIONS["keyed"][node.choice]
+    timed: list[Any] = [_with_times(node, replace(site, inputs=[stream])) for stream in site.inputs]
+    keyed: Any = timed[0].connect(timed[1]).keyby(*[lambda pair: of_key(pair[1])] * 2)
+    how, way = node.options["how"], JOINS[node.options["way"]]
+    declared: DataStream[Any] = keyed.join(pair_of, how=how, parallelism=node.parallelism, uid=site.uid, **way)
+    return declared
+
+
+def _go_round(node: Node, of: list[Stream], _: Program) -> Stream:
+    records = []
+    for left in map(number, of[0].records):
+        value = abs(left)
+        while True:
+            records.append(value)
+            if not value:
+                break
+            value //= 2
+    return Stream(records, "none", node.parallelism, taken=len(records))
+
+
+def _declare_loop(node: Node, site: Site) -> DataStream[Any]:
+    """Each number is halved until nothing is left of it."""
+    future: DataStream[Any] = site.env.from_future(f"{site.uid}-future")
+    numbers = site.inputs[0].map(lambda value: abs(number(value))).union(future)
+    halves = numbers.flatmap(lambda value: [value // 2] if value else None, parallelism=node.parallelism)
+    halves.fill_future(future)
+    return numbers.map(Watched(site.ledger, site.uid, "map", "same"), parallelism=node.parallelism, uid=site.uid)
+
+
 def _draw_waiting(draw: Draw, of: list[Stream]) -> Node:
     options = {"key": draw.choose(sorted(FUNCTIONS["keyed"])), "seconds": draw.choose([0.0, 0.001, 0.02])}
     return Node("waiting", (), draw.integer(1, 3), draw.choose(sorted(FUNCTIONS["map"])), options)
@@ -1280,6 +1395,8 @@ KINDS: dict[str, Kind] = {
     "waiting": Kind(_draw_waiting, _wait, _declare_waiting),
     "union": Kind(_draw_union, _unite, lambda node, site: site.inputs[0].union(*site.inputs[1:]), inputs=(1, 3)),
     "comap": Kind(_draw_comap, _comap, _declare_comap, inputs=(2, 3)),
+    "join": Kind(_draw_join, _join, _declare_join, inputs=(2, 2)),
+    "loop": Kind(_draw_exchange("loop"), _go_round, _declare_loop),
     "broadcast": Kind(_draw_exchange("broadcast"), _exchange, _declare_exchange),
     "rebalance": Kind(_draw_exchange("rebalance"), _exchange, _declare_exchange),
     "path": Kind(_draw_path, _follow, _declare_path),
@@ -1296,7 +1413,7 @@ KINDS: dict[str, Kind] = {
     # New operators go here: how to draw a node, what it makes of lists, how it is declared.
 }
 DRAWN = sorted(set(KINDS) - {"source", "bomb", "sink", "publish"})
-DRAWN += ["keyed", "map", "path", "aside"]  # more often than the others
+DRAWN += ["keyed", "map", "path", "aside", "join"]  # more often than the others
 
 
 def _draw_source(draw: Draw, data: int) -> Node:
