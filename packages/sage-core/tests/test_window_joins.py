@@ -287,3 +287,21 @@ def test_wrong_windows_are_refused_with_all_that_is_wrong() -> None:
         "co_group 'arguments': it cannot be called with 4 arguments",
     ):
         assert expected in text, text
+
+
+def test_pairs_go_on_one_by_one() -> None:
+    """What many records of one key and window come to is never in memory at once."""
+    seen: list[str] = []
+    env = LocalEnvironment("pairs")
+    left: Any = env.from_batch([1, 2]).assign_timestamps(float)
+    right: Any = env.from_batch([3, 4]).assign_timestamps(float)
+
+    def joined(one: int, other: int) -> str:
+        seen.append("joined")
+        return f"{one} {other}"
+
+    both = left.connect(right).keyby(lambda number: 0, lambda number: 0)
+    both.join(joined, window=Tumbling(10)).sink(seen.append)
+    env.submit(autostop=True)
+    assert seen[::2] == ["joined"] * 4
+    assert sorted(seen[1::2]) == ["1 3", "1 4", "2 3", "2 4"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from sage.core.engine.code import Code
@@ -15,7 +15,7 @@ from sage.core.graph.windows import LATE
 
 __all__ = ["Fired", "Firing", "TimedOperator"]
 
-Fired = tuple[Sequence[Any], int | None]
+Fired = tuple[Iterable[Any], int | None]
 """What is put out at once because it is time, and its event time."""
 
 Firing = Iterator[Fired]
@@ -52,7 +52,8 @@ class TimedOperator(RunningOperator):
         code.call(f"for {tick}, ({records}, {time}) in zip({ticks}, {due}):", self, None)
         with code.indented():
             code.line(f"{taken} = {tick} + 1")
-            with code.block(f"for {record} in {records}:"):
+            code.call(f"for {record} in {records}:", self, None)
+            with code.indented():
                 code.line(f"{count} += 1")
                 emit(Flow(record, count, time=time))
                 self.leaving_if_cancelled(code)

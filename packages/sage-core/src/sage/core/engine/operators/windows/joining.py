@@ -63,20 +63,22 @@ class WindowJoinOperator(_TwoSided):
         return _JoinedSessions if spec.options["window"]["kind"] == "session" else _JoinedPanes
 
     def put_out(self, key: Any, window: Window, value: Any, time: int | None) -> Fired:
-        results: list[Any] = []
+        return self._joined(key, value, time), time
+
+    def _joined(self, key: Any, value: Any, time: int | None) -> Iterator[Any]:
+        """What comes of each pair, one after the other: of two large sides there are too many to hold them all."""
         aside: dict[str, list[Any]] = {tag: [] for tag in self.side}
         for number, pair in enumerate(self._pairs(value)):
             if number % LOOK_EVERY == 0 and not self.goes_on():
                 break
             result = self.call_firing(key, time, self._join, pair)
-            if result is not GIVEN_UP:
-                results.append(result)
             for tag, records in self.side.items():  # which the next call withholds, if it fails
                 aside[tag] += records
                 records.clear()
+            if result is not GIVEN_UP:
+                yield result
         for tag, records in aside.items():
             self.side[tag].extend(records)
-        return results, time
 
     def _join(self, pair: tuple[Any, Any]) -> Any:
         return self.execute(*pair)
