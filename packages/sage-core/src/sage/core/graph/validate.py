@@ -25,59 +25,22 @@ def validate(graph: LogicalGraph) -> list[Problem]:
     """All problems of ``graph``, in declaration order."""
     if not graph.operators:
         return [Problem("the pipeline is empty: it has no source and no sink", hint="begin with env.from_batch(…)")]
-    problems = _check_job_name(graph.name)
     timed = has_time(graph)
-    uids: dict[str, Operator] = {}
-    keyed = {edge.target for edge in graph.edges if edge.exchange == "hash"}
-    feeding = {edge.source for edge in graph.edges}
-    filled = {edge.target for edge in graph.edges if edge.back}
-    dead_lettered = {edge.source for edge in graph.edges if edge.tag == DEAD_LETTERS}
+    problems = _check_job_name(graph.name)
     for operator in graph.operators:
         problems += _check_names(operator)
         problems += _check_options(operator)
         problems += _check_policy(operator)
-        problems += _check_parallelism(operator, keyed=operator.id in keyed)
-        if operator.id not in feeding and operator.kind not in SINK_KINDS:
-            problems.append(
-                operator.problem(
-                    "its records go nowhere: no operator is connected to this stream",
-                    "end it with .sink(…) or .print(), or remove it",
-                )
-            )
-        elif sends_letters(operator) and operator.id not in dead_lettered:
-            problems.append(
-                operator.problem(
-                    "its dead letters go nowhere: no operator is connected to this stream's dead_letters",
-                    "use them, or give dead_letter(FILE); skip() leaves such records out",
-                )
-            )
-        if operator.kind == "feedback" and operator.id not in filled:
-            problems.append(
-                operator.problem(
-                    "it is never filled, so that no record ever comes by it", "call stream.fill_future(…) with it"
-                )
-            )
+        problems += _check_parallelism(operator, graph)
+        problems += _check_connected(operator, graph)
         problems += _check_keys_are_used(operator, graph)
         problems += _check_alignment(operator, graph)
         problems += check_joining(operator, graph, timed)
         problems += _check_windows(operator, graph, timed)
-        problems += _check_side_outputs(operator, {edge.tag for edge in graph.edges if edge.source == operator.id})
-        if not isinstance(operator.uid, str):
-            continue
-        if operator.uid in uids:
-            other = uids[operator.uid].location
-            problems.append(
-                operator.problem(f"the uid '{operator.uid}' is taken by the operator at {other}", "uids are unique")
-            )
-        uids.setdefault(operator.uid, operator)
+        problems += _check_side_outputs(operator, graph)
+        problems += _check_uid(operator, graph)
     problems += _check_loops(graph)
-    names = [service.name for service in graph.services]
-    for service in graph.services:
-        where = str(service.location)
-        if not isinstance(service.name, str) or not service.name:
-            problems.append(Problem(f"a service's name must be text that is not empty, not {service.name!r}", where))
-        elif names.count(service.name) > 1:
-            problems.append(Problem(f"the name '{service.name}' is registered for more than one service", where))
+    problems += _check_services(graph)
     if not any(operator.kind in SINK_KINDS for operator in graph.operators):
         problems.append(Problem("the pipeline has no sink", hint="end it with .sink(…) or .print()"))
     return problems
@@ -97,6 +60,50 @@ def _check_names(operator: Operator) -> list[Problem]:
         for what, value in given.items()
         if not isinstance(value, str) or not value
     ]
+
+
+def _check_uid(operator: Operator, graph: LogicalGraph) -> Iterator[Problem]:
+    if not isinstance(operator.uid, str):
+        return  # which is a problem already
+    first = next(other for other in graph.operators if isinstance(other.uid, str) and other.uid == operator.uid)
+    if first is not operator:
+        yield operator.problem(
+            f"the uid '{operator.uid}' is taken by the operator at {first.location}", "uids are unique"
+        )
+
+
+def _check_services(graph: LogicalGraph) -> Iterator[Problem]:
+    names = [service.name for service in graph.services]
+    for service in graph.services:
+        where = str(service.location)
+        if not isinstance(service.name, str) or not service.name:
+            yield Problem(f"a service's name must be text that is not empty, not {service.name!r}", where)
+        elif names.count(service.name) > 1:
+            yield Problem(f"the name '{service.name}' is registered for more than one service", where)
+
+
+def _check_connected(operator: Operator, graph: LogicalGraph) -> Iterator[Problem]:
+    """What is put out has to go somewhere, and what is to come back has to come from somewhere."""
+    tags = _tags_taken(operator, graph)
+    if not tags and operator.kind not in SINK_KINDS:
+        yield operator.problem(
+            "its records go nowhere: no operator is connected to this stream",
+            "end it with .sink(…) or .print(), or remove it",
+        )
+    elif sends_letters(operator) and DEAD_LETTERS not in tags:
+        yield operator.problem(
+            "its dead letters go nowhere: no operator is connected to this stream's dead_letters",
+            "use them, or give dead_letter(FILE); skip() leaves such records out",
+        )
+    if operator.kind == "feedback" and not any(edge.back for edge in graph.inputs_of(operator.id)):
+        yield operator.problem(
+            "it is never filled, so that no record ever comes by it", "call stream.fill_future(…) with it"
+        )
+
+
+def _tags_taken(operator: Operator, graph: LogicalGraph) -> Set[str | None]:
+    """The side outputs of an operator that others take, and None if they take its records."""
+    return {edge.tag for edge in graph.edges if edge.source == operator.id}
 
 
 def _check_options(operator: Operator) -> list[Problem]:
@@ -177,32 +184,25 @@ def _check_keys_are_used(operator: Operator, graph: LogicalGraph) -> list[Proble
     ]
 
 
-def _check_windows(operator: Operator, graph: LogicalGraph, timed: Mapping[int, bool]) -> list[Problem]:
+def _check_windows(operator: Operator, graph: LogicalGraph, timed: Mapping[int, bool]) -> Iterator[Problem]:
     """Windows that records, or accumulators, do not fit into."""
     if operator.kind not in WINDOW_KINDS:
-        return []
-    problems, window = [], operator.options["window"]
-    if is_event_window(operator.options["window"]) and not all(
-        timed[edge.source] for edge in graph.inputs_of(operator.id)
-    ):
+        return
+    window = operator.options["window"]
+    if is_event_window(window) and not all(timed[edge.source] for edge in graph.inputs_of(operator.id)):
         untimed = ", ".join(f"{other.kind} '{other.name}'" for other in _untimed_beside_timed(operator, graph, timed))
-        problems.append(
-            operator.problem(
-                f"{window_title(window)} is in event time, and the records of this stream have none"
-                + (f": it is a union with {untimed}, whose records have none" if untimed else ""),
-                f"call .assign_timestamps(…) before {'the union' if untimed else 'it'},"
-                " or give the window time='processing'",
-            )
+        yield operator.problem(
+            f"{window_title(window)} is in event time, and the records of this stream have none"
+            + (f": it is a union with {untimed}, whose records have none" if untimed else ""),
+            f"call .assign_timestamps(…) before {'the union' if untimed else 'it'},"
+            " or give the window time='processing'",
         )
     merges = callable(getattr(operator.function.target, "merge", None))
     if operator.kind == "window_aggregate" and window["kind"] == "session" and not merges:
-        problems.append(
-            operator.problem(
-                "sessions grow together where a record comes between two of them, and it has no merge",
-                "define merge(self, a, b): the accumulator of both",
-            )
+        yield operator.problem(
+            "sessions grow together where a record comes between two of them, and it has no merge",
+            "define merge(self, a, b): the accumulator of both",
         )
-    return problems
 
 
 def _untimed_beside_timed(operator: Operator, graph: LogicalGraph, timed: Mapping[int, bool]) -> list[Operator]:
@@ -213,8 +213,9 @@ def _untimed_beside_timed(operator: Operator, graph: LogicalGraph, timed: Mappin
     return [other for other in graph.operators if other.id in sources and not timed[other.id]]
 
 
-def _check_side_outputs(operator: Operator, tags: Set[str | None]) -> list[Problem]:
+def _check_side_outputs(operator: Operator, graph: LogicalGraph) -> list[Problem]:
     """Side outputs that are taken where none can come would be empty, without a word."""
+    tags = _tags_taken(operator, graph)
     if DEAD_LETTERS in tags and not sends_letters(operator):
         hint = "on_error=dead_letter(), or leave dead_letters out"
         return [operator.problem("its dead_letters are taken, and its on_error sends none to a stream", hint)]
@@ -294,7 +295,7 @@ def _check_loop(graph: LogicalGraph, operators: Mapping[int, Operator], loop: Lo
             )
 
 
-def _check_parallelism(operator: Operator, *, keyed: bool) -> list[Problem]:
+def _check_parallelism(operator: Operator, graph: LogicalGraph) -> list[Problem]:
     number = operator.parallelism
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MAX_PARALLELISM:
         return [operator.problem(f"parallelism must be a whole number from 1 to {MAX_PARALLELISM}, not {number!r}")]
@@ -307,6 +308,7 @@ def _check_parallelism(operator: Operator, *, keyed: bool) -> list[Problem]:
                 "raise the parallelism of what follows it",
             )
         ]
+    keyed = any(edge.exchange == "hash" for edge in graph.inputs_of(operator.id))
     if operator.kind in {"reduce", "aggregate"} | WINDOW_KINDS and not keyed:
         called = "a window" if operator.kind in WINDOW_KINDS else operator.kind
         return [
