@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
-from itertools import repeat
 from typing import Any
 
 from sage.core.engine.keyed_state import MISSING
@@ -60,14 +59,14 @@ class Shared:
             return dict.fromkeys(key for at in self._between(start, end) for key in self._panes[at])
         self._move(start, end)
         front, back = self._front, self._back
-        if not self._apart:
-            return [*front, *(key for key in back if key not in front)]
-        found, ats = dict.fromkeys([*front, *back]), self._between(start, end)
-        for key in self._apart:
-            if any(key in self._panes[at] for at in ats):
-                found[key] = None
-            else:
-                found.pop(key, None)
+        found = front | back
+        if self._apart:
+            ats = self._between(start, end)
+            for key in self._apart:
+                if any(key in self._panes[at] for at in ats):
+                    found[key] = None
+                else:
+                    found.pop(key, None)
         return found
 
     def values_of(self, start: int, end: int) -> Callable[[Sequence[Any]], list[Any]]:
@@ -75,14 +74,13 @@ class Shared:
         ats = self._between(start, end)
         if self._from is None:
             return lambda keys: [self._together(key, ats) for key in keys]
-        front, back, apart = self._front.get, self._back.get, self._apart
-        merge = self._merge_of(self._front.values())
+        front, back, apart = self._front, self._back, self._apart
+        merge = self._merge_of(front.values())
 
         def values(keys: Sequence[Any]) -> list[Any]:
-            pairs = zip(map(front, keys, repeat(MISSING)), map(back, keys, repeat(MISSING)), strict=True)
             return [
-                newer if older is MISSING else older if newer is MISSING else merge(older, newer)
-                for older, newer in pairs
+                back[key] if key not in front else front[key] if key not in back else merge(front[key], back[key])
+                for key in keys
             ]
 
         def values_with_some_apart(keys: Sequence[Any]) -> list[Any]:
