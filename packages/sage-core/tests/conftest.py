@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import functools
+import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -135,3 +138,52 @@ class _SplitBackend:
 def split_backend() -> type[_SplitBackend]:
     """A backend of several hosts in one process: ``split_backend(hosts=2, credits=4)``."""
     return _SplitBackend
+
+
+Install = Callable[..., Path]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A SAGE_HOME without a configuration."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("SAGE_HOME", str(home))
+    for name in ("SAGE_PLUGINS__DISABLE", "SAGE_NO_PLUGINS", "SAGE_TRACE_PLUGINS"):
+        monkeypatch.delenv(name, raising=False)
+    return home
+
+
+@pytest.fixture
+def install(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Installs a throw-away distribution: its metadata and one module, in a folder of its own on `sys.path`."""
+
+    def install(
+        distribution: str,
+        module: str,
+        code: str,
+        *,
+        group: str = "sage.backends",
+        names: tuple[str, ...] = (),
+        value: str | None = None,
+        version: str = "1.2",
+        summary: str = "A throw-away plugin.",
+        helps: str | None = None,
+    ) -> Path:
+        site = tmp_path / f"site-{distribution}"
+        info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        head = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\nSummary: {summary}\n"
+        (info / "METADATA").write_text(f"{head}\nSummary: this is the description\n")
+        points = "".join(f"{name} = {value or module}\n" for name in names or (module,))
+        (info / "entry_points.txt").write_text(f"[{group}]\n{points}")
+        path = site.joinpath(*module.split(".")).with_suffix(".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(code))
+        if helps is not None:
+            (path.parent / "sage_commands.json").write_text(helps)
+        monkeypatch.delitem(sys.modules, module, raising=False)  # another test's
+        monkeypatch.syspath_prepend(str(site))
+        return site
+
+    return install

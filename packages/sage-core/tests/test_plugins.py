@@ -7,18 +7,20 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Install
 
 from sage.core import plugins
 from sage.core.backends.api import BackendOptions
 from sage.core.errors import ConfigError, PluginError, UnknownBackendError
 from sage.core.plugins.context import set_command_context
-from sage.core.plugins.entry_points import help_of, scan
+from sage.core.plugins.disabling import Disabled
+from sage.core.plugins.entry_points import help_of
 from sage.core.plugins.manager import PluginManager
+from sage.core.plugins.metadata import scan
 
 BACKEND = """
     from sage.core.plugins import hookimpl
@@ -41,52 +43,6 @@ COMMAND = """
     def sage_command(name):
         return {"command": name}
 """
-
-Install = Callable[..., Path]
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A SAGE_HOME without a configuration."""
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.setenv("SAGE_HOME", str(home))
-    monkeypatch.delenv("SAGE_PLUGINS__DISABLE", raising=False)
-    return home
-
-
-@pytest.fixture
-def install(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Installs a throw-away distribution: its metadata and one module, in a folder of its own on `sys.path`."""
-
-    def install(
-        distribution: str,
-        module: str,
-        code: str,
-        *,
-        group: str = "sage.backends",
-        names: tuple[str, ...] = (),
-        value: str | None = None,
-        version: str = "1.2",
-        summary: str = "A throw-away plugin.",
-        helps: str | None = None,
-    ) -> Path:
-        site = tmp_path / f"site-{distribution}"
-        info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
-        info.mkdir(parents=True)
-        head = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\nSummary: {summary}\n"
-        (info / "METADATA").write_text(f"{head}\nSummary: this is the description\n")
-        points = "".join(f"{name} = {value or module}\n" for name in names or (module,))
-        (info / "entry_points.txt").write_text(f"[{group}]\n{points}")
-        path = site.joinpath(*module.split(".")).with_suffix(".py")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(code))
-        if helps is not None:
-            (path.parent / "sage_commands.json").write_text(helps)
-        monkeypatch.syspath_prepend(str(site))
-        return site
-
-    return install
 
 
 def broken(name: str) -> PluginError:
@@ -175,7 +131,7 @@ def test_two_distributions_with_one_name_are_an_error_naming_both(install: Insta
     assert "t-claimed" in plugins.installed_backends()
     clashes = {each.distribution: each.clash for each in plugins.installed_plugins() if each.name == "t-claimed"}
     assert clashes == {"sage-t-one": ("sage-t-two",), "sage-t-two": ("sage-t-one",)}
-    made: Any = PluginManager(("sage-t-two",)).backend("t-claimed")
+    made: Any = PluginManager(Disabled(frozenset({"sage-t-two"}))).backend("t-claimed")
     assert type(made).__module__ == "t_claim_one"
 
 

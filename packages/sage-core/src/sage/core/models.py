@@ -14,6 +14,7 @@ __all__ = [
     "API_VERSION",
     "ENDED_STATES",
     "JOB_STATES",
+    "CheckpointInfo",
     "DaemonInfo",
     "EdgeMetrics",
     "FailureInfo",
@@ -127,6 +128,25 @@ class JobInfo(_Model):
     @property
     def is_ended(self) -> bool:
         return self.state in ENDED_STATES
+
+
+@dataclass(frozen=True)
+class CheckpointInfo(_Model):
+    """A complete checkpoint or savepoint of a job.
+
+    Attributes:
+        n: its number; of a job's life, counted from 1.
+        kind: ``checkpoint`` or ``savepoint``.
+        epoch: which start of the job took it.
+        created_at: RFC 3339 in UTC.
+        path: the folder of its manifest.
+    """
+
+    n: int
+    kind: str
+    epoch: int
+    created_at: str
+    path: str | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sage.core import timestamps
 from sage.core.api._failed import job_failed
@@ -26,6 +26,9 @@ from sage.core.errors import GraphError, WaitTimeoutError, WrongStateError
 from sage.core.graph.kinds import SINK_KINDS, SOURCE_KINDS
 from sage.core.graph.model import FunctionSpec, LogicalGraph
 from sage.core.models import ENDED_STATES, FailureInfo, JobInfo, JobMetrics
+
+if TYPE_CHECKING:
+    from sage.core.plugins.job_hooks import JobHooks
 
 __all__ = ["LocalJob"]
 
@@ -50,12 +53,21 @@ class LocalJob(Job):
     """Runs a graph through a coordinator in this process."""
 
     @classmethod
-    def start(cls, graph: LogicalGraph, uuid: str, backend: Backend, backend_name: str, *, waited: bool) -> LocalJob:
-        """Check and deploy; ``waited`` says that the caller calls `wait` next."""
+    def start(
+        cls,
+        graph: LogicalGraph,
+        uuid: str,
+        backend: Backend,
+        backend_name: str,
+        *,
+        waited: bool,
+        hooks: JobHooks | None = None,
+    ) -> LocalJob:
+        """Check and deploy; ``waited`` says that the caller calls `wait` next, ``hooks`` whom to tell of it."""
         _check_templates(graph)
         if backend.capabilities & {"processes", "hosts"}:
             warn_of_unsaved(graph)
-        job = cls(graph, uuid, backend, backend_name)
+        job = cls(graph, uuid, backend, backend_name, hooks)
         job._is_awaited = waited or job.in_callers_thread
         _at_exit(job)  # before it starts: Ctrl-C may come at any moment
         try:
@@ -67,10 +79,14 @@ class LocalJob(Job):
             raise
         return job
 
-    def __init__(self, graph: LogicalGraph, uuid: str, backend: Backend, backend_name: str) -> None:
+    def __init__(
+        self, graph: LogicalGraph, uuid: str, backend: Backend, backend_name: str, hooks: JobHooks | None = None
+    ) -> None:
         super().__init__(uuid, graph.name)
         self._backend = backend
         self._backend_name = backend_name
+        self._hooks = hooks
+        self._state = "created"
         self.is_bounded = not any(operator.is_endless for operator in graph.operators)
         self.in_callers_thread = not self._backend.capabilities & {"threads", "processes", "hosts"}
         self._times: dict[str, str] = {"created_at": timestamps.now()}
@@ -86,11 +102,13 @@ class LocalJob(Job):
     def status(self) -> dict[str, Any]:
         if self._deleted:
             return {"status": "deleted", "uuid": self.uuid, "name": self.name}
-        run, metrics = self._coordinator, self.metrics()
+        metrics = self.metrics()
+        return status_of(self._info(self._coordinator.state, metrics), metrics)
+
+    def _info(self, state: str, metrics: JobMetrics) -> JobInfo:
         sources = [item for item in metrics.operators if item.kind in SOURCE_KINDS]
         sinks = [item for item in metrics.operators if item.kind in SINK_KINDS]
-        state = run.state
-        info = JobInfo(
+        return JobInfo(
             number=0,
             uuid=self.uuid,
             name=self.name,
@@ -102,12 +120,11 @@ class LocalJob(Job):
             services=metrics.services,
             records_in=sum(item.records_out for item in sources),
             records_out=sum(item.records_in for item in sinks),
-            failure=run.failure,
+            failure=self._coordinator.failure,
             created_at=self._times["created_at"],
             started_at=self._times.get("started_at"),
             ended_at=self._times.get("ended_at"),
         )
-        return status_of(info, metrics)
 
     def metrics(self) -> JobMetrics:
         return self._coordinator.metrics()
@@ -227,6 +244,14 @@ class LocalJob(Job):
         if state in ENDED_STATES:
             self._times["ended_at"] = timestamps.now()
             _unfinished.discard(self)
+        if self._hooks is not None:
+            plan = self._coordinator.plan
+            at_rest = state in ENDED_STATES  # else metrics would be asked for
+            metrics = (
+                self.metrics() if at_rest else JobMetrics(tasks=len(plan.tasks), services=len(plan.graph.services))
+            )
+            self._hooks.moved(self._info(state, metrics), self._state, reason)
+        self._state = state
         if state == "failed" and failure is not None and not (self._waiting or self._is_awaited):
             _log.error("job '%s' (%s) failed: %s\n%s", self.name, self.uuid, failure.message, failure.traceback)
 

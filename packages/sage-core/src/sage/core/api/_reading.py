@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sage.core.api._files import describe_file
+from sage.core.api._installed import installed_source
 from sage.core.connectors.api import MAX_LINE_SIZE, SPLIT_SIZE, is_bounded
 from sage.core.graph.builder import Upstream
 from sage.core.graph.functions import Given, describe_connector
@@ -36,12 +37,18 @@ class Reading(ABC):
         """A source that is read in partitions, by the contract `sage.core.connectors.api.Source`.
 
         Args:
-            source: a class with its constructor arguments, or an instance.
+            source: a class with its constructor arguments, an instance, or the name of an installed connector with
+                its options by name.
             parallelism: subtasks that share the partitions; where there are fewer, some have nothing to read.
             on_error: for single records that cannot be read; other errors are retried where it says so, and fail.
+
+        Raises:
+            PluginError: no connector of that name is installed, or it is broken.
         """
-        given = describe_connector(source, args, kwargs, "read")
-        return self._declare("read", given, name, uid, parallelism, on_error, {"bounded": is_bounded(source)})
+        given = installed_source(source, args, kwargs) if isinstance(source, str) else None
+        given = given or describe_connector(source, args, kwargs, "read")
+        bounded = {"bounded": is_bounded(given.spec.target)}
+        return self._declare("read", given, name, uid, parallelism, on_error, bounded)
 
     def from_text(
         self,

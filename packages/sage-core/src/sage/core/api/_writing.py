@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from sage.core.api._files import describe_file
+from sage.core.api._installed import installed_sink
 from sage.core.graph.functions import Given, describe_connector
 from sage.core.graph.policy import ErrorPolicy
 
@@ -33,10 +34,15 @@ class Writing(ABC):
         """Writes the records in batches, by the contract `sage.core.connectors.api.Sink`.
 
         Args:
-            sink: a class with its constructor arguments, or an instance; each subtask has its own.
+            sink: a class with its constructor arguments, an instance, or the name of an installed connector with its
+                options by name; each subtask has its own.
             on_error: for single records that cannot be written; other errors are retried where it says so, and fail.
+
+        Raises:
+            PluginError: no connector of that name is installed, or it is broken.
         """
-        given = describe_connector(sink, args, kwargs, "write")
+        given = installed_sink(sink, args, kwargs) if isinstance(sink, str) else None
+        given = given or describe_connector(sink, args, kwargs, "write")
         return self._write(given, name, uid, parallelism, on_error)
 
     def to_text(

@@ -7,7 +7,7 @@ import uuid
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, Unpack, overload
 
 from sage.core.api._reading import Reading
 from sage.core.api._typevars import Value
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sage.core.api._forms import Batch, Keywords, Source
     from sage.core.engine.stop import StopType
     from sage.core.plan.explain import Format
+    from sage.core.plugins.target import Where
 
 __all__ = ["Environment"]
 
@@ -47,6 +48,8 @@ class Environment(Reading):
     Attributes:
         env_uuid: the uuid that the job has, or will have.
     """
+
+    _where: ClassVar[Where] = "local"
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -198,7 +201,8 @@ class Environment(Reading):
             timeout: seconds to wait with ``autostop``; None waits for ever.
 
         Raises:
-            GraphError: the pipeline cannot run; all its problems are listed.
+            GraphError: the pipeline cannot run, or a plugin refuses it; all its problems are listed.
+            PluginError: a plugin that judges pipelines failed at it.
             PackagingError: something in it cannot travel to where it runs.
             AlreadySubmittedError: this environment was submitted before.
             JobFailedError: the job failed while it was waited for.
@@ -209,9 +213,15 @@ class Environment(Reading):
         folder = capture_folder()
         if folder is not None:
             return self.hand_over(
-                lambda graph: capture(folder, graph, self.env_uuid, self._backend_name(), self._job_options())
+                lambda graph: capture(
+                    folder,
+                    self._judged(graph, "jobmanager"),
+                    self.env_uuid,
+                    self._backend_name(),
+                    self._job_options(),
+                )
             )
-        job = self.hand_over(lambda graph: self._start(graph, waited=autostop))
+        job = self.hand_over(lambda graph: self._start(self._judged(graph, self._where), waited=autostop))
         if autostop or job.in_callers_thread:
             job.wait(timeout if autostop else None)
         return job
@@ -263,6 +273,17 @@ class Environment(Reading):
     @abstractmethod
     def _backend_name(self) -> str | None:
         """The backend asked for, None for whatever the JobManager is configured to use."""
+
+    def _judged(self, graph: LogicalGraph, where: Where) -> LogicalGraph:
+        """The graph as installed plugins want it, if they let it run."""
+        from sage.core.plugins.metadata import is_claimed
+
+        if not is_claimed("sage.plugins"):  # nothing else of plugins need be imported then
+            return graph
+        from sage.core.plugins import Target
+        from sage.core.plugins.graph_hooks import ask_plugins
+
+        return ask_plugins(graph, Target(where, self._backend_name()))
 
     def _job_options(self) -> Mapping[str, Any]:
         """What else the package of the job says of it."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sage.core.api.environment import Environment
 from sage.core.api.job import Job
 from sage.core.graph.model import LogicalGraph
+
+if TYPE_CHECKING:
+    from sage.core.plugins.job_hooks import JobHooks
 
 __all__ = ["LocalEnvironment"]
 
@@ -64,7 +67,18 @@ class LocalEnvironment(Environment):
         from sage.core.plugins import backend as resolve_backend
 
         backend = resolve_backend(self._backend, BackendOptions(self._options))
-        return LocalJob.start(graph, self.env_uuid, backend, self._backend, waited=waited)
+        return LocalJob.start(graph, self.env_uuid, backend, self._backend, waited=waited, hooks=_hooks())
 
     def _backend_name(self) -> str | None:
         return self._backend
+
+
+def _hooks() -> JobHooks | None:
+    """Plugins that are to be told of the job; where none is installed, nothing is imported to find that out."""
+    from sage.core.plugins.metadata import is_claimed
+
+    if not is_claimed("sage.plugins"):
+        return None
+    from sage.core.plugins.job_hooks import job_hooks_of_this_program
+
+    return job_hooks_of_this_program()

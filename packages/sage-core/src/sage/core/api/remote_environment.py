@@ -30,6 +30,8 @@ class RemoteEnvironment(Environment):
             and are kept with the job; commands show their names only. Names must not begin with ``SAGE_``.
     """
 
+    _where = "jobmanager"
+
     def __init__(
         self,
         name: str = "remote",

@@ -26,6 +26,7 @@ __all__ = [
     "MAX_LINE_SIZE",
     "SPLIT_SIZE",
     "STOP",
+    "Connector",
     "ConnectorError",
     "Delivery",
     "Later",
@@ -168,6 +169,21 @@ class Sink(Protocol):
 
         A transactional sink gives up what was not prepared: without `prepare`, the job has failed or was cancelled.
         """
+
+
+class Connector(Protocol):
+    """What a distribution offers under one name: ``env.from_connector(name, …)``, ``stream.to_connector(name, …)``.
+
+    Each takes its options by name. One that only reads, or only writes, leaves the other method out. A
+    `ConnectorError`, `ValueError` or `TypeError` says what is wrong with the options, and is told with the line of the
+    pipeline.
+    """
+
+    def source(self, **options: Any) -> Source:
+        """Make what reads. It is copied for each subtask, so nothing is opened yet."""
+
+    def sink(self, **options: Any) -> Sink:
+        """Make what writes. It is copied for each subtask, so nothing is opened yet."""
 
 
 def is_bounded(source: Any) -> bool:

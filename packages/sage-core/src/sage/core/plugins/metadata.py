@@ -1,0 +1,181 @@
+"""Reads the entry points of installed distributions, without `importlib.metadata` where folders will do.
+
+Importing that module takes ten times as long as looking into the folders of ``sys.path`` does, and a small job in this
+process takes less than either. Where something else than folders may hold distributions (a zip file, an egg, a finder
+of its own), it is asked all the same. What counts is the same as there: the first distribution of a name on
+``sys.path``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sage.core.plugins.tracing import traced
+from sage.core.versions import version_of
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
+
+__all__ = ["Claim", "canonical", "distribution_of", "headers", "is_claimed", "scan"]
+
+_ENTRY = re.compile(r"(?P<module>[\w.]+)\s*(?::\s*(?P<attribute>[\w.]+)\s*)?(?:\[.*\])?\s*")
+_INFO = (".dist-info", ".egg-info")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One entry point of one distribution.
+
+    Attributes:
+        group: ``sage.backends``, for one.
+        name: what users type.
+        value: ``package.module`` or ``package.module:object``.
+        info: the folder of the distribution's metadata, or the distribution itself where that is no folder. None for
+            what sage-core itself brings, which is known without looking.
+    """
+
+    group: str
+    name: str
+    value: str
+    info: Path | Distribution | None = None
+
+    @property
+    def module(self) -> str:
+        return self.value.partition(":")[0].strip()
+
+    def read_text(self, name: str) -> str:
+        """A file of the distribution's metadata; empty where there is none."""
+        if isinstance(self.info, Path):
+            try:
+                return (self.info / name).read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                return ""
+        return (self.info.read_text(name) or "") if self.info is not None else ""
+
+    def load(self) -> Any:
+        """Import what it leads to.
+
+        Raises:
+            ValueError: it is malformed.
+            Exception: whatever importing raises.
+        """
+        match = _ENTRY.fullmatch(self.value)
+        if match is None:
+            raise ValueError(f"{self.value!r} is neither package.module nor package.module:object")
+        found: Any = import_module(match["module"])
+        for part in (match["attribute"] or "").split("."):
+            found = getattr(found, part) if part else found
+        return found
+
+
+def is_claimed(group: str) -> bool:
+    """Whether any distribution has entry points of a group."""
+    return bool(scan(group))
+
+
+def scan(group: str) -> Mapping[str, Sequence[Claim]]:
+    """The claims of a group by name; more than one where distributions claim the same.
+
+    Folders are read once, and again when ``sys.path`` has changed.
+    """
+    global _scanned
+    path = tuple(sys.path)
+    if _scanned is None or _scanned[0] != path:
+        with traced(lambda: f"read what is installed in {len(path)} places"):
+            _scanned = (path, _sorted(_from_folders(path) if _is_usual(path) else _from_importlib()))
+    return _scanned[1].get(group, {})
+
+
+_scanned: tuple[tuple[str, ...], Mapping[str, Mapping[str, Sequence[Claim]]]] | None = None
+
+
+def canonical(name: str) -> str:
+    """A distribution's name as it compares: ``Sage_Plugins.Example`` is ``sage-plugins-example``."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def distribution_of(claim: Claim) -> tuple[str, str]:
+    """Name and version of the distribution that makes a claim. Reads its metadata: not for listings."""
+    if claim.info is None:
+        return "sage-core", version_of("sage-core") or "?"
+    facts = dict(headers(claim, ("name", "version")))
+    return facts.get("name", "a distribution without a name"), facts.get("version", "?")
+
+
+def headers(claim: Claim, wanted: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Fields at the top of METADATA. `Distribution.metadata` would parse the whole description with `email`."""
+    for line in (claim.read_text("METADATA") or claim.read_text("PKG-INFO")).splitlines():
+        if not line.strip():
+            return
+        key, _, value = line.partition(":")
+        if key.lower() in wanted:
+            yield key.lower(), value.strip()
+
+
+def _is_usual(path: Sequence[str]) -> bool:
+    """Whether folders are all that can hold distributions."""
+    finders = [finder for finder in sys.meta_path if hasattr(finder, "find_distributions")]
+    named = {getattr(finder, "__name__", "") for finder in finders}
+    return named <= {"PathFinder"} and not any(
+        place.endswith(".egg") or Path(place).is_file() for place in path if place
+    )
+
+
+def _from_folders(path: Sequence[str]) -> Iterator[Claim]:
+    seen: set[str] = set()
+    for place in path:
+        try:
+            with os.scandir(place or ".") as items:
+                names = sorted(item.name for item in items if item.name.endswith(_INFO))
+        except OSError:  # it is not there, which is usual, or not ours to read
+            continue
+        for name in names:
+            owner = canonical(name.rpartition(".")[0].partition("-")[0])
+            if owner not in seen:
+                seen.add(owner)
+                yield from _from_folder(Path(place or ".", name))
+
+
+def _from_folder(folder: Path) -> Iterator[Claim]:
+    try:
+        text = (folder / "entry_points.txt").read_bytes()
+    except OSError:  # most have none
+        return
+    if b"sage." not in text:
+        return
+    group = ""
+    for raw in text.decode("utf-8", "replace").splitlines():
+        line = raw.strip()
+        if line.startswith("[") and line.endswith("]"):
+            group = line[1:-1].strip()
+        elif group.startswith("sage.") and "=" in line and not line.startswith(("#", ";")):
+            name, _, value = line.partition("=")
+            yield Claim(group, name.strip(), value.strip(), folder)
+
+
+def _from_importlib() -> Iterator[Claim]:
+    from importlib.metadata import distributions
+
+    seen: set[str] = set()
+    for distribution in distributions():
+        owner = canonical(distribution.metadata["Name"] or "")
+        if owner in seen:
+            continue
+        seen.add(owner)
+        for entry in distribution.entry_points:
+            if entry.group.startswith("sage."):
+                yield Claim(entry.group, entry.name, entry.value, distribution)
+
+
+def _sorted(claims: Iterator[Claim]) -> Mapping[str, Mapping[str, Sequence[Claim]]]:
+    found: dict[str, dict[str, list[Claim]]] = {}
+    for claim in claims:
+        found.setdefault(claim.group, {}).setdefault(claim.name, []).append(claim)
+    return found
