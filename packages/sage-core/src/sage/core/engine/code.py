@@ -55,6 +55,10 @@ class Code:
         self._names[name] = value
         return name
 
+    def rebind(self, name: str, value: Any) -> None:
+        """Let the generated code reach another value by a name; what is found faster changes with the next call."""
+        self._names[name] = value
+
     def fast(self, stem: str, value: Any) -> str:
         """Like `bind`, for what is used for every record: as a local variable it is found faster."""
         return self.local(stem, self.bind(stem, value))
@@ -118,7 +122,8 @@ class Code:
         """All functions generated so far, by name; their source shows in tracebacks and debuggers."""
         source = "\n".join(self._lines) + "\n"
         linecache.cache[self.filename] = (len(source), None, source.splitlines(keepends=True), self.filename)
-        namespace = {**self._names, "__name__": "sage.core.engine.generated"}
+        namespace = self._names
+        namespace["__name__"] = "sage.core.engine.generated"
         # The text is made of our own templates and generated names only; nothing of the user's is in it.
         exec(compile(source, self.filename, "exec"), namespace)  # noqa: S102
         return {name: value for name, value in namespace.items() if isinstance(value, FunctionType)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from sage.core.errors import StateError
@@ -21,6 +22,7 @@ __all__ = [
     "close_iterator",
     "entry_point",
     "iterate",
+    "looking_at_first",
     "open_function",
     "outputs_of",
     "wants_context",
@@ -122,6 +124,30 @@ def outputs_of(result: Any, goes_on: Callable[[], bool], what: str, *, or_none: 
             " return a list, or yield the records"
         )
     return _take_all(result, goes_on)
+
+
+def looking_at_first(function: Callable[..., Any], looked: Callable[[], None]) -> Callable[..., Any]:
+    """``function``, until it has returned once: a coroutine would go on as a record that nobody ever awaits.
+
+    Args:
+        function: the user's.
+        looked: called then. From there on the function itself is to be called.
+
+    Returns:
+        a function that raises TypeError for a coroutine.
+    """
+
+    def first(*arguments: Any) -> Any:
+        result = function(*arguments)
+        if type(result) is CoroutineType:
+            result.close()  # so that Python does not warn of it besides
+            raise TypeError(
+                "it returned a coroutine, which nothing awaits: call .map_async(…), and give it the coroutine function"
+            )
+        looked()
+        return result
+
+    return first
 
 
 def _take_all(records: Iterable[Any], goes_on: Callable[[], bool]) -> list[Any]:

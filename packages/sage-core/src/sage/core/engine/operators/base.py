@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from sage.core.engine.attributes import Attributes
@@ -14,7 +15,14 @@ from sage.core.engine.code import Code
 from sage.core.engine.context import RuntimeContext
 from sage.core.engine.event_time import MAX_TIME, MICROS, MIN_TIME
 from sage.core.engine.events import OperatorCounts
-from sage.core.engine.functions import build_function, close_function, entry_point, open_function, wants_context
+from sage.core.engine.functions import (
+    build_function,
+    close_function,
+    entry_point,
+    looking_at_first,
+    open_function,
+    wants_context,
+)
 from sage.core.engine.interrupt import Interrupt
 from sage.core.engine.keyed_state import TOO_LATE
 from sage.core.engine.operators.state_times import StateTimes
@@ -330,7 +338,9 @@ class RunningOperator:
         """
         function = function or self.execute
         result = code.name(f"{stem}_result")
-        call = f"{code.fast(stem, function)}({', '.join(arguments)})"
+        called = code.bind(stem, function)
+        code.rebind(called, looking_at_first(function, partial(code.rebind, called, function)))
+        call = f"{code.local(stem, called)}({', '.join(arguments)})"
         if wrap is not None:
             call = f"{code.fast('wrap', wrap)}({call})"
         if otherwise:
