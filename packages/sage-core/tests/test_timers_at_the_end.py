@@ -72,6 +72,15 @@ def test_what_is_put_out_one_by_one_is_not_lost_at_the_end() -> None:
         assert [record for record, _ in play.outputs] == [10, 20, 30, 40, 50]
 
 
+def test_what_is_put_out_one_by_one_is_not_lost_at_the_end_of_a_job_that_goes_on_from_another() -> None:
+    """The latest time of a record is saved, and that of the timers that are set is known by them."""
+    with Play(lambda s: s.keyby(lambda value: "key").process(Sorting)) as play:
+        play.records(*[(value, value) for value in (30, 10, 20, 50, 40)])
+        play.reopen()
+        play.end()
+        assert [record for record, _ in play.outputs] == [10, 20, 30, 40, 50]
+
+
 @pytest.mark.parametrize("trigger", [AtEnd(), AfterTime(10)])
 def test_what_the_global_window_puts_out_then_is_not_late(trigger: Any) -> None:
     """A window behind it takes it, though the record that it has the time of came long before."""

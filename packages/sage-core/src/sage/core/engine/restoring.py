@@ -39,6 +39,7 @@ def take_snapshot(operator: RunningOperator) -> OperatorSnapshot:
         source={name: save(value, "its position") for name, value in operator.positions().items()},
         timers=save(timers, "its timers") if timers else None,
         watermark=operator.watermark,
+        seen=operator.seen,
     )
 
 
@@ -52,6 +53,7 @@ def restore(operator: RunningOperator, saved: Sequence[OperatorSnapshot]) -> Non
     subtask, parallelism = operator.context.subtask, operator.context.parallelism
     _restore_attributes(operator, [part.attributes for part in saved])
     operator.pass_time(min(part.watermark for part in saved))
+    operator.seen = max(part.seen for part in saved)
     ttl_times = {name: time for part in saved for name, time in part.ttl_times.items()}
     for name, items in share_out_keyed(saved, subtask, parallelism).items():
         operator.restore_table(name, items, ttl_times.get(name))

@@ -31,6 +31,7 @@ class OperatorSnapshot:
         source: by partition, where reading goes on; for sources that have a position beside their attributes.
         timers: by key, the timers that are set; None if there are none.
         watermark: the event time of the operator's input, in microseconds.
+        seen: the latest event time of a record, where the operator goes by that.
     """
 
     kind: str
@@ -44,3 +45,4 @@ class OperatorSnapshot:
     source: Mapping[str, bytes] = field(default_factory=dict)
     timers: bytes | None = None
     watermark: int = MIN_TIME
+    seen: int = MIN_TIME

@@ -1,4 +1,4 @@
-"""Timers of one operator in one time domain: for each point in time, the keys that want to be told."""
+"""Timers of one operator that go by one kind of time: for each point in time, the keys that want to be told."""
 
 from __future__ import annotations
 

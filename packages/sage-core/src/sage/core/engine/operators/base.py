@@ -80,6 +80,7 @@ class RunningOperator:
         side: by tag, what the call that is running has put out on the side.
         clock: of the host that it runs on.
         watermark: the event time of its input, in microseconds: what comes with an earlier time, or just this, is late.
+        seen: the latest event time of a record, where that matters.
         late: records that came too late, counted so far.
         goes_on: whether the task is still to work; any thread may ask.
         stop: not empty if it is not.
@@ -95,6 +96,7 @@ class RunningOperator:
         self.failed = 0
         self.late = 0
         self.watermark = MIN_TIME
+        self.seen = MIN_TIME
         self._reached = MIN_TIME  # the watermark, before all time was over
         self.recovery: Recovery | None = None
         self.saved: Sequence[OperatorSnapshot] = ()

@@ -35,9 +35,6 @@ class ProcessOperator(TimedOperator):
     that are set fire, those of event time first. What these set in turn for an event time fires as well, up to the
     latest that was known when the input ended: so nothing is lost where timers put out one by one what was gathered,
     and a timer that repeats itself for ever comes to its end.
-
-    Attributes:
-        seen: the latest event time of a record.
     """
 
     context_type = ProcessContext
@@ -51,7 +48,6 @@ class ProcessOperator(TimedOperator):
         self._event, self._processing = self._timers["event"], self._timers["processing"]
         self._usable: dict[TimeKind, TimerQueue] = {}  # those that can be set
         self._ended = False
-        self.seen = MIN_TIME
         self._last = MIN_TIME  # once time is over: the latest event time that a timer may be set for
         self._firing: TimeKind | None = None  # which timers fire now
         self._fires_at = MIN_TIME  # up to when they have fired
