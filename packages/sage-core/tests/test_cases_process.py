@@ -4,15 +4,15 @@ cases.md."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from cases import Looping, Play, ms_of, ordered, seconds
 
 from sage.core.api import CoProcessFunction, DataStream, ProcessFunction, RuntimeContext, Timer
+from sage.core.engine.context import TimeKind
 
-Domain = Literal["event", "processing"]
-DOMAINS: tuple[Domain, ...] = ("event", "processing")
+TIMES: tuple[TimeKind, ...] = ("event", "processing")
 
 
 def itself(record: Any) -> Any:
@@ -22,35 +22,35 @@ def itself(record: Any) -> Any:
 class Asking(ProcessFunction[int, str]):
     """Tells the time that it is."""
 
-    def __init__(self, domain: Domain) -> None:
-        self.domain = domain
+    def __init__(self, time: TimeKind) -> None:
+        self.time = time
 
     def execute(self, value: int) -> Iterable[str]:
-        now = self.context.watermark if self.domain == "event" else self.context.now
+        now = self.context.watermark if self.time == "event" else self.context.now
         yield f"{value}TIME:{ms_of(now)} TS:{ms_of(self.context.timestamp or 0)}"
 
 
 class Setting(ProcessFunction[int, int]):
     """Sets a timer for 5 ms from now."""
 
-    def __init__(self, domain: Domain) -> None:
-        self.domain = domain
+    def __init__(self, time: TimeKind) -> None:
+        self.time = time
 
     def execute(self, value: int) -> Iterable[int]:
         yield value
-        now = self.context.watermark if self.domain == "event" else self.context.now
-        self.context.set_timer(seconds(ms_of(now) + 5), time=self.domain)
+        now = self.context.watermark if self.time == "event" else self.context.now
+        self.context.set_timer(seconds(ms_of(now) + 5), time=self.time)
 
     def on_timer(self, timer: Timer) -> Iterable[int]:
-        assert timer.time == self.domain
+        assert timer.time == self.time
         yield 1777
 
 
 class Remembering(ProcessFunction[int, str]):
     """Keeps the record of each key until its timer comes."""
 
-    def __init__(self, domain: Domain) -> None:
-        self.domain = domain
+    def __init__(self, time: TimeKind) -> None:
+        self.time = time
 
     def open(self, context: RuntimeContext) -> None:
         self.seen = context.value_state("seen")
@@ -58,8 +58,8 @@ class Remembering(ProcessFunction[int, str]):
     def execute(self, value: int) -> Iterable[str]:
         yield f"INPUT:{value}"
         self.seen.set(value)
-        now = self.context.watermark if self.domain == "event" else self.context.now
-        self.context.set_timer(seconds(ms_of(now) + 5), time=self.domain)
+        now = self.context.watermark if self.time == "event" else self.context.now
+        self.context.set_timer(seconds(ms_of(now) + 5), time=self.time)
 
     def on_timer(self, timer: Timer) -> Iterable[str]:
         yield f"STATE:{self.seen.get()}"
@@ -323,13 +323,13 @@ class Resetting(ProcessFunction[str, str]):
         self.at = context.value_state("at")
 
     def execute(self, record: str) -> None:
-        domain: Domain = "event" if record.startswith("event") else "processing"
-        at, now = self.at.get(), self.context.timestamp if domain == "event" else self.context.now
+        time: TimeKind = "event" if record.startswith("event") else "processing"
+        at, now = self.at.get(), self.context.timestamp if time == "event" else self.context.now
         assert now is not None
         if at is not None:
-            self.context.delete_timer(at, time=domain)
+            self.context.delete_timer(at, time=time)
         self.at.set(now + 0.1)
-        self.context.set_timer(now + 0.1, time=domain)
+        self.context.set_timer(now + 0.1, time=time)
 
     def on_timer(self, timer: Timer) -> Iterable[str]:
         yield f"{timer.time}@{ms_of(timer.at)}"
@@ -435,11 +435,11 @@ def test_list_state() -> None:
 class Expiring(ProcessFunction[tuple[str, int | None], Any]):
     """Sets a value where the record has one, and tells what is there."""
 
-    def __init__(self, domain: Domain) -> None:
-        self.domain = domain
+    def __init__(self, time: TimeKind) -> None:
+        self.time = time
 
     def open(self, context: RuntimeContext) -> None:
-        self.value = context.value_state("value", ttl=seconds(100), ttl_time=self.domain)
+        self.value = context.value_state("value", ttl=seconds(100), ttl_time=self.time)
 
     def execute(self, record: tuple[str, int | None]) -> Iterable[Any]:
         if record[1] is not None:
@@ -447,16 +447,16 @@ class Expiring(ProcessFunction[tuple[str, int | None], Any]):
         yield self.value.get()
 
 
-@pytest.mark.parametrize("domain", DOMAINS)
-def test_state_expires(domain: Domain) -> None:
+@pytest.mark.parametrize("time", TIMES)
+def test_state_expires(time: TimeKind) -> None:
     """Flink TtlStateTestBase.testExactExpirationOnWrite: so long after it was last written, whether it is read or not.
 
     Ours differs: also by event time; Flink has processing time only.
     """
-    with Play(lambda s: s.keyby(lambda r: r[0]).process(Expiring, domain)) as play:
+    with Play(lambda s: s.keyby(lambda r: r[0]).process(Expiring, time)) as play:
 
         def pass_to(ms: int) -> None:
-            play.mark(ms - 1) if domain == "event" else play.clock(ms)
+            play.mark(ms - 1) if time == "event" else play.clock(ms)
 
         def told(value: int | None, ms: int) -> Any:
             return play.record(("key", value), ms)[0][0]
