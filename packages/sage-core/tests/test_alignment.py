@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,3 +104,14 @@ def test_only_a_source_can_wait() -> None:
     env.from_batch([("a", 1)]).filter(of).assign_timestamps(of, max_ahead=1).sink(of)
     with pytest.raises(GraphError, match="does not come directly behind one"):
         env.submit()
+
+
+@pytest.mark.parametrize("backend", ["inline", "local"])
+def test_a_source_whose_file_waits_for_all_to_end_is_not_waited_for(backend: str, tmp_path: Path) -> None:
+    """What it has written is published when the others are done, too: they do not wait for it in turn."""
+    env = LocalEnvironment("published together", backend)
+    for name, count in (("short", 100), ("long", 1000)):
+        numbers = env.from_batch(range(count), name=name).assign_timestamps(float, max_ahead=10)
+        numbers.to_jsonl(tmp_path / name)
+    env.submit(autostop=True, timeout=60)
+    assert len((tmp_path / "long").read_text().splitlines()) == 1000

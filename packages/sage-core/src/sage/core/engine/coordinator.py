@@ -192,7 +192,7 @@ class Coordinator:
     def _align(self) -> None:
         """Tell the sources that wait for each other how far the slowest of them has come."""
         with self._lock:
-            left = [task for task in self._times if task in self._left]
+            left = [task for task in self._times if task in self._left and task not in self._prepared]
             time = min((self._times[task] for task in left), default=MIN_TIME)
             deployment = self._deployment
             if deployment is None or time == self._aligned:
