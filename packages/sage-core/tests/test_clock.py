@@ -15,7 +15,7 @@ YEAR = 365 * 24 * 3600.0
 
 def wired(env: LocalEnvironment, clock: Clock) -> Wiring:
     plan = make_plan(env._builder.build())
-    wiring = wire(TaskSet(plan, plan.tasks), Attempt("job"), {}, clock=clock)
+    wiring = wire(TaskSet(plan, plan.tasks), Attempt("job"), {}, print, clock=clock)
     for task in wiring.tasks:
         task.open()
     return wiring

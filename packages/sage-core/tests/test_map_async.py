@@ -377,7 +377,7 @@ def test_a_slow_consumer_holds_the_coroutines_up() -> None:
 def opened_task(env: LocalEnvironment) -> tuple[Task, MapAsyncOperator, Task]:
     """A source's task and the task of the ``map_async`` behind it, opened, to be stepped by hand."""
     plan = make_plan(env._builder.build())
-    wiring = wire(TaskSet(plan, plan.tasks), Attempt("job"), {})
+    wiring = wire(TaskSet(plan, plan.tasks), Attempt("job"), {}, print)
     source, task = wiring.tasks[:2]
     source.open()
     task.open()

@@ -94,7 +94,7 @@ def test_latency_is_from_arrival_to_the_end_of_the_slice() -> None:
     env = LocalEnvironment()
     env.from_batch([]).map(Later, parallelism=2).sink(lambda x: None, parallelism=2)
     plan = make_plan(env._builder.build())
-    wiring = wire(TaskSet(plan, plan.tasks), Attempt("job"), {}, clock=clock)
+    wiring = wire(TaskSet(plan, plan.tasks), Attempt("job"), {}, print, clock=clock)
     task = next(task for task in wiring.tasks if task.chain.source is None)
     inbox = next(inbox for channel, inbox in wiring.inboxes.items() if channel.target == task.id.subtask)
     task.open()
@@ -116,7 +116,7 @@ def test_a_source_is_measured_from_the_start_of_its_slice() -> None:
     env = LocalEnvironment()
     env.from_batch([1, 2, 3]).map(Later).sink(lambda x: None)
     plan = make_plan(env._builder.build())
-    (task,) = wire(TaskSet(plan, plan.tasks), Attempt("job"), {}, clock=clock).tasks
+    (task,) = wire(TaskSet(plan, plan.tasks), Attempt("job"), {}, print, clock=clock).tasks
     task.open()
     while task.step() != "done":
         pass

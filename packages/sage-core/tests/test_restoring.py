@@ -53,7 +53,9 @@ def run(
     out = build(env).collect()
     plan = make_plan(env._builder.build())
     attempt = replace(Attempt("job"), partitions=list_partitions(plan, restored), restored=restored or {})
-    wiring = wire(TaskSet(plan, plan.tasks), attempt, {}, batch_size=1, credits=None)
+    wiring = wire(
+        TaskSet(plan, plan.tasks), attempt, {}, lambda event: out.extend(event.records), batch_size=1, credits=None
+    )
     tasks = wiring.tasks
     for task in tasks:
         task.open()

@@ -73,7 +73,7 @@ def test_what_was_put_out_leaves_with_the_last_record_at_hand() -> None:
 
 def wired(env: LocalEnvironment, batch_size: int = BATCH_SIZE) -> Wiring:
     plan = make_plan(env._builder.build())
-    return wire(TaskSet(plan, plan.tasks), Attempt("job"), {}, batch_size=batch_size)
+    return wire(TaskSet(plan, plan.tasks), Attempt("job"), {}, print, batch_size=batch_size)
 
 
 def opened(env: LocalEnvironment, number: int, batch_size: int = BATCH_SIZE) -> tuple[Task, list[Inbox]]:

@@ -22,6 +22,7 @@
     ├── FeedbackError              a loop makes ever more of its records                   (exit 1)
     ├── TimestampError             a value that cannot be the time of a record, or a timer (exit 1)
     ├── TimerError                 a timer that cannot be set, or that never comes to rest (exit 1)
+    ├── TransferError              a record cannot travel to another process               (exit 1)
     ├── DeadLetterFileError        a file of dead letters cannot be read                   (exit 9)
     ├── ConnectorError             what a connector reads or writes is not as it should be (exit 1)
     │   └── RecordError            one record in it is unusable; what follows may be fine  (exit 1)
@@ -85,6 +86,7 @@ __all__ = [
     "StateLimitError",
     "TimerError",
     "TimestampError",
+    "TransferError",
     "UnknownBackendError",
     "UnknownServiceError",
     "UnsupportedKeyError",
@@ -319,6 +321,19 @@ class TimerError(SageError):
 
     code = "timer"
     exit_code = 1
+
+
+class TransferError(SageError):
+    """A record cannot be pickled for another process, or not be read there. Seen as the cause of a failed job.
+
+    ``path`` leads to what cannot be pickled (``record['lock']``), ``index`` is the place of the record among those that
+    were sent with it.
+    """
+
+    code = "transfer"
+    exit_code = 1
+    path: str | None = None
+    index: int | None = None
 
 
 class DeadLetterFileError(SageError):

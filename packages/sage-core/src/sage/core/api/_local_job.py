@@ -10,13 +10,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sage.core import timestamps
 from sage.core.api._failed import job_failed
 from sage.core.api._status import status_of
 from sage.core.api.job import Job
-from sage.core.api.state_warning import warn_of_unsaved
 from sage.core.backends.api import Backend
 from sage.core.engine import ctrl_c
 from sage.core.engine.coordinator import Coordinator
@@ -28,6 +28,8 @@ from sage.core.graph.model import FunctionSpec, LogicalGraph
 from sage.core.models import ENDED_STATES, FailureInfo, JobInfo, JobMetrics
 
 if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
+
     from sage.core.plugins.job_hooks import JobHooks
 
 __all__ = ["LocalJob"]
@@ -41,12 +43,12 @@ _left: set[LocalJob] = set()
 os.register_at_fork(after_in_child=_unfinished.clear)  # the threads of a job stay with the parent
 
 
-def _attempt(graph: LogicalGraph, uuid: str) -> Attempt:
+def _attempt(graph: LogicalGraph, uuid: str, package: Path | None) -> Attempt:
     if not any(edge.exchange == "hash" for edge in graph.edges):  # nothing is kept for keys
-        return Attempt(uuid, graph.name)
+        return Attempt(uuid, graph.name, package=package)
     from sage.core.config import load  # takes as long as to run a small job
 
-    return Attempt(uuid, graph.name, max_operator_state=load().checkpoints.max_operator_state)
+    return Attempt(uuid, graph.name, package=package, max_operator_state=load().checkpoints.max_operator_state)
 
 
 class LocalJob(Job):
@@ -65,8 +67,6 @@ class LocalJob(Job):
     ) -> LocalJob:
         """Check and deploy; ``waited`` says that the caller calls `wait` next, ``hooks`` whom to tell of it."""
         _check_templates(graph)
-        if backend.capabilities & {"processes", "hosts"}:
-            warn_of_unsaved(graph)
         job = cls(graph, uuid, backend, backend_name, hooks)
         job._is_awaited = waited or job.in_callers_thread
         _at_exit(job)  # before it starts: Ctrl-C may come at any moment
@@ -97,7 +97,21 @@ class LocalJob(Job):
         self._waiting_lock = threading.Lock()
         self._told = False  # one was
         self._left_alone = False  # Ctrl-C was pressed twice
-        self._coordinator = Coordinator(graph, self._backend, _attempt(graph, uuid), on_state=self._on_state)
+        self._folder: TemporaryDirectory[str] | None = None  # of the package, if other processes need one
+        package = self._pack(graph) if backend.capabilities & {"processes", "hosts"} else None
+        self._coordinator = Coordinator(graph, self._backend, _attempt(graph, uuid, package), on_state=self._on_state)
+
+    def _pack(self, graph: LogicalGraph) -> Path:
+        """Write what other processes get the job's code from, where nobody else can read it."""
+        from tempfile import TemporaryDirectory
+
+        from sage.core.api._packing import pack_graph
+
+        # It goes with the last one who may read it; if this program is killed, it stays in the system's folder.
+        self._folder = TemporaryDirectory(prefix="sage-job-", ignore_cleanup_errors=True)
+        package = Path(self._folder.name) / "package.zip"
+        pack_graph(package, graph, self.uuid, self._backend_name)
+        return package
 
     def status(self) -> dict[str, Any]:
         if self._deleted:
@@ -244,6 +258,8 @@ class LocalJob(Job):
         if state in ENDED_STATES:
             self._times["ended_at"] = timestamps.now()
             _unfinished.discard(self)
+            if self._folder is not None:
+                self._folder.cleanup()
         if self._hooks is not None:
             plan = self._coordinator.plan
             at_rest = state in ENDED_STATES  # else metrics would be asked for

@@ -10,7 +10,7 @@ from sage.core.api.state_warning import warn_of_unsaved
 from sage.core.errors import GraphError, PackagingError
 from sage.core.graph.model import LogicalGraph
 
-__all__ = ["pack"]
+__all__ = ["pack", "pack_graph"]
 
 
 def pack(
@@ -22,9 +22,6 @@ def pack(
         GraphError: parts of the graph cannot travel; all of them are named.
         PackagingError: the package cannot be made for another reason: it is too large, or a module hides SAGE.
     """
-    from sage.core.client.code import check_picklable, write_package
-    from sage.core.client.package import PackageJob
-
     stays = [
         operator.problem(
             "collect() fills a list of this process, and the job runs in another",
@@ -35,6 +32,16 @@ def pack(
     ]
     if stays:
         raise GraphError(stays)
+    pack_graph(path, graph, uuid, backend, options)
+
+
+def pack_graph(
+    path: Path, graph: LogicalGraph, uuid: str, backend: str | None, options: Mapping[str, Any] | None = None
+) -> None:
+    """As `pack`, for a job whose coordinator stays in this process: what `collect` takes comes back to it."""
+    from sage.core.client.code import check_picklable, write_package
+    from sage.core.client.package import PackageJob
+
     warn_of_unsaved(graph)
     try:
         write_package(path, graph, PackageJob(uuid=uuid, name=graph.name, backend=backend, options=options or {}))

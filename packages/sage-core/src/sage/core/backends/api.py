@@ -7,28 +7,52 @@ order, and what it promises lives in the engine, so that a backend is small and 
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
+from sage.core.backends.codec import decode, decode_event, encode, encode_event
 from sage.core.engine.events import Attempt, Command, HostInfo, InputCounts, OperatorCounts, TaskCounts, TaskEvent
+from sage.core.engine.failures import describe_backend_failure
+from sage.core.engine.links import CREDITS, Link
+from sage.core.engine.messages import Message
 from sage.core.errors import ConfigError, Problem
+from sage.core.models import FailureInfo
 from sage.core.plan.model import ChannelId, ExecutionPlan, TaskId
+
+if TYPE_CHECKING:
+    from sage.core.backends.loading import load_tasks
+    from sage.core.engine.host import TaskHost
+    from sage.core.engine.wiring import TaskSet
 
 __all__ = [
     "API_VERSION",
+    "CREDITS",
     "Attempt",
     "Backend",
     "BackendOptions",
     "ChannelId",
     "Command",
     "Deployment",
+    "ExecutionPlan",
+    "FailureInfo",
     "HostInfo",
     "InputCounts",
+    "Link",
+    "Message",
     "OperatorCounts",
     "TaskCounts",
     "TaskEvent",
+    "TaskHost",
     "TaskId",
+    "TaskSet",
+    "decode",
+    "decode_event",
+    "describe_backend_failure",
+    "encode",
+    "encode_event",
+    "load_tasks",
     "missing_capabilities",
     "read_options",
 ]
@@ -103,3 +127,11 @@ def read_options(options: BackendOptions, kind: type[_Options], backend: str) ->
         return kind(**options.settings)
     except ValueError as error:
         raise ConfigError(f"backend '{backend}': {error}") from error
+
+
+def __getattr__(name: str) -> Any:
+    """What runs tasks is imported where it is used: choosing a backend must not take as long as running one."""
+    places = {"TaskHost": "engine.host", "TaskSet": "engine.wiring", "load_tasks": "backends.loading"}
+    if name not in places:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"sage.core.{places[name]}"), name)

@@ -106,6 +106,7 @@ class InlineDeployment:
             TaskSet(plan, plan.tasks),
             attempt,
             {},
+            events,
             signal=lambda _: self._signal,
             batch_size=1,
             credits=None,

@@ -161,6 +161,9 @@ class Coordinator:
         return self._meter.report(counts, left, blocked)
 
     def _on_event(self, event: TaskEvent) -> None:
+        if event.kind == "collected":
+            self._collect(event)
+            return
         with self._lock:
             if event.task not in self._left:  # a count that comes too late, or what an abandoned task did in the end
                 self._log_failure("after its task was given up", event.failure)
@@ -188,6 +191,13 @@ class Coordinator:
         if self._times:
             self._align()
         self._proceed()
+
+    def _collect(self, event: TaskEvent) -> None:
+        """Hand records to the list of a `collect`. Those of one task come one after the other."""
+        if event.task in self._left:
+            sink = next(item for item in self.plan.graph.operators if item.uid == event.uid)
+            for record in event.records:
+                sink.function.target(record)
 
     def _align(self) -> None:
         """Tell the sources that wait for each other how far the slowest of them has come."""

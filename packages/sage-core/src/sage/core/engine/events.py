@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sage.core.engine.event_time import MIN_TIME
 from sage.core.engine.histogram import Histogram
@@ -124,9 +124,10 @@ class TaskEvent:
 
     Attributes:
         task: who.
-        kind: ``running`` (opened, waits for ``start``), ``counts``, ``time``, ``prepared`` (all its input is processed,
+        kind: ``running`` (opened, waits for ``start``), ``counts``, ``time``, ``collected``, ``prepared`` (all its input is processed,
             and what it has written to connectors waits for ``commit``), or how it ended: ``finished``, ``failed``,
             ``cancelled``, ``abandoned`` (did not stop within the grace; it may still run).
+        uid, records: with ``collected``, the sink of a ``collect()``, and what it has taken.
         time: with ``time``, the watermark of a source that waits for slower ones, in microseconds.
         counts: with ``counts`` and all endings, but for a task whose thread ended without telling how.
         failure: with ``failed``; with ``cancelled`` if closing failed.
@@ -136,9 +137,11 @@ class TaskEvent:
     """
 
     task: TaskId
-    kind: Literal["running", "counts", "time", "prepared", "finished", "failed", "cancelled", "abandoned"]
+    kind: Literal["running", "counts", "time", "collected", "prepared", "finished", "failed", "cancelled", "abandoned"]
     counts: TaskCounts | None = None
     failure: FailureInfo | None = None
     error: BaseException | None = None
     where: str | None = None
     time: int = MIN_TIME
+    uid: str | None = None
+    records: Sequence[Any] = ()

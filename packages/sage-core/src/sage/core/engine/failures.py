@@ -35,6 +35,8 @@ _NO_METHODS = {
     "restore": " as its saved state was laid over it",
     "state": " as its state was looked at",
     "snapshot": " as its state was saved",
+    "send": ", as what it puts out was sent to another process",
+    "receive": ", as records came from another process",
 }
 """Phases that are no methods of the function's, in words."""
 

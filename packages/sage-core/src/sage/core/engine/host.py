@@ -53,7 +53,7 @@ class TaskHost:
         *,
         name: str = "local",
     ) -> None:
-        wiring = wire(tasks, attempt, links, clock=WALL)
+        wiring = wire(tasks, attempt, links, events, clock=WALL)
         self._inboxes = wiring.inboxes
         self._events = events
         self._info = HostInfo(name, os.getpid())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Literal
 
@@ -104,6 +105,8 @@ class TaskLife:
     def give_up(self, error: BaseException) -> None:
         """Fail the task, and with it the job, with ``error``: something keeps it from going on."""
         failure = self._describe(error)
+        with suppress(OperatorError):  # what was collected before that still counts
+            self.task.deliver()
         for second in self._close_all():
             text = f"{failure.traceback}\nThen, while closing after that failure, {second}\n"
             failure = replace(failure, traceback=text + (self._describe(second).traceback or ""))

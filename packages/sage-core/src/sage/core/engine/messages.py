@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Batch", "EndOfInput", "Hold", "Message", "Probe", "Watermark"]
+__all__ = ["Batch", "EndOfInput", "Hold", "Message", "Probe", "Unreadable", "Watermark"]
 
 
 @dataclass(slots=True)
@@ -74,4 +74,15 @@ class Hold:
     on: bool
 
 
-Message = Batch | Watermark | EndOfInput | Probe | Hold
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Something has come from another process that cannot be rebuilt here: the task that takes it fails.
+
+    Attributes:
+        reason: what has been raised at that.
+    """
+
+    reason: str
+
+
+Message = Batch | Watermark | EndOfInput | Probe | Hold | Unreadable

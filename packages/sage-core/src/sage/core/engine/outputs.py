@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from sage.core.engine.event_time import MIN_TIME
 from sage.core.engine.messages import Hold, Probe
@@ -16,14 +16,16 @@ class Outputs:
 
     Args:
         by_edge: one per edge of the plan that leaves the task's stage, by its id.
+        collected: those of what is collected, which leave for the coordinator.
 
     Attributes:
         are_free: whether nothing waits for a credit; else the task must not produce more.
     """
 
-    def __init__(self, by_edge: Mapping[int, Output]) -> None:
+    def __init__(self, by_edge: Mapping[int, Output], collected: Sequence[Output] = ()) -> None:
         self._by_edge = dict(by_edge)
-        self._all = tuple(by_edge.values())
+        self._collected = tuple(collected)
+        self._all = (*by_edge.values(), *collected)
         self.are_free = True
 
     def flush(self, *, partial: bool) -> bool:
@@ -51,6 +53,11 @@ class Outputs:
         for output in self._all:
             done = output.end() and done
         return done
+
+    def deliver(self) -> None:
+        """Send what was collected, although nothing else is sent any more."""
+        for output in self._collected:
+            output.flush(partial=True)
 
     def rescue(self) -> None:
         """Send what has gathered while the chain is at work on another thread; any thread may ask."""

@@ -18,13 +18,14 @@ from types import FrameType
 from typing import Literal
 
 from sage.core.engine.chain import Chain
+from sage.core.engine.crossing import unreadable
 from sage.core.engine.events import TaskCounts
 from sage.core.engine.failures import OperatorError
 from sage.core.engine.histogram import Histogram
 from sage.core.engine.intake import Intake
 from sage.core.engine.interrupt import Interrupt
 from sage.core.engine.loop_part import LoopPart
-from sage.core.engine.messages import Batch, Hold, Message, Probe, Watermark
+from sage.core.engine.messages import Batch, Hold, Message, Probe, Unreadable, Watermark
 from sage.core.engine.meter import TaskMeter
 from sage.core.engine.metrics import counts_of_inputs
 from sage.core.engine.operators.base import ENDED, IDLE, RunningOperator
@@ -155,6 +156,10 @@ class Task:
         """How far it has come, for other sources to wait for; None if there is no news."""
         news = [clock.has_news() for clock in self.aligned]
         return min(clock.told for clock in self.aligned) if any(news) else None
+
+    def deliver(self) -> None:
+        """Send what was collected before the task failed. Raises `OperatorError`."""
+        self._outputs.deliver()
 
     def rescue(self) -> None:
         """Send what has gathered while user code does not return; any thread may ask."""
@@ -342,6 +347,9 @@ class Task:
             assert self._loop is not None
             self._loop.take(channel, message)
             return "again"
+        if isinstance(message, Unreadable):
+            with OperatorError.boundary(self.chain.operators[0], "receive"):
+                raise unreadable(message)
         self._intake.open -= 1
         if self._loop is not None:
             self._loop.ended(channel)

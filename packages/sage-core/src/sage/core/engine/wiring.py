@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sage.core.engine.chain import Chain
 from sage.core.engine.clock import WALL, Clock
 from sage.core.engine.coroutines import LoopSignal
-from sage.core.engine.events import Attempt
+from sage.core.engine.crossing import CollectLink, Crossing
+from sage.core.engine.events import Attempt, TaskEvent
 from sage.core.engine.histogram import Histogram
 from sage.core.engine.intake import Intake
 from sage.core.engine.interrupt import Interrupt
@@ -32,7 +33,7 @@ from sage.core.engine.operators.map_async import MapAsyncOperator
 from sage.core.engine.operators.map_batches import MapBatchesOperator
 from sage.core.engine.operators.process import CoProcessOperator, ProcessOperator
 from sage.core.engine.operators.reduce import ReduceOperator
-from sage.core.engine.operators.sink import SinkOperator
+from sage.core.engine.operators.sink import CollectOperator, SinkOperator
 from sage.core.engine.operators.source import BatchOperator, CollectionOperator, StreamSourceOperator
 from sage.core.engine.operators.timestamps import TimestampsOperator
 from sage.core.engine.operators.windows.choice import WindowOperator
@@ -105,6 +106,7 @@ def wire(
     tasks: TaskSet,
     attempt: Attempt,
     links: Mapping[ChannelId, Link],
+    events: Callable[[TaskEvent], None],
     *,
     signal: Callable[[TaskId], Signal] | None = None,
     batch_size: int = BATCH_SIZE,
@@ -119,6 +121,7 @@ def wire(
         tasks: which.
         attempt: of which deployment.
         links: the sending end of every channel that leaves this set.
+        events: where to report what is collected.
         signal: gives each task its signal. Where that is a `LoopSignal`, coroutines run side by side while the task
             waits for it; else one at a time, each to its end. By default a task has a signal of its own, of the
             former kind if it awaits.
@@ -135,15 +138,15 @@ def wire(
     for task in tasks.ids:
         inboxes |= _inboxes(plan, task, signals[task], clock, backlogs.get(task))
 
-    def link(channel: ChannelId) -> Link:
+    def link(channel: ChannelId, sender: RunningOperator) -> Link:
         inbox = inboxes.get(channel)
         if inbox is None:
-            return links[channel]
+            return Crossing(links[channel], sender)
         most = None if plan.edges[channel.edge].back else credits
         return LocalLink(inbox, most) if connect is None else connect(channel, inbox)
 
     services = ServiceRegistry(plan.graph.services, attempt, users=len(tasks.ids))
-    build = _TaskBuilder(plan, attempt, services, inboxes, link, batch_size)
+    build = _TaskBuilder(plan, attempt, services, inboxes, link, events, batch_size)
     return Wiring(
         tuple(
             build.task(
@@ -196,7 +199,8 @@ class _TaskBuilder:
         attempt: of which deployment.
         services: what they may call.
         inboxes: the receiving ends of all channels that lead into them.
-        link: gives the sending end of a channel that leads out of one.
+        link: gives the sending end of a channel that leads out of one, for an operator that sends.
+        events: where to report what is collected.
         batch_size: records in a full batch.
     """
 
@@ -206,7 +210,8 @@ class _TaskBuilder:
         attempt: Attempt,
         services: ServiceRegistry,
         inboxes: Mapping[ChannelId, Inbox],
-        link: Callable[[ChannelId], Link],
+        link: Callable[[ChannelId, RunningOperator], Link],
+        events: Callable[[TaskEvent], None],
         batch_size: int,
     ) -> None:
         self._plan = plan
@@ -214,6 +219,7 @@ class _TaskBuilder:
         self._services = services
         self._inboxes = inboxes
         self._link = link
+        self._events = events
         self._batch_size = batch_size
         self._timed = has_time(plan.graph)
 
@@ -221,20 +227,20 @@ class _TaskBuilder:
         """A task; ``backlog`` is the room for what waits to go round again, if it is the head of a loop."""
         channels = tuple(self._plan.channels_into(id))
         intake = Intake([(_way(self._plan.edges[channel.edge]), self._inboxes[channel]) for channel in channels])
+        operators = {number: self._operator(number, id, interrupt) for number in self._plan.stages[id.stage].operators}
         outputs = {
-            edge.id: self._output(edge, id.subtask, interrupt.signal)
+            edge.id: self._output(edge, id.subtask, operators[edge.source], interrupt.signal)
             for edge in self._plan.edges
             if edge.source_stage == id.stage
         }
-        operators = {number: self._operator(number, id, interrupt) for number in self._plan.stages[id.stage].operators}
         chain = self._chain(id, operators, outputs)
-        leaving = Outputs(outputs)
+        leaving = Outputs(outputs, [self._collected(item, id) for item in _collecting(operators.values())])
         part = self._loop_part(id, chain.operators[0], intake, leaving, backlog)
         return Task(id, chain, intake, leaving, interrupt, pace, part)
 
-    def _output(self, edge: PlanEdge, subtask: int, signal: Signal) -> Output:
+    def _output(self, edge: PlanEdge, subtask: int, sender: RunningOperator, signal: Signal) -> Output:
         """The sending side of an edge at one subtask, which its credits are to wake."""
-        links = [self._link(channel) for channel in self._plan.channels_out_of(edge, subtask)]
+        links = [self._link(channel, sender) for channel in self._plan.channels_out_of(edge, subtask)]
         for link in links:
             link.on_credit(signal.set)
         return Output(
@@ -245,6 +251,11 @@ class _TaskBuilder:
             marked=not edge.back,
             batch_size=self._batch_size,
         )
+
+    def _collected(self, sink: CollectOperator, task: TaskId) -> Output:
+        """The way of what a sink collects to the coordinator."""
+        sink.output = Output("forward", [CollectLink(task, sink, self._events)], batch_size=self._batch_size)
+        return sink.output
 
     def _operator(self, number: int, task: TaskId, interrupt: Interrupt) -> RunningOperator:
         """An operator of the graph, to run in one subtask."""
@@ -312,6 +323,10 @@ class _TaskBuilder:
             None if backlog is None else Head(len(loop.heads)),
             backlog,
         )
+
+
+def _collecting(operators: Iterable[RunningOperator]) -> Iterator[CollectOperator]:
+    return (operator for operator in operators if isinstance(operator, CollectOperator))
 
 
 def _way(edge: PlanEdge) -> Way:

@@ -143,6 +143,7 @@ class SimulatedDeployment:
             TaskSet(plan, plan.tasks),
             attempt,
             {},
+            events,
             signal=flags.__getitem__,
             batch_size=batch_size,
             clock=self.clock,
