@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from sage.core.backends.codec import decode, decode_event, encode, encode_event
 from sage.core.engine.events import Attempt, Command, HostInfo, InputCounts, OperatorCounts, TaskCounts, TaskEvent
 from sage.core.engine.failures import describe_backend_failure
 from sage.core.engine.links import CREDITS, Link
@@ -22,6 +21,7 @@ from sage.core.models import FailureInfo
 from sage.core.plan.model import ChannelId, ExecutionPlan, TaskId
 
 if TYPE_CHECKING:
+    from sage.core.backends.codec import decode, decode_event, encode, encode_event
     from sage.core.backends.loading import load_tasks
     from sage.core.engine.host import TaskHost
     from sage.core.engine.wiring import TaskSet
@@ -129,9 +129,19 @@ def read_options(options: BackendOptions, kind: type[_Options], backend: str) ->
         raise ConfigError(f"backend '{backend}': {error}") from error
 
 
+_ELSEWHERE = {
+    "TaskHost": "sage.core.engine.host",
+    "TaskSet": "sage.core.engine.wiring",
+    "decode": "sage.core.backends.codec",
+    "decode_event": "sage.core.backends.codec",
+    "encode": "sage.core.backends.codec",
+    "encode_event": "sage.core.backends.codec",
+    "load_tasks": "sage.core.backends.loading",
+}
+"""What runs tasks and opens pickles is imported where it is used: to choose a backend takes neither."""
+
+
 def __getattr__(name: str) -> Any:
-    """What runs tasks is imported where it is used: choosing a backend must not take as long as running one."""
-    places = {"TaskHost": "engine.host", "TaskSet": "engine.wiring", "load_tasks": "backends.loading"}
-    if name not in places:
+    if name not in _ELSEWHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"sage.core.{places[name]}"), name)
+    return getattr(importlib.import_module(_ELSEWHERE[name]), name)

@@ -16,7 +16,7 @@ from sage.core.models import FailureInfo
 __all__ = ["OUT_OF_BAND", "Buffers", "decode", "decode_event", "encode", "encode_event"]
 
 OUT_OF_BAND = 1 << 16
-"""Bytes from which on a buffer, of an array say, is given apart from the pickle, so that it need not be copied into it."""
+"""Bytes from which on a buffer, of an array say, is given apart from the pickle, not copied into it."""
 
 Buffers = Sequence[Any]
 """Contiguous memory, as anything that has the buffer protocol."""

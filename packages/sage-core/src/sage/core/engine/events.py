@@ -124,9 +124,9 @@ class TaskEvent:
 
     Attributes:
         task: who.
-        kind: ``running`` (opened, waits for ``start``), ``counts``, ``time``, ``collected``, ``prepared`` (all its input is processed,
-            and what it has written to connectors waits for ``commit``), or how it ended: ``finished``, ``failed``,
-            ``cancelled``, ``abandoned`` (did not stop within the grace; it may still run).
+        kind: ``running`` (opened, waits for ``start``), ``counts``, ``time``, ``collected``, ``prepared`` (all its
+            input is processed, and what it has written to connectors waits for ``commit``), or how it ended:
+            ``finished``, ``failed``, ``cancelled``, ``abandoned`` (did not stop within the grace; it may still run).
         uid, records: with ``collected``, the sink of a ``collect()``, and what it has taken.
         time: with ``time``, the watermark of a source that waits for slower ones, in microseconds.
         counts: with ``counts`` and all endings, but for a task whose thread ended without telling how.

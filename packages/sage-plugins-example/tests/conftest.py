@@ -1,0 +1,37 @@
+"""What all tests of the example need."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+LIMIT = 60.0
+"""Seconds after which something that should happen at once is said never to happen."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """No thread of SAGE, no worker, and no socket or file of theirs outlives the test that made it start."""
+    before = descriptors()
+    yield
+    for thread in threading.enumerate():
+        if thread.name.startswith("sage-"):
+            thread.join(LIMIT)
+            assert not thread.is_alive(), f"{thread.name} is still running"
+    assert not children(), "a worker is still running"
+    assert descriptors() <= before, "descriptors are still open"
+
+
+def children() -> list[int]:
+    """The process ids of this process's children, those that have ended and were not waited for included."""
+    found = Path(f"/proc/self/task/{os.getpid()}/children")
+    return [int(pid) for pid in found.read_text().split()] if found.exists() else []
+
+
+def descriptors() -> int:
+    """How many are open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
