@@ -1,4 +1,4 @@
-"""What all tests of the example need."""
+"""What tests of the backend `processes` share."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-LIMIT = 60.0
+_LIMIT = 60.0
 """Seconds after which something that should happen at once is said never to happen."""
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def nothing_is_left() -> Iterator[None]:
     """No thread of SAGE, no worker, and no socket or file of theirs outlives the test that made it start."""
     before = descriptors()
     yield
     for thread in threading.enumerate():
         if thread.name.startswith("sage-"):
-            thread.join(LIMIT)
+            thread.join(_LIMIT)
             assert not thread.is_alive(), f"{thread.name} is still running"
     assert not children(), "a worker is still running"
     assert descriptors() <= before, "descriptors are still open"

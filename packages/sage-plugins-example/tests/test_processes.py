@@ -12,6 +12,8 @@ from sage.core.api import LocalEnvironment, MapFunction
 
 LIMIT = 60.0
 
+pytestmark = pytest.mark.usefixtures("nothing_is_left")
+
 
 def seventh(value: int) -> int:
     return value % 7
