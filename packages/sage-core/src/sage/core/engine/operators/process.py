@@ -81,7 +81,7 @@ class ProcessOperator(TimedOperator):
         return self.execute
 
     def _expand(self, result: Any) -> Sequence[Any]:
-        return outputs_of(result, self.goes_on, "a process function")
+        return () if result is None else outputs_of(result, self.goes_on, "a process function")
 
     @property
     def sets_back(self) -> bool:
@@ -178,8 +178,7 @@ class ProcessOperator(TimedOperator):
         at_once.clear()
 
     def _called(self, timer: Timer) -> Sequence[Any]:
-        made = self._on_timer(timer)
-        return () if made is None else self._expand(made)
+        return self._expand(self._on_timer(timer))
 
     @property
     def keeps(self) -> bool:
