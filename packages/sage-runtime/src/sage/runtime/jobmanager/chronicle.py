@@ -9,11 +9,12 @@ from typing import Any
 
 from sage.core.errors import SageError
 from sage.core.models import ENDED_STATES, FailureInfo
+from sage.core.plugins.job_hooks import JobHooks
 from sage.runtime.jobmanager.attended_job import AttendedJob
 from sage.runtime.jobmanager.events import Change, Hub
 from sage.runtime.jobmanager.failpoints import failpoint
 from sage.runtime.jobmanager.offload import Offload
-from sage.runtime.jobmanager.records import Records
+from sage.runtime.jobmanager.records import Records, info_of
 from sage.runtime.jobmanager.session_log import plain
 from sage.runtime.jobmanager.store import Row, Store
 from sage.runtime.shim.events import read_events
@@ -27,13 +28,16 @@ _log = logging.getLogger(__name__)
 
 
 class Chronicle:
-    """Tells everybody of each event, in this order: the index, the session log, those who wait."""
+    """Tells everybody of each event, in this order: the index, the session log, plugins, those who wait."""
 
-    def __init__(self, store: Store, records: Records, hub: Hub, offload: Offload) -> None:
+    def __init__(
+        self, store: Store, records: Records, hub: Hub, offload: Offload, hooks: JobHooks | None = None
+    ) -> None:
         self._store = store
         self._records = records
         self._hub = hub
         self._offload = offload
+        self._hooks = hooks
         self._stopping = False
 
     def stop(self) -> None:
@@ -44,6 +48,7 @@ class Chronicle:
         """A job was acknowledged: its first event is in the index already."""
         row = job.row
         self._tell(None, row)
+        self._tell_plugins("created", row)
         self._hub.publish(Change(row, {**job.last, "seq": row.seq, "time": row.created_at, "reason": None}))
 
     def deleted(self, row: Row, by: str) -> None:
@@ -83,6 +88,7 @@ class Chronicle:
             job.end_note = (before, row)
         else:
             self._tell(before, row)
+        self._tell_plugins(before, row)
         if row.is_ended:
             job.ended.set()
         self._hub.publish(Change(row, event))
@@ -121,6 +127,10 @@ class Chronicle:
     def note(self, text: str) -> None:
         """Tell something in the session log, on one line."""
         _log.info("%s", plain(text))
+
+    def _tell_plugins(self, before: str, row: Row) -> None:
+        if self._hooks is not None and before != row.state:
+            self._hooks.moved(info_of(row), before, row.reason)
 
     def _tell(self, before: str | None, row: Row) -> None:
         because = f" ({row.reason})" if row.reason else ""

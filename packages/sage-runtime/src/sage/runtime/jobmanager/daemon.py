@@ -16,6 +16,7 @@ from sage.core.client.package import MEDIA_TYPE, PackageLimits
 from sage.core.config import Config
 from sage.core.models import API_VERSION, DaemonInfo
 from sage.core.plugins import installed_backends
+from sage.core.plugins.job_hooks import installed_job_hooks
 from sage.runtime.jobmanager.app import make_app
 from sage.runtime.jobmanager.events import Hub
 from sage.runtime.jobmanager.guard import ExpectedBody, Guard, Tokens
@@ -68,6 +69,7 @@ class Daemon:
         self._store = Store(home.database, jobs=home.jobs)
         self._hub: Hub | None = None
         self._server: HttpServer | None = None
+        self._hooks = installed_job_hooks()
         self._stop_asked = False
 
     async def run(self, listener: socket, announce: Callable[[], None]) -> None:
@@ -85,6 +87,8 @@ class Daemon:
                 await parts.supervisor.stop()
         finally:
             watch.close()
+            if self._hooks is not None:
+                await asyncio.to_thread(self._hooks.close)
             # A start of a shim that is under way is finished, so that it is not left half done.
             await asyncio.to_thread(offload.close)
             await asyncio.to_thread(self._store.close)
@@ -129,7 +133,7 @@ class Daemon:
             log_max_bytes=config.logs.max_bytes,
             log_keep=config.logs.keep,
         )
-        supervisor = Supervisor(home, store, records, hub, watch, offload, self._session, settings)
+        supervisor = Supervisor(home, store, records, hub, watch, offload, self._session, settings, self._hooks)
         submissions = Submissions(
             home,
             store,

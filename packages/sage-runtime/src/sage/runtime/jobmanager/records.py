@@ -19,7 +19,7 @@ from sage.runtime.shim.events import EventsCorruptError, read_events
 from sage.runtime.shim.failure import clean_failure
 from sage.runtime.shim.files import read_json
 
-__all__ = ["Records", "Totals", "job_json"]
+__all__ = ["Records", "Totals", "info_of", "job_json"]
 
 _CACHED = 256
 _LARGEST_METRICS = 8 * 1024 * 1024
@@ -52,7 +52,7 @@ class Records:
     async def info(self, row: Row) -> JobInfo:
         """The job as clients see it; counts of one that runs are as fresh as its last report."""
         if row.is_ended or row.state in _UNSTARTED:
-            return _info(row, row.tasks, row.services, Totals(row.records_in, row.records_out))
+            return info_of(row)
         metrics = await self.metrics(row)
         totals = await self.totals(row, metrics)
         return _info(row, metrics.tasks or row.tasks, metrics.services or row.services, totals)
@@ -119,6 +119,11 @@ class _Ends:
 def job_json(job: JobInfo) -> dict[str, Any]:
     """What `JobInfo.to_json` gives, without its deep copies: lists are long."""
     return {**vars(job), "failure": None if job.failure is None else dict(vars(job.failure))}
+
+
+def info_of(row: Row) -> JobInfo:
+    """The job as the index has it: the counts of one that runs are not there."""
+    return _info(row, row.tasks, row.services, Totals(row.records_in, row.records_out))
 
 
 def _info(row: Row, tasks: int, services: int, totals: Totals) -> JobInfo:

@@ -18,6 +18,7 @@ from typing import Any
 from sage.core import timestamps
 from sage.core.errors import NotFoundError, WrongStateError
 from sage.core.models import ENDED_STATES, FailureInfo
+from sage.core.plugins.job_hooks import JobHooks
 from sage.runtime.jobmanager.attended_job import AttendedJob
 from sage.runtime.jobmanager.chronicle import Chronicle
 from sage.runtime.jobmanager.events import Hub
@@ -89,10 +90,11 @@ class Supervisor:
         offload: Offload,
         session: SessionLog,
         settings: SupervisorSettings,
+        hooks: JobHooks | None = None,
     ) -> None:
         self._home = home
         self._store = store
-        self._chronicle = Chronicle(store, records, hub, offload)
+        self._chronicle = Chronicle(store, records, hub, offload, hooks)
         self._watch = watch
         self._offload = offload
         self._session = session
