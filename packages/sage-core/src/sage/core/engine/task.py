@@ -125,94 +125,6 @@ class Task:
                 found[operator.spec.uid] = take_snapshot(operator)
         return found
 
-    # What others ask of it, from any thread.
-
-    def commit(self) -> None:
-        """Let a task that is `prepared` publish what it has written; any thread may call it."""
-        self._may_commit = True
-        self.signal.set()
-
-    def cancel(self) -> None:
-        """End the task at its next step; any thread may ask."""
-        self._interrupt.cancel()
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the task is to end at its next step. Once it may commit, it is too late for that."""
-        return self._interrupt.cancelled and not self._may_commit
-
-    def drain(self) -> None:
-        """Let the input of a source end at the task's next step, whatever the source could still give."""
-        self._drained = True
-        self.signal.set()
-
-    def align(self, time: int) -> None:
-        """Do not run further ahead of ``time`` than allowed; any thread may ask."""
-        for clock in self.aligned:
-            clock.align(time)
-        self.signal.set()
-
-    def time_to_tell(self) -> int | None:
-        """How far it has come, for other sources to wait for; None if there is no news."""
-        news = [clock.has_news() for clock in self.aligned]
-        return min(clock.told for clock in self.aligned) if any(news) else None
-
-    def deliver(self) -> None:
-        """Send what was collected before the task failed. Raises `OperatorError`."""
-        self._outputs.deliver()
-
-    def rescue(self) -> None:
-        """Send what has gathered while user code does not return; any thread may ask."""
-        self._outputs.rescue()
-
-    def counts(self) -> TaskCounts:
-        """What has been counted so far; any thread may ask."""
-        awaiting = self._awaiting
-        busy, backpressured = self._meter.shares(0.0 if awaiting is None else awaiting.busy, self.since)
-        return TaskCounts(
-            operators={item.spec.uid: item.counts() for item in self.chain.operators},
-            edges=self._outputs.sent(),
-            busy=busy,
-            backpressured=backpressured,
-            inputs=counts_of_inputs(self._intake.inboxes),
-            latency=self._meter.latency.copy(),
-            draining=None if self._loop is None else self._loop.draining,
-        )
-
-    @property
-    def since(self) -> float | None:
-        """When the user's code was entered that is running now (by the host's clock), None in between."""
-        awaiting = self._awaiting
-        return self._meter.since or (None if awaiting is None else awaiting.since)
-
-    def running(self, frame: FrameType) -> RunningOperator | None:
-        """The operator whose code runs in ``frame``, the innermost of the task's thread, if that is known."""
-        operator: RunningOperator | None = self.chain.code.running(frame) or self.chain.entered
-        awaiting = self._awaiting
-        return awaiting if operator is None and awaiting is not None and awaiting.since is not None else operator
-
-    def waiting_at(self) -> str | None:
-        """Where coroutines of the user's wait, for people; None if none does. Any thread may ask."""
-        return None if self._awaiting is None else self._awaiting.waiting_at()
-
-    @property
-    def waits_for(self) -> str:
-        """What a task waits for after ``wait``, for people."""
-        if self.prepared and self._ended:
-            return "all others to be done, to publish what it has written"
-        if self._ended and self._intake.open:
-            return "the end of what comes back in its loop"
-        if self._ended or not self._outputs.are_free:
-            return "a credit to send its end" if self._ended else "a credit"
-        if not self._meter.is_started:
-            return "being opened and started"
-        if any(clock.is_ahead for clock in self.aligned):
-            return "slower sources, of which it is ahead by max_ahead"
-        if self._source is not None:
-            return "its source"
-        within = "" if self._loop is None else self._loop.described
-        return f"input, of which {self._intake.open} are open{within}"
-
     # The machine.
 
     def step(self) -> Step:
@@ -350,6 +262,10 @@ class Task:
         if isinstance(message, Unreadable):
             with OperatorError.boundary(self.chain.operators[0], "receive"):
                 raise unreadable(message)
+        return self._end_channel(channel)
+
+    def _end_channel(self, channel: int) -> Step:
+        """Nothing follows by a channel."""
         self._intake.open -= 1
         if self._loop is not None:
             self._loop.ended(channel)
@@ -374,6 +290,7 @@ class Task:
         return "again" if loop.hand_on(handled) else self._end_input()
 
     def _end_input(self) -> Step:
+        """Nothing follows at all."""
         self._endings = deque(self.chain.endings)
         self._expiring = []  # all of it goes soon
         return "again"
@@ -452,3 +369,91 @@ class Task:
         """How to wait, if it is for news of a source that has a way of its own."""
         source = self._source
         return source.wait if source is not None and self._polls and self.patience < math.inf else None
+
+    # What others ask of it, from any thread.
+
+    def commit(self) -> None:
+        """Let a task that is `prepared` publish what it has written; any thread may call it."""
+        self._may_commit = True
+        self.signal.set()
+
+    def cancel(self) -> None:
+        """End the task at its next step; any thread may ask."""
+        self._interrupt.cancel()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the task is to end at its next step. Once it may commit, it is too late for that."""
+        return self._interrupt.cancelled and not self._may_commit
+
+    def drain(self) -> None:
+        """Let the input of a source end at the task's next step, whatever the source could still give."""
+        self._drained = True
+        self.signal.set()
+
+    def align(self, time: int) -> None:
+        """Do not run further ahead of ``time`` than allowed; any thread may ask."""
+        for clock in self.aligned:
+            clock.align(time)
+        self.signal.set()
+
+    def time_to_tell(self) -> int | None:
+        """How far it has come, for other sources to wait for; None if there is no news."""
+        news = [clock.has_news() for clock in self.aligned]
+        return min(clock.told for clock in self.aligned) if any(news) else None
+
+    def deliver(self) -> None:
+        """Send what was collected before the task failed. Raises `OperatorError`."""
+        self._outputs.deliver()
+
+    def rescue(self) -> None:
+        """Send what has gathered while user code does not return; any thread may ask."""
+        self._outputs.rescue()
+
+    def counts(self) -> TaskCounts:
+        """What has been counted so far; any thread may ask."""
+        awaiting = self._awaiting
+        busy, backpressured = self._meter.shares(0.0 if awaiting is None else awaiting.busy, self.since)
+        return TaskCounts(
+            operators={item.spec.uid: item.counts() for item in self.chain.operators},
+            edges=self._outputs.sent(),
+            busy=busy,
+            backpressured=backpressured,
+            inputs=counts_of_inputs(self._intake.inboxes),
+            latency=self._meter.latency.copy(),
+            draining=None if self._loop is None else self._loop.draining,
+        )
+
+    @property
+    def since(self) -> float | None:
+        """When the user's code was entered that is running now (by the host's clock), None in between."""
+        awaiting = self._awaiting
+        return self._meter.since or (None if awaiting is None else awaiting.since)
+
+    def running(self, frame: FrameType) -> RunningOperator | None:
+        """The operator whose code runs in ``frame``, the innermost of the task's thread, if that is known."""
+        operator: RunningOperator | None = self.chain.code.running(frame) or self.chain.entered
+        awaiting = self._awaiting
+        return awaiting if operator is None and awaiting is not None and awaiting.since is not None else operator
+
+    def waiting_at(self) -> str | None:
+        """Where coroutines of the user's wait, for people; None if none does. Any thread may ask."""
+        return None if self._awaiting is None else self._awaiting.waiting_at()
+
+    @property
+    def waits_for(self) -> str:
+        """What a task waits for after ``wait``, for people."""
+        if self.prepared and self._ended:
+            return "all others to be done, to publish what it has written"
+        if self._ended and self._intake.open:
+            return "the end of what comes back in its loop"
+        if self._ended or not self._outputs.are_free:
+            return "a credit to send its end" if self._ended else "a credit"
+        if not self._meter.is_started:
+            return "being opened and started"
+        if any(clock.is_ahead for clock in self.aligned):
+            return "slower sources, of which it is ahead by max_ahead"
+        if self._source is not None:
+            return "its source"
+        within = "" if self._loop is None else self._loop.described
+        return f"input, of which {self._intake.open} are open{within}"

@@ -88,6 +88,21 @@ class RunningOperator:
             what `generate` writes; an operator that calls several times for a record has it follow each of them.
     """
 
+    context_type: ClassVar[type[RuntimeContext]] = RuntimeContext
+    """What its function is given as ``self.context``."""
+
+    keeps_keyed_state: ClassVar[bool] = True
+    """Whether its function may declare keyed state where records have keys."""
+
+    gathers: ClassVar[bool] = False
+    """Whether records may wait here for company; then there is a `generate_due`."""
+
+    holds: bool = False
+    """Whether records that it puts out later keep the watermark back; then there is a `lets_pass`."""
+
+    deadline: float = math.inf
+    """When something is to be done without any input, by `clock`."""
+
     def __init__(self, spec: Operator, context: RuntimeContext) -> None:
         self.spec = spec
         self.context = context
@@ -117,6 +132,8 @@ class RunningOperator:
         self.function: Any = None
         self.execute: Callable[..., Any] = _not_open
 
+    # Its life.
+
     @classmethod
     def class_for(cls, spec: Operator) -> type[RunningOperator]:
         """The class that runs ``spec``: this one, unless there are several for its kind."""
@@ -134,15 +151,47 @@ class RunningOperator:
         """Allow it ``limit`` bytes for what it keeps for its keys, by the size when saved."""
         self.state_limit = StateLimit(self, limit)
 
-    @property
-    def keeps(self) -> bool:
-        """Whether there may be something in `kept`."""
-        return bool(self.states.tables)
+    def build(self) -> None:
+        """Make the function. Called once, on the task's thread, before `open`."""
+        self.function = build_function(self.spec.function)
+        self.execute = entry_point(self.function, self.spec.function)
+        if self.spec.function.form in ("class", "instance"):
+            self.attributes = Attributes(self.function)
 
-    def kept(self) -> Iterator[Kept]:
-        """What it keeps for its keys: what counts where that is limited."""
-        for name, table in self.states.tables.items():
-            yield Kept(f"keyed state '{name}'" if name else f"what {self.spec.kind} keeps", table, len(table))
+    def open(self) -> None:
+        """Call the function's ``open``. Called once, on the task's thread, before `restore` and `generate`."""
+        self._opened = True
+        self.states.refusal = self._no_states()
+        self.states.broadcast_refusal = self._no_broadcast_states()
+        self._await_hook(open_function(self.function, self.spec.function, self.context))
+        self.states.refusal = self.states.broadcast_refusal = TOO_LATE
+        self.states.has_key = self.has_keyed_input
+
+    def _no_states(self) -> str | None:
+        if not self.has_keyed_input:
+            return f"{self.spec.title} does not come directly behind keyby(…)"
+        return None if self.keeps_keyed_state else f"{self.spec.kind} works on records of many keys at once"
+
+    def _no_broadcast_states(self) -> str | None:
+        if not self.broadcast_inputs:
+            return f"no input of {self.spec.title} is given by broadcast()"
+        return None if self.keeps_keyed_state else f"{self.spec.kind} works on many records at once"
+
+    def check_state(self) -> None:
+        """See that the attributes can be saved, before the first record. Raises `StateError`."""
+        if self.attributes is not None:
+            self.attributes.check()
+
+    def close(self) -> None:
+        """Call the function's ``close`` if it was built. Called once."""
+        self.states.has_key = self.states.writable = False
+        if self._opened:
+            self._opened = False
+            self.context.key = None
+            self._await_hook(close_function(self.function, self.spec.function))
+
+    def _await_hook(self, answer: Any) -> None:
+        """What ``open`` or ``close`` has returned, which means something only where they may be coroutines."""
 
     def counts(self) -> OperatorCounts:
         """What has been counted so far; any thread may ask."""
@@ -160,49 +209,28 @@ class RunningOperator:
             given_up=tuple(recovery.listed.copy()),
         )
 
+    # What it keeps, and what of that `sage.core.engine.restoring` saves.
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there may be something in `kept`."""
+        return bool(self.states.tables)
+
+    def kept(self) -> Iterator[Kept]:
+        """What it keeps for its keys: what counts where that is limited."""
+        for name, table in self.states.tables.items():
+            yield Kept(f"keyed state '{name}'" if name else f"what {self.spec.kind} keeps", table, len(table))
+
     def forget_call(self) -> None:
         """Undo what a failed call has done: its outputs are withheld, its writes to keyed state are set back."""
         for records in self.side.values():
             records.clear()
         self.states.undo()
 
-    def build(self) -> None:
-        """Make the function. Called once, on the task's thread, before `open`."""
-        self.function = build_function(self.spec.function)
-        self.execute = entry_point(self.function, self.spec.function)
-        if self.spec.function.form in ("class", "instance"):
-            self.attributes = Attributes(self.function)
-
-    def open(self) -> None:
-        """Call the function's ``open``. Called once, on the task's thread, before `restore` and `generate`."""
-        self._opened = True
-        self.states.refusal = self._no_states()
-        self.states.broadcast_refusal = self._no_broadcast_states()
-        self._await_hook(open_function(self.function, self.spec.function, self.context))
-        self.states.refusal = self.states.broadcast_refusal = TOO_LATE
-        self.states.has_key = self.has_keyed_input
-
     @property
     def sets_back(self) -> bool:
         """Whether a call that fails may have done what is to be set back: written to keyed state."""
         return bool(self.states)
-
-    keeps_keyed_state: ClassVar[bool] = True
-    """Whether its function may declare keyed state where records have keys."""
-
-    def _no_states(self) -> str | None:
-        if not self.has_keyed_input:
-            return f"{self.spec.title} does not come directly behind keyby(…)"
-        return None if self.keeps_keyed_state else f"{self.spec.kind} works on records of many keys at once"
-
-    def _no_broadcast_states(self) -> str | None:
-        if not self.broadcast_inputs:
-            return f"no input of {self.spec.title} is given by broadcast()"
-        return None if self.keeps_keyed_state else f"{self.spec.kind} works on many records at once"
-
-    def now(self) -> int:
-        """Processing time, in microseconds."""
-        return round(self.clock.time() * MICROS)
 
     def keyed_tables(self) -> Mapping[str, dict[Any, Any]]:
         """By name of the state, what is kept for each key, as it is saved."""
@@ -219,11 +247,6 @@ class RunningOperator:
     def restore_timers(self, saved: Mapping[Any, Any]) -> None:
         """Set the timers again that `save_timers` gave for keys that are looked after here."""
 
-    def check_state(self) -> None:
-        """See that the attributes can be saved, before the first record. Raises `StateError`."""
-        if self.attributes is not None:
-            self.attributes.check()
-
     def in_flight(self) -> list[tuple[Any, ...]]:
         """What was taken in and has not been put out, in order: ``(record,)``, or ``(record, key)``."""
         return []
@@ -238,38 +261,11 @@ class RunningOperator:
     def go_on_at(self, positions: Mapping[str, bytes]) -> None:
         """Read on from where `positions` were; those of partitions that other subtasks read do not matter."""
 
-    def close(self) -> None:
-        """Call the function's ``close`` if it was built. Called once."""
-        self.states.has_key = self.states.writable = False
-        if self._opened:
-            self._opened = False
-            self.context.key = None
-            self._await_hook(close_function(self.function, self.spec.function))
+    # Time.
 
-    def _await_hook(self, answer: Any) -> None:
-        """What ``open`` or ``close`` has returned, which means something only where they may be coroutines."""
-
-    def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
-        """Write the lines that process one record of ``flow``.
-
-        Args:
-            code: where to write.
-            flow: the incoming record.
-            emit: to be called where a record goes out.
-        """
-        raise TypeError(f"{self.spec.kind} takes no input")
-
-    context_type: ClassVar[type[RuntimeContext]] = RuntimeContext
-    """What its function is given as ``self.context``."""
-
-    gathers: ClassVar[bool] = False
-    """Whether records may wait here for company; then there is a `generate_due`."""
-
-    holds: bool = False
-    """Whether records that it puts out later keep the watermark back; then there is a `lets_pass`."""
-
-    deadline: float = math.inf
-    """When something is to be done without any input, by `clock`."""
+    def now(self) -> int:
+        """Processing time, in microseconds."""
+        return round(self.clock.time() * MICROS)
 
     def pass_time(self, watermark: int) -> None:
         """The event time of its input is ``watermark`` now. It never goes back, also behind what was saved."""
@@ -290,6 +286,18 @@ class RunningOperator:
         """Whether nothing that it holds will be put out: then those that follow need not wait for it, if it is idle."""
         return True
 
+    # The code that is generated for it.
+
+    def generate(self, code: Code, flow: Flow, emit: Emit) -> None:
+        """Write the lines that process one record of ``flow``.
+
+        Args:
+            code: where to write.
+            flow: the incoming record.
+            emit: to be called where a record goes out.
+        """
+        raise TypeError(f"{self.spec.kind} takes no input")
+
     def generate_due(self, code: Code, emit: Emit) -> None:
         """Write the lines that emit what has waited: at the deadline, and at the end of input."""
         raise TypeError(f"{self.spec.kind} gathers nothing")
@@ -302,11 +310,6 @@ class RunningOperator:
         """The event time of what `generate_due` puts out on the side."""
         return None
 
-    def leaving_if_cancelled(self, code: Code) -> None:
-        """Write the line that leaves a loop which no emptied list ends when the task is cancelled."""
-        with code.block(f"if {code.fast('stop', self.stop)}:"):
-            code.line("break")
-
     def generate_taking(self, code: Code, records: Iterator[Any], ticks: str, emit: Emit) -> None:
         """Write a loop that emits one of ``records`` for each of ``ticks`` and answers `MORE` or `ENDED`."""
         tick, value, count = code.name("tick"), code.name("record"), code.counter("taken")
@@ -315,6 +318,11 @@ class RunningOperator:
             code.line(f"{count} = {tick} + 1")
             emit(Flow(value, count))
         code.line(f"return {MORE} if {count} == len({ticks}) else {ENDED}")
+
+    def leaving_if_cancelled(self, code: Code) -> None:
+        """Write the line that leaves a loop which no emptied list ends when the task is cancelled."""
+        with code.block(f"if {code.fast('stop', self.stop)}:"):
+            code.line("break")
 
     @contextmanager
     def calling(
