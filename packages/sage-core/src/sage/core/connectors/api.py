@@ -129,6 +129,7 @@ class Sink(Protocol):
         Args:
             context: among other things which subtask this is (``subtask``), and of how many (``parallelism``).
         """
+        return  # else type checkers take it for abstract, here and below
 
     def write(self, records: list[Any]) -> None:
         """Take a batch. It may block; meanwhile the pipeline before it waits. The list is the sink's to keep.
@@ -160,15 +161,18 @@ class Sink(Protocol):
 
         Idempotent: the same handle may come again, and to another instance.
         """
+        return
 
     def abort(self, handle: object) -> None:
         """Give up what `prepare` has made ready. Idempotent."""
+        return
 
     def close(self) -> None:
         """Let go of what is held. Called once, however the job ended.
 
         A transactional sink gives up what was not prepared: without `prepare`, the job has failed or was cancelled.
         """
+        return
 
 
 class Connector(Protocol):
