@@ -184,6 +184,9 @@ def _copy(values: list[Any] | None) -> list[Any] | None:
     return None if values is None else list(values)
 
 
+_Waiting = Batch | Watermark | Probe | Hold
+
+
 class _Channel:
     """Messages of one edge that wait for a credit. All but the last are closed; the last may still grow.
 
@@ -196,9 +199,7 @@ class _Channel:
     def __init__(self, link: Link, size: int) -> None:
         self._link = link
         self._size = size
-        self._waiting: deque[Batch | Watermark | Probe | Hold] = (
-            deque()
-        )  # the task stops producing while a closed batch waits
+        self._waiting: deque[_Waiting] = deque()  # the task stops producing while a closed batch waits
         self._ended = False
         self.sent = 0
         self.sent_batches = 0
