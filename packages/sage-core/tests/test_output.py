@@ -187,6 +187,19 @@ def test_what_is_rescued_from_a_chain_at_work_is_neither_lost_nor_doubled(keyed:
     assert sorted(found) == list(range(count))
 
 
+def test_what_found_no_credit_is_rescued_when_there_is_one() -> None:
+    """A chain that set to work without a credit for what it had does not see one come back: the rescue does."""
+    channels = Channels(1, credits=1)
+    output = channels.output("forward")
+    put(output, ["a"])
+    assert output.flush(partial=True)
+    put(output, ["b"])
+    assert output.flush(partial=True)  # it may grow meanwhile: its task goes on
+    assert channels.take() == [["a"]]
+    output.rescue()
+    assert channels.take() == [["b"]]
+
+
 class Touchy:
     """A key that hashes like any other and refuses to be compared."""
 

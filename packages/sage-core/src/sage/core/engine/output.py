@@ -126,6 +126,7 @@ class Output:
     def rescue(self) -> None:
         """Send what has gathered so far, while the chain is still at work on another thread.
 
+        Also what found no credit when the chain set to work: since then there may be some, and nobody else looks.
         The chain goes on appending to the same lists meanwhile. Copying the head of a list and cutting it off
         are single steps to an appending thread, so nothing is lost and the order is kept; a key is appended
         after its record, and a time after that, so the shortest list says how many records are whole.
@@ -139,6 +140,7 @@ class Output:
                 del self.records[:count]  # not before: nothing is lost if a key refuses to be compared
                 del self.keys[:count]
                 del self.times[:count]
+            if self._left:
                 self._send(True)
 
     def end(self) -> bool:
