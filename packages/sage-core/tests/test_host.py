@@ -244,7 +244,7 @@ def test_a_task_that_does_not_return_is_abandoned_and_named(where: str) -> None:
     finally:
         gate.opened.set()
     assert job._abandoned
-    reason = job._abandoned[0]
+    reason = "; ".join(job._abandoned)  # of others, too, if they have not had the processor in the meantime
     assert "did not stop and was abandoned in wait (" in reason or "__call__" in reason
     operator = {"source": "source '<lambda>'", "map": "map 'Gate'", "open": "map 'Hooks'", "close": "map 'Hooks'"}
     named = operator.get(where, "sink 'Gate'")
@@ -380,12 +380,20 @@ def test_when_the_system_gives_no_more_threads_the_job_fails_and_leaves_none(mon
         if thread.name.startswith("sage-task"):
             count += 1
             if count == 4:
+                assert both_opened.wait(LIMIT)
                 raise RuntimeError("can't start new thread")
         start(thread)
 
+    opened: list[int] = []
     closed: list[int] = []
+    both_opened = threading.Event()
 
     class Closing:
+        def open(self, context: object) -> None:
+            opened.append(1)
+            if len(opened) == 2:
+                both_opened.set()
+
         def execute(self, value: Any) -> Any:
             return value
 

@@ -19,6 +19,7 @@ import pytest
 from sage.core.api import STOP, Job, LocalEnvironment, MapFunction, SourceFunction
 from sage.core.api._local_job import _unfinished
 from sage.core.engine.host import TaskHost as LocalHost
+from sage.core.engine.life import TaskLife
 from sage.core.errors import (
     AlreadySubmittedError,
     GraphError,
@@ -59,11 +60,15 @@ def failing() -> LocalEnvironment:
     return env
 
 
+OPENED = threading.Event()
 CLOSED: list[str] = []
 
 
 class Ever(SourceFunction):
-    """Never ends; writes down that it was closed."""
+    """Never ends; says that it was opened, and writes down that it was closed."""
+
+    def open(self, context: object) -> None:
+        OPENED.set()
 
     def execute(self) -> Any:
         return None
@@ -74,6 +79,7 @@ class Ever(SourceFunction):
 
 @pytest.fixture(autouse=True)
 def _nothing_closed() -> None:
+    OPENED.clear()
     CLOSED.clear()
 
 
@@ -303,6 +309,7 @@ def test_stop_ends_a_job_cancelled() -> None:
         with pytest.raises(WrongStateError, match="was not submitted"):
             env.stop()
         job = env.submit()
+        assert OPENED.wait(LIMIT)
         env.stop()
         env.stop()
         assert job.wait(LIMIT)["status"] == "cancelled"
@@ -321,6 +328,7 @@ def test_what_a_local_job_does_not_offer_says_so() -> None:
             job.continue_()
         with pytest.raises(WrongStateError, match=r"is (starting|running)"):
             job.delete()
+        assert OPENED.wait(LIMIT)
         job.delete(force=True)
         assert CLOSED == ["source"]
         assert env.get_job_status() == {"status": "deleted", "uuid": job.uuid, "name": "ever"}
@@ -333,6 +341,7 @@ def test_close_waits_for_a_bounded_job_and_stops_an_unbounded_one() -> None:
         env.from_batch(range(1000)).map(same, parallelism=2).sink(out.append)
         env.submit()
         other.submit()
+        assert OPENED.wait(LIMIT)
     assert len(out) == 1000
     assert other.get_job_status()["status"] == "cancelled"
     assert CLOSED == ["source"]
@@ -816,18 +825,33 @@ def test_jobs_may_run_inside_jobs(backend: str) -> None:
 def test_ctrl_c_during_submit_leaves_nothing_running(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     """Threads that had been started end again, and what they opened is closed."""
     start, send = threading.Thread.start, LocalHost.send
+    deploy, open_task, open_tasks = LocalHost.deploy, TaskLife.open, threading.Semaphore(0)
 
     def interrupted_start(thread: threading.Thread) -> None:
         start(thread)
         if thread.name.startswith("sage-task-1.1"):
+            assert OPENED.wait(LIMIT)
             raise KeyboardInterrupt
 
     def interrupted_send(host: LocalHost, task: Any, command: Any) -> None:
         send(host, task, command)
         raise KeyboardInterrupt
 
+    def told_open(life: TaskLife) -> bool:
+        has_opened = open_task(life)
+        open_tasks.release()
+        return has_opened
+
+    def deploy_all(host: LocalHost) -> None:
+        """Ctrl-C is raised where the main thread is: let it be the one that sends."""
+        deploy(host)
+        for _ in host.placement():
+            assert open_tasks.acquire(timeout=LIMIT)
+
     if where == "after the start":
         monkeypatch.setattr(LocalHost, "send", interrupted_send)
+        monkeypatch.setattr(LocalHost, "deploy", deploy_all)
+        monkeypatch.setattr(TaskLife, "open", told_open)
     else:
         monkeypatch.setattr(threading.Thread, "start", interrupted_start)
     env = LocalEnvironment()

@@ -135,9 +135,13 @@ def test_a_blocked_sink_fills_the_buffer_before_it() -> None:
     env.from_batch(range(50_000)).rebalance().sink(blocked, parallelism=2)
     job = env.submit()
     try:
-        metrics = until(job, lambda metrics: metrics.edges[0].fill == 1.0)
-        until(job, lambda metrics: metrics.operators[0].backpressured > 0.1 and metrics.operators[-1].busy > 0.1)
-        assert metrics.edges[0].wait.count == 2  # each subtask has only taken the batch that it has in hand
+        # each subtask has only taken the batch that it has in hand
+        until(job, lambda metrics: metrics.edges[0].fill == 1.0 and metrics.edges[0].wait.count == 2)
+        metrics = until(
+            job, lambda metrics: metrics.operators[0].backpressured > 0.1 and metrics.operators[-1].busy > 0.1
+        )
+        assert metrics.edges[0].fill == 1.0
+        assert metrics.edges[0].wait.count == 2
         assert metrics.operators[-1].latency.count == 0
     finally:
         opened.set()
