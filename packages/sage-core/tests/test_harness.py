@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import traceback
 from datetime import UTC, datetime, timedelta
@@ -366,6 +367,18 @@ def test_timers_and_watermarks_are_saved() -> None:
     with Harness(lambda s: first_seen(s, 2), restored=saved) as second:
         assert second.send("a", time=4) == []
         assert second.watermark(20) == [At(9.999999, 2), At(9.999999, 1), Watermark(20)]
+
+
+def test_the_clock_goes_on_from_what_was_saved() -> None:
+    """A timer that was set for a minute later comes after what was left of it."""
+    with Harness(lambda s: s.keyby(str).process(Reminding)) as first:
+        first.send("a")
+        first.advance(45)
+        saved = first.snapshot()
+    assert saved.time == 45
+    with Harness(lambda s: s.keyby(str).process(Reminding), restored=pickle.loads(pickle.dumps(saved))) as second:
+        assert second.advance(14) == []
+        assert second.advance(1) == ["a at 60"]
 
 
 def test_times_are_shown_as_they_are() -> None:

@@ -24,6 +24,7 @@ from sage.core.api import (
     Window,
     WindowedStream,
 )
+from sage.core.testing import Harness, Snapshot
 
 RECORDS = 40
 OUT_OF_ORDER = 6
@@ -110,3 +111,33 @@ def test_interrupted_anywhere_and_moved_the_windows_are_the_same(
         if part.ended:
             break
     assert Counter(map(repr, out)) == Counter(map(repr, whole))
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_windows_by_the_clock_go_on_also_where_it_is_behind(data: st.DataObject) -> None:
+    """Each record is in as many windows as there are for it, though another machine's clock shows less."""
+    window, times = data.draw(
+        st.sampled_from([(Tumbling(5, time="processing"), 1), (Sliding(6, 2, time="processing"), 3)])
+    )
+    sent, found, saved = 0, Counter[int](), Snapshot({}, 0.0)
+    for parallelism in data.draw(st.lists(st.integers(1, 3), min_size=1, max_size=3)):
+
+        def operator(stream: DataStream[int], parallelism: int = parallelism) -> DataStream[Any]:
+            keyed = stream.keyby(lambda number: number % 4)
+            return keyed.window(window).process(lambda key, window, values: values, parallelism=parallelism)
+
+        with Harness(operator, restored=saved) as harness:
+            for step in data.draw(st.lists(st.sampled_from([None, None, 1, 2, 9]), max_size=10)):
+                if step is None:
+                    harness.send(sent)
+                    sent += 1
+                else:
+                    harness.advance(step)
+            saved = harness.snapshot()
+            found.update(harness.outputs)
+        saved = Snapshot(saved, data.draw(st.sampled_from([0.0, saved.time, saved.time + 4])))
+    with Harness(operator, restored=saved) as harness:
+        harness.end()
+        found.update(harness.outputs)
+    assert found == Counter(dict.fromkeys(range(sent), times))

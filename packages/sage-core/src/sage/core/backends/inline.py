@@ -85,6 +85,7 @@ class InlineDeployment:
         plan, attempt, events: as of `Backend.deploy`.
         options: how it runs.
         connect: makes the channels; by default those of `wire`.
+        start: what a virtual clock begins with, in seconds.
 
     Attributes:
         tasks: all of them, upstream first.
@@ -97,10 +98,11 @@ class InlineDeployment:
         events: Callable[[TaskEvent], None],
         options: InlineOptions,
         connect: Callable[[ChannelId, Inbox], Link] | None = None,
+        start: float = 0.0,
     ) -> None:
         self._signal = Signal()
         self._jumps = options.clock == "virtual"
-        self._clock = VirtualClock() if self._jumps else WALL
+        self._clock = VirtualClock(start) if self._jumps else WALL
         # A channel holds what one record made of itself: drained before the next is read, it needs no credits.
         wiring = wire(
             TaskSet(plan, plan.tasks),
@@ -153,6 +155,11 @@ class InlineDeployment:
             moved = True
             ctrl_c.check()
         return moved
+
+    @property
+    def now(self) -> float:
+        """What the job's clock shows."""
+        return self._clock.now()
 
     def pass_time(self, seconds: float) -> None:
         """Let virtual time pass, in jumps from one moment at which something is due to the next."""

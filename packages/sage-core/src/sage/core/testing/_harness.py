@@ -34,12 +34,21 @@ from sage.core.testing._steps import At, End, Fail, Forever, Idle, Input, Pause,
 
 __all__ = ["Harness", "Snapshot", "run_operator"]
 
-Snapshot = Mapping[str, Sequence[OperatorSnapshot]]
-"""By uid, what each subtask of an operator has saved."""
-
 _OUT = "harness: out"
 _NAMES: Mapping[str | None, str] = {DEAD_LETTERS: "dead_letters"}
 """What side outputs are called that have a tag of SAGE's own."""
+
+
+class Snapshot(dict[str, Sequence[OperatorSnapshot]]):
+    """By uid, what each subtask of an operator has saved.
+
+    Attributes:
+        time: what the clock has shown then, in seconds; whoever goes on from it begins there.
+    """
+
+    def __init__(self, saved: Mapping[str, Sequence[OperatorSnapshot]], time: float) -> None:
+        super().__init__(saved)
+        self.time = time
 
 
 def run_operator(
@@ -100,7 +109,8 @@ class Harness:
             is of that kind.
         side_outputs: tags of those side outputs that are looked at; dead letters and late records are anyway.
         services: by name, what the operator's functions may call.
-        restored: what another harness has saved by `snapshot`, to go on from, also at another parallelism.
+        restored: what another harness has saved by `snapshot`, to go on from, also at another parallelism. The clock
+            goes on from there, too.
 
     Attributes:
         inputs: how many streams it takes.
@@ -123,13 +133,13 @@ class Harness:
         self._timed = timed
         self._tags = tuple(side_outputs)
         self._services = dict(services or {})
-        self._restored = restored or {}
+        self._restored = Snapshot({}, 0.0) if restored is None else restored
         self._feeds = [_Feed(f"input {number}") for number in range(self.inputs)]
         self._out: dict[ChannelId, int] = {}  # the channels of its own outputs that have times
         self._valve = Valve(0)
         self._told = 0
         self._job: Coordinator | None = None
-        self._backend = _Backend(self._note)
+        self._backend = _Backend(self._note, self._restored.time)
 
     def open(self) -> Self:
         """Open the functions. Raises what `run_operator` does. Opening twice does nothing."""
@@ -248,7 +258,7 @@ class Harness:
                 raise job_failed("harness", "harness", failure, error.cause) from error.cause
             for uid, snapshot in snapshots.items():
                 saved.setdefault(uid, []).append(snapshot)
-        return saved
+        return Snapshot(saved, self._backend.running.now)
 
     def close(self) -> None:
         """Close the functions, without ending the inputs. What that raises is logged. Closing twice does nothing."""
@@ -372,9 +382,10 @@ class _Backend(InlineBackend):
 
     running: InlineDeployment
 
-    def __init__(self, tell: Callable[[ExecutionPlan, ChannelId, Message], None]) -> None:
+    def __init__(self, tell: Callable[[ExecutionPlan, ChannelId, Message], None], start: float) -> None:
         super().__init__(InlineOptions(clock="virtual"))
         self._tell = tell
+        self._start = start
 
     def deploy(self, plan: ExecutionPlan, attempt: Attempt, events: Callable[[TaskEvent], None]) -> Deployment:
         def connect(id: ChannelId, inbox: Inbox) -> Link:
@@ -382,7 +393,7 @@ class _Backend(InlineBackend):
             is_out = plan.operators[plan.edges[id.edge].target].uid.startswith(_OUT)
             return _Tap(link, partial(self._tell, plan, id)) if is_out else link
 
-        self.running = InlineDeployment(plan, attempt, events, self._options, connect)
+        self.running = InlineDeployment(plan, attempt, events, self._options, connect, self._start)
         return self.running
 
 

@@ -48,6 +48,7 @@ class PaneOperator(WindowedOperator):
         self._quick: dict[int, tuple[_Pane, Any, int, int]] = {}
         self._fired: dict[int, set[Any]] = {}  # by end, keys that a window has fired for, where not all are alike
         self._done = MIN_TIME  # windows up to this last instant have fired
+        self._restored_at = MIN_TIME  # by the clock: up to when windows had passed where this goes on from
         self._firing: tuple[int, list[Any], Iterator[Any]] | None = (
             None  # the window that fires, its keys, those to come
         )
@@ -60,6 +61,10 @@ class PaneOperator(WindowedOperator):
     def open(self) -> None:
         super().open()
         self._shared.use(self.fold)
+
+    def progress(self) -> int:
+        # Another machine's clock may be behind: what comes belongs to no window that has fired on the one before.
+        return max(super().progress(), self._restored_at) if self.by_clock else super().progress()
 
     # ---- records ----
 
@@ -178,6 +183,7 @@ class PaneOperator(WindowedOperator):
     def restore_by_key(self, items: Sequence[tuple[Any, Any]]) -> None:
         # Subtasks may have come to different times: a window that has fired for some keys fires for the others.
         self._done = min((done for _, (done, _, _) in items), default=MIN_TIME)
+        self._restored_at = max((done for _, (done, _, _) in items), default=MIN_TIME)
         for key, (done, fired, panes) in items:
             for end in fired:
                 self._fired.setdefault(end, set()).add(key)
