@@ -117,9 +117,8 @@ def test_interrupted_anywhere_and_moved_the_windows_are_the_same(
 @settings(max_examples=40, deadline=None)
 def test_windows_by_the_clock_go_on_also_where_it_is_behind(data: st.DataObject) -> None:
     """Each record is in as many windows as there are for it, though another machine's clock shows less."""
-    window, times = data.draw(
-        st.sampled_from([(Tumbling(5, time="processing"), 1), (Sliding(6, 2, time="processing"), 3)])
-    )
+    cuts: list[tuple[Any, int]] = [(Tumbling(5, time="processing"), 1), (Sliding(6, 2, time="processing"), 3)]
+    window, times = data.draw(st.sampled_from(cuts))
     sent, found, saved = 0, Counter[int](), Snapshot({}, 0.0)
     for parallelism in data.draw(st.lists(st.integers(1, 3), min_size=1, max_size=3)):
 
