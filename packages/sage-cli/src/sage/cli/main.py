@@ -49,7 +49,7 @@ def main(args: Sequence[str] | None = None) -> int:
 def root() -> LazyGroup:
     """The command tree."""
     group = LazyGroup("sage", _HELP, COMMANDS)
-    group.params.insert(0, _version_option())
+    group.params[:0] = _root_options()
     return group
 
 
@@ -111,10 +111,11 @@ def _bug_hint(context: Context) -> str:
     return f"this looks like a bug in {whose}, please report it; SAGE_DEBUG=1 shows where it happened"
 
 
-def _version_option() -> Any:
+def _root_options() -> list[Any]:
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command()(_signature)
-    return typer.main.get_command(app).params[0]
+    params: list[Any] = typer.main.get_command(app).params
+    return params
 
 
 def _show_version(value: bool) -> None:
@@ -125,13 +126,29 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
+def _leave_plugins(value: bool) -> None:
+    if value:
+        # By the environment, so that programs which this one runs leave them alone, too.
+        os.environ["SAGE_NO_PLUGINS"] = "1"
+
+
 def _signature(
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, expose_value=False, is_eager=True, help="Show the version."),
     ] = False,
+    no_plugins: Annotated[
+        bool,
+        typer.Option(
+            "--no-plugins",
+            callback=_leave_plugins,
+            expose_value=False,
+            is_eager=True,
+            help="Leave all plugins alone that SAGE itself does not bring.",
+        ),
+    ] = False,
 ) -> None:
-    """Carries the option; never called."""
+    """Carries the options; never called."""
 
 
 def _trace(error: BaseException) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import typer
 
 from sage.cli.context import current
 from sage.core.errors import PluginError
 
-__all__ = ["distributions_of", "load_plugin_command", "plugin_commands"]
+__all__ = ["distributions_of", "load_plugin_command", "plugin_commands", "wrong_in"]
 
 
 def plugin_commands(path: tuple[str, ...]) -> Mapping[str, str]:
@@ -35,14 +36,21 @@ def load_plugin_command(path: tuple[str, ...]) -> typer.Typer:
 
     name = ".".join(path)
     app = load_command(name)
-    if not isinstance(app, typer.Typer) or not (app.registered_commands or app.registered_groups):
+    wrong = wrong_in(app)
+    if wrong is not None:
         raise PluginError(
-            f"the plugin {name!r} of {distributions_of(name)} is broken: "
-            f"sage_command returned {type(app).__qualname__}, not a typer.Typer with a command",
+            f"the plugin {name!r} of {distributions_of(name)} is broken: {wrong}",
             hint="upgrade or uninstall it, or name it in plugins.disable",
         )
     current().plugin = name
-    return app
+    return cast("typer.Typer", app)
+
+
+def wrong_in(app: object) -> str | None:
+    """What is wrong with what a plugin gives for a command."""
+    if isinstance(app, typer.Typer) and (app.registered_commands or app.registered_groups):
+        return None
+    return f"sage_command returned {type(app).__qualname__}, not a typer.Typer with a command"
 
 
 def distributions_of(name: str) -> str:

@@ -63,7 +63,11 @@ COMMANDS: Mapping[str, Entry] = {
     ),
     "plugins": Entry(
         "See what is installed beside SAGE itself.",
-        children={"list": _command("List installed backends, commands and other plugins.", "plugins.list")},
+        children={
+            "list": _command("List installed backends, commands and other plugins.", "plugins.list"),
+            "show": _command("Show one plugin: who brings it, where it is, its hooks.", "plugins.show"),
+            "doctor": _command("Load each plugin, and tell what is wrong with it.", "plugins.doctor"),
+        },
     ),
 }
 

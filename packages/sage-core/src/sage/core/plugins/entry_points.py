@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from sage.core.plugins.disabling import NOTHING, Disabled
-from sage.core.plugins.metadata import Claim, distribution_of, headers, scan
+from sage.core.plugins.metadata import Claim, distribution_of, groups, headers, scan
 
-__all__ = ["BUILT_IN", "GROUPS", "HELPS_FILE", "InstalledPlugin", "folder_of", "help_of", "installed"]
+__all__ = ["BUILT_IN", "GROUPS", "HELPS_FILE", "InstalledPlugin", "file_of", "help_of", "installed"]
 
 GROUPS = ("sage.backends", "sage.commands", "sage.connectors", "sage.plugins")
 HELPS_FILE = "sage_commands.json"
@@ -30,7 +30,7 @@ class InstalledPlugin:
     """One entry point.
 
     Attributes:
-        group: ``sage.backends`` or another of `GROUPS`.
+        group: ``sage.backends`` or another of `GROUPS`; any other ``sage.…`` is a mistake of the plugin's.
         name: what users type.
         value: the module it leads to (``package.module`` or ``package.module:object``).
         distribution, version: who brings it.
@@ -50,7 +50,7 @@ class InstalledPlugin:
 def installed(disabled: Disabled = NOTHING) -> tuple[InstalledPlugin, ...]:
     """Everything installed for SAGE, by group and name."""
     plugins: list[InstalledPlugin] = []
-    for group in GROUPS:
+    for group in sorted({*GROUPS, *groups()}):
         for name, claims in sorted(scan(group).items()):
             owners = [distribution_of(claim) for claim in claims]
             for claim, (distribution, version) in zip(claims, owners, strict=True):
@@ -75,12 +75,12 @@ def help_of(claim: Claim) -> str:
     It is that in ``sage_commands.json`` beside the module, else the Summary of the distribution. A broken file is told
     in place of the help, since a listing must not fail for one plugin.
     """
-    folder = folder_of(claim.module)
-    path = None if folder is None else folder / HELPS_FILE
+    file = file_of(claim.module)
+    path = None if file is None else file.parent / HELPS_FILE
     if path is not None and path.is_file():
         try:
-            with path.open("rb") as file:
-                helps = json.loads(file.read(_MAX_HELPS))
+            with path.open("rb") as opened:
+                helps = json.loads(opened.read(_MAX_HELPS))
             if not isinstance(helps, dict):
                 raise ValueError("it is no JSON object")
         except (OSError, ValueError) as error:
@@ -95,8 +95,8 @@ def _one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def folder_of(module: str) -> Path | None:
-    """The folder of a module's file, found without importing its parents (which `importlib.util.find_spec` would)."""
+def file_of(module: str) -> Path | None:
+    """A module's file, found without importing its parents (which `importlib.util.find_spec` would)."""
     places: list[str] | None = None
     spec: ModuleSpec | None = None
     path = ""
@@ -106,7 +106,7 @@ def folder_of(module: str) -> Path | None:
         if spec is None:
             return None
         places = list(spec.submodule_search_locations or ())
-    return Path(spec.origin).parent if spec is not None and spec.has_location and spec.origin else None
+    return Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
 
 
 def _top_spec(name: str) -> ModuleSpec | None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from sage.core.errors import PluginError, UnknownBackendError
+from sage.core.errors import PluginError, SageError, UnknownBackendError
 from sage.core.plugins import hookspecs
 from sage.core.plugins.disabling import NOTHING, Disabled, disabled
 from sage.core.plugins.entry_points import BUILT_IN, InstalledPlugin, help_of, installed
@@ -61,11 +61,14 @@ class PluginManager:
             if name not in self._claims(_BACKENDS):
                 self._refuse_backend(name)
             claim = self._one(_BACKENDS, name)
+        return self._backend_of(claim, options)
+
+    def _backend_of(self, claim: Claim, options: BackendOptions | None) -> Backend:
         if options is None:
             from sage.core.backends.api import BackendOptions
 
             options = BackendOptions()
-        made = self._ask(claim, {"name": name, "options": options})
+        made = self._ask(claim, {"name": claim.name, "options": options})
         lacking = [part for part in _BACKEND_PARTS if not hasattr(made, part)]
         if lacking:
             what = (
@@ -82,8 +85,10 @@ class PluginManager:
         """
         if name not in self._claims(_CONNECTORS):
             self._refuse(_CONNECTORS, name, "connector")
-        claim = self._one(_CONNECTORS, name)
-        made = self._ask(claim, {"name": name})
+        return self._connector_of(self._one(_CONNECTORS, name))
+
+    def _connector_of(self, claim: Claim) -> Connector:
+        made = self._ask(claim, {"name": claim.name})
         if not callable(getattr(made, "source", None)) and not callable(getattr(made, "sink", None)):
             what = f"sage_connector returned a {type(made).__qualname__}, which has neither source(…) nor sink(…)"
             raise broken(claim, what)
@@ -99,13 +104,23 @@ class PluginManager:
             self._refuse(_COMMANDS, name, "command")
         return self._ask(self._one(_COMMANDS, name), {"name": name})
 
-    def load(self, claim: Claim) -> Plugin:
-        """Import and verify what one entry point leads to.
+    def try_out(self, claim: Claim) -> Plugin:
+        """Load and verify what one entry point leads to, and ask it for what it is there for, if that is one thing.
 
         Raises:
             PluginError: it is broken.
         """
-        return self._loader.load(claim)
+        plugin = self._loader.load(claim)
+        if claim.group == _BACKENDS:
+            try:
+                self._backend_of(claim, None)
+            except PluginError:
+                raise
+            except SageError:  # it may well want options
+                pass
+        elif claim.group == _CONNECTORS:
+            self._connector_of(claim)
+        return plugin
 
     def plugins_with(self, *hooks: str) -> Sequence[Plugin]:
         """The plugins of ``sage.plugins`` that implement any of these hooks, in the order of the entry points' names.

@@ -23,7 +23,7 @@ from sage.core.versions import version_of
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
-__all__ = ["Claim", "canonical", "distribution_of", "headers", "is_claimed", "scan"]
+__all__ = ["Claim", "canonical", "distribution_of", "groups", "headers", "is_claimed", "scan"]
 
 _ENTRY = re.compile(r"(?P<module>[\w.]+)\s*(?::\s*(?P<attribute>[\w.]+)\s*)?(?:\[.*\])?\s*")
 _INFO = (".dist-info", ".egg-info")
@@ -85,12 +85,21 @@ def scan(group: str) -> Mapping[str, Sequence[Claim]]:
 
     Folders are read once, and again when ``sys.path`` has changed.
     """
+    return _all_claims().get(group, {})
+
+
+def groups() -> Sequence[str]:
+    """All groups with names like SAGE's that anything is claimed in, those included that SAGE does not know."""
+    return sorted(_all_claims())
+
+
+def _all_claims() -> Mapping[str, Mapping[str, Sequence[Claim]]]:
     global _scanned
     path = tuple(sys.path)
     if _scanned is None or _scanned[0] != path:
         with traced(lambda: f"read what is installed in {len(path)} places"):
             _scanned = (path, _sorted(_from_folders(path) if _is_usual(path) else _from_importlib()))
-    return _scanned[1].get(group, {})
+    return _scanned[1]
 
 
 _scanned: tuple[tuple[str, ...], Mapping[str, Mapping[str, Sequence[Claim]]]] | None = None
