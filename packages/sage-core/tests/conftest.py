@@ -32,6 +32,12 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(autouse=True)
+def no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is installed here has no say in how pipelines run; tests of plugins install some of their own."""
+    monkeypatch.setenv("SAGE_NO_PLUGINS", "1")
+
+
+@pytest.fixture(autouse=True)
 def threads_end() -> Iterator[None]:
     """No thread of SAGE outlives the test that made it start."""
     yield
@@ -144,13 +150,14 @@ Install = Callable[..., Path]
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, no_plugins: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A SAGE_HOME without a configuration."""
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("SAGE_HOME", str(home))
-    for name in ("SAGE_PLUGINS__DISABLE", "SAGE_NO_PLUGINS", "SAGE_TRACE_PLUGINS"):
+    for name in ("SAGE_NO_PLUGINS", "SAGE_TRACE_PLUGINS"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SAGE_PLUGINS__DISABLE", "[sage-plugins-example]")  # it may be installed here
     return home
 
 

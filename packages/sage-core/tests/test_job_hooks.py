@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from conftest import LIMIT, Install
 
+import sage.core
 from sage.core.api import LocalEnvironment
 from sage.core.errors import JobFailedError
 from sage.core.models import CheckpointInfo, JobInfo
@@ -223,10 +224,19 @@ def script(tmp_path: Path, code: str, **variables: str) -> subprocess.CompletedP
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[sage.plugins]\nacme = acme_watch\n")
     (site / "acme_watch.py").write_text(textwrap.dedent(code))
+    return program(tmp_path, SCRIPT, site, **variables)
+
+
+def program(tmp_path: Path, code: str, site: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A program that sees sage-core, what that needs, and what lies in a folder, but nothing else that is installed."""
+    (site / "sage").mkdir(parents=True)
+    (site / "sage" / "core").symlink_to(Path(next(iter(sage.core.__path__))))
+    for name in ("pluggy", "cloudpickle", "yaml"):
+        (site / name).symlink_to(Path(next(iter(import_module(name).__path__))))
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("SAGE_", "COV"))}
-    path = os.pathsep.join([str(site), clean.get("PYTHONPATH", "")])
-    env = {**clean, "PYTHONPATH": path, "SAGE_HOME": str(tmp_path / "home"), **variables}
-    return subprocess.run([sys.executable, "-c", SCRIPT], env=env, capture_output=True, text=True, timeout=120)
+    env = {**clean, "PYTHONPATH": str(site), "SAGE_HOME": str(tmp_path / "home"), **variables}
+    command = [sys.executable, "-S", "-c", code]
+    return subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
 
 
 def test_the_programs_end_waits_for_what_plugins_are_to_be_told(tmp_path: Path) -> None:
@@ -254,7 +264,5 @@ def test_a_program_without_plugins_loads_no_part_of_them(tmp_path: Path) -> None
         "print(sorted({'importlib.metadata', 'sage.core.plugins.graph_hooks', 'sage.core.plugins.job_hooks'}"
         " & set(sys.modules)))\n"
     )
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SAGE_", "COV"))}
-    env = {**clean, "SAGE_HOME": str(tmp_path / "home")}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)
+    done = program(tmp_path, code, tmp_path / "site")
     assert (done.stdout, done.stderr) == ("1\n[]\n", "")

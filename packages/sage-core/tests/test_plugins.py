@@ -295,15 +295,17 @@ def test_a_disabled_plugin_is_not_there(install: Install, monkeypatch: pytest.Mo
     assert "t_off" in plugins.installed_backends()
 
 
-def test_the_configuration_file_disables_plugins(install: Install, home: Path) -> None:
+def test_the_configuration_file_disables_plugins(install: Install, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`plugins.disable` of the file counts."""
+    monkeypatch.delenv("SAGE_PLUGINS__DISABLE")
     install("sage-t-file", "t_file", BACKEND)
     (home / "config.yaml").write_text("plugins: {disable: [t_file]}\n")
     assert "t_file" not in plugins.installed_backends()
 
 
-def test_a_mistake_elsewhere_in_the_file_does_not_hide_the_plugins(home: Path) -> None:
+def test_a_mistake_elsewhere_in_the_file_does_not_hide_the_plugins(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that disables nothing need not be right to list what is installed; one that does must be."""
+    monkeypatch.delenv("SAGE_PLUGINS__DISABLE")
     (home / "config.yaml").write_text("daemon: {prot: 1}\n")
     assert "local" in plugins.installed_backends()
     (home / "config.yaml").write_text("daemon: {prot: 1}\nplugins: {disable: []}\n")

@@ -46,7 +46,7 @@ def _loaded(claim: Claim) -> dict[str, Any]:
             wrong = wrong_in(plugin.call("sage_command", {"name": claim.name}))
             problems += [wrong] if wrong else []
     except PluginError as error:
-        problems.append(error.message[:_MOST_SAID])
+        problems.append((error.problem or error.message)[:_MOST_SAID])
     return {"hooks": hooks, "seconds": round(time.perf_counter() - began, 3), "problems": problems}
 
 

@@ -24,6 +24,9 @@ _HEAD = """\
 names and one-line helps of all commands are known without loading any of them. Distributions may add commands
 (`sage plugins list`); a built-in name always wins, and a plugin that is broken is named and disturbs no other command.
 
+`sage --no-plugins …` leaves all plugins alone but those of SAGE itself, in what it runs as well; `SAGE_TRACE_PLUGINS=1`
+tells on stderr what is loaded when, and how long that takes.
+
 ## Output
 
 Every command takes `--output table|json|yaml`, or `--json` for short, anywhere on its line, but before the script of
@@ -48,7 +51,7 @@ Every command takes `--output table|json|yaml`, or `--json` for short, anywhere 
 | `Run` | `run`: `exit_status` of the script, and its `jobs` as they ended |
 | `JobManagerStatus` | `jobmanager start`, `restart`, `status`, and the same of `deploy` and `cluster` |
 | `Config`, `ConfigValue`, `ConfigFile` | `config show`; `get`, `set`; `init`, `path`, `validate` |
-| `PluginList`, `Version` | `plugins list`; `version` |
+| `PluginList`, `PluginReportList`, `Version` | `plugins list`; `plugins show` and `doctor`; `version` |
 | `Error` | any command that fails |
 
 ## Exit codes

@@ -229,13 +229,15 @@ class ConfigError(SageError):
 class PluginError(SageError):
     """A plugin is missing, broken, or claims a name that is taken.
 
-    ``plugin`` is its entry point (``sage.backends: ray``), ``distribution`` the culprit's name and version.
+    ``plugin`` is its entry point (``sage.backends: ray``), ``distribution`` the culprit's name and version, ``problem``
+    what is wrong with it, where it is broken.
     """
 
     code = "plugin"
     exit_code = 9
     plugin: str | None = None
     distribution: str | None = None
+    problem: str | None = None
 
 
 class UnknownBackendError(PluginError):

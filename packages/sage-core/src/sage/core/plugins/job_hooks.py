@@ -91,7 +91,7 @@ class JobHooks:
 
 def installed_job_hooks() -> JobHooks | None:
     """For whoever looks after jobs: the hooks of installed plugins, which are loaded at the first event."""
-    return JobHooks(_installed) if is_claimed("sage.plugins") else None
+    return JobHooks(_installed) if is_claimed("sage.plugins") and default_manager().names("sage.plugins") else None
 
 
 _own: tuple[Sequence[Plugin], JobHooks] | None = None

@@ -105,6 +105,7 @@ def broken(claim: Claim, what: str, hint: str | None = None) -> PluginError:
         hint=hint or f"upgrade or uninstall {distribution.split()[0]}, or name it in plugins.disable",
         plugin=f"{claim.group}: {claim.name}",
         distribution=distribution,
+        problem=what,
     )
 
 
