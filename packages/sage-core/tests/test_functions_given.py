@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from sage.core import api
 from sage.core.api import (
     AggregateFunction,
     BaseFunction,
     BatchFunction,
+    ConnectedStreams,
     FilterFunction,
     FlatMapFunction,
     KeyByFunction,
@@ -22,6 +24,7 @@ from sage.core.api import (
     ReduceFunction,
     SinkFunction,
     SourceFunction,
+    WindowedStream,
 )
 from sage.core.graph.functions import describe_data, describe_function, describe_functions, describe_service
 
@@ -78,6 +81,22 @@ def test_a_class_of_another_kind_is_refused_with_advice(kind: str, other: str) -
         assert text.startswith(f"is a {other} function, but this is a {kind} operator | derive it from ")
         assert KINDS[kind].__name__ in text
         assert f"call {'env.from_' if other in ('batch', 'source') else '.'}{other}(…)" in text
+
+
+BASES = [each for each in map(vars(api).get, api.__all__) if "__sage_function__" in getattr(each, "__dict__", {})]
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_the_advice_for_every_class_names_a_method_that_there_is(base: type) -> None:
+    """Also for classes that belong to several streams, or to windows."""
+    if base is BaseFunction:
+        return
+    kind = "sink" if base is not SinkFunction else "map"
+    called = slip(type("Own", (base,), {}), kind).rpartition("call ")[2].removesuffix("(…)")
+    stream: Any = LocalEnvironment("advice").from_batch([1])
+    owner = {"env": LocalEnvironment, ".window(…)": WindowedStream, ".connect(…)": ConnectedStreams}
+    before, _, method = called.rpartition(".")
+    assert callable(getattr(owner.get(before, type(stream)), method)), called
 
 
 class Any1(BaseFunction):

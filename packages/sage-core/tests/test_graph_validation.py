@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from sage.core.api import BatchFunction, DataStream, FilterFunction, LocalEnvironment, MapFunction, SourceFunction
+from sage.core.api import (
+    BatchFunction,
+    DataStream,
+    FilterFunction,
+    LocalEnvironment,
+    MapFunction,
+    SourceFunction,
+    Tumbling,
+)
 from sage.core.errors import GraphError, Problem
 from sage.core.graph.model import LogicalGraph
 
@@ -214,6 +222,18 @@ def test_all_problems_come_at_once_with_their_lines() -> None:
     assert sorted(item.where or "" for item in found) == sorted(
         [first, first, second, second, third, third, fourth, fourth]
     )
+
+
+def test_the_likeliest_cause_comes_first() -> None:
+    """That a stream is not used is told after what is wrong with its operator."""
+    env = LocalEnvironment("causes")
+    env.from_batch([1]).map_batches(same, max_size=0).window(Tumbling(5)).reduce(max)
+    found = [item.message.partition(": ")[2] for item in problems(env)]
+    assert [message[:30] for message in found[:3]] == [
+        "max_size must be a whole numbe",
+        "Tumbling(5) is in event time, ",
+        "its records go nowhere: no ope",
+    ]
 
 
 class Doubles(MapFunction):

@@ -72,11 +72,21 @@ _WRITTEN_AS = {
 }
 """Kinds that take the functions of another one."""
 
+_METHODS = {
+    "timestamps": ".assign_timestamps",
+    "window_process": ".window(…).process",
+    "comap": ".connect(…).comap",
+    "coprocess": ".connect(…).process",
+    "join": ".connect(…).join",
+    "co_group": ".connect(…).co_group",
+}
+"""By the kind that a function class was written for, what takes it, where that is no method of streams by its name."""
+
 _INSTEAD = {
-    "aggregate": "",
-    "window_aggregate": "",
-    "comap": ", or one callable for each stream",
-    "coprocess": "",
+    "aggregate": " or an instance of one",
+    "window_aggregate": " or an instance of one",
+    "comap": ", an instance of one, or one callable for each stream",
+    "coprocess": " or an instance of one",
 }
 """Kinds that no single callable serves, and what else does."""
 
@@ -150,7 +160,7 @@ def describe_function(
         return Given(FunctionSpec("callable", given), name, (*extra, *_callable(given, kind)))
     example = f"for example a class derived from {KINDS[kind].base}{'' if kind in _INSTEAD else ', or a lambda'}"
     slip = Slip(
-        f"expects a function class, an instance of one{_INSTEAD.get(kind, ', or a callable')},"
+        f"expects a function class{_INSTEAD.get(kind, ', an instance of one, or a callable')},"
         f" not {type(given).__name__}",
         "env.from_batch(…) reads records that are there" if kind == "source" else example,
     )
@@ -278,9 +288,7 @@ def _wrong_kind(given: Any, kind: str) -> list[Slip]:
 
 
 def _method_for(kind: str) -> str:
-    if kind == "window_process":
-        return ".window(…).process"
-    return f"env.from_{kind}" if kind in SOURCE_KINDS else f".{kind}"
+    return f"env.from_{kind}" if kind in SOURCE_KINDS else _METHODS.get(kind, f".{kind}")
 
 
 def _constructor(given: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Slip]:

@@ -22,7 +22,7 @@ _MAX_NAME = 200  # what a package takes: what runs here shall run under a JobMan
 
 
 def validate(graph: LogicalGraph) -> list[Problem]:
-    """All problems of ``graph``, in declaration order."""
+    """All problems of ``graph``, in declaration order; of one operator the likeliest cause of others first."""
     if not graph.operators:
         return [Problem("the pipeline is empty: it has no source and no sink", hint="begin with env.from_batch(…)")]
     timed = has_time(graph)
@@ -32,13 +32,13 @@ def validate(graph: LogicalGraph) -> list[Problem]:
         problems += _check_options(operator)
         problems += _check_policy(operator)
         problems += _check_parallelism(operator, graph)
-        problems += _check_connected(operator, graph)
         problems += _check_keys_are_used(operator, graph)
         problems += _check_alignment(operator, graph)
         problems += check_joining(operator, graph, timed)
         problems += _check_windows(operator, graph, timed)
         problems += _check_side_outputs(operator, graph)
         problems += _check_uid(operator, graph)
+        problems += _check_connected(operator, graph)  # last: often it is only what comes of the others
     problems += _check_loops(graph)
     problems += _check_services(graph)
     if not any(operator.kind in SINK_KINDS for operator in graph.operators):
