@@ -39,7 +39,10 @@ __all__ = ["ConnectedStreams"]
 
 
 class ConnectedStreams(Generic[*Inputs]):
-    """Several streams side by side; each is an input of the next operator."""
+    """Several streams side by side; each is an input of the next operator.
+
+    Its methods take the keywords of `DataStream`, and what cannot run is told as there.
+    """
 
     def __init__(self, first: DataStream[Any], others: tuple[DataStream[Any], ...]) -> None:
         self._first = first
@@ -56,7 +59,13 @@ class ConnectedStreams(Generic[*Inputs]):
         self: ConnectedStreams[Any, Any, Any, Any, *tuple[Any, ...]], *functions: Key[Any]
     ) -> ConnectedStreams[Any, Any, Any, Any, *tuple[Any, ...]]: ...
     def keyby(self, *functions: Any) -> Any:
-        """Gives the records of each stream a key, by one function for each; records of a key meet in one subtask."""
+        """Gives the records of each stream a key, by one function for each; records of a key meet in one subtask.
+
+        Keys are what `DataStream.keyby` takes; those of both streams have to be equal to meet.
+
+        Raises:
+            GraphError: there are not as many functions as streams.
+        """
         if len(functions) != len(self._streams):
             message = f"keyby of {len(self._streams)} connected streams takes as many functions, not {len(functions)}"
             raise GraphError([Problem(message, str(users_location()))])
@@ -338,7 +347,8 @@ class ConnectedStreams(Generic[*Inputs]):
         """Any number of records out for one on any input; with state and timers that the inputs have in common.
 
         Args:
-            function: a `CoProcessFunction` with ``process0``, ``process1`` …, one for each stream.
+            function: a `CoProcessFunction` with ``process0``, ``process1`` …, one for each stream. Timers and state
+                need `keyby` before, as in `DataStream.process`.
         """
         given = describe_function(function, args, kwargs, "coprocess", inputs=len(self._streams))
         return self._first._declare("coprocess", given, self._upstream(), name, uid, parallelism, on_error)

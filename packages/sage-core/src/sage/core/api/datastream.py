@@ -43,6 +43,10 @@ class DataStream(Writing, Generic[Record]):
     - ``uid``: a stable identity; made of kind and name by default;
     - ``parallelism``: number of subtasks, 1 by default. What a subtask keeps in attributes is its own;
     - ``on_error``: what happens to a record whose function raises: `fail`, `skip`, `retry` or `dead_letter`.
+
+    Lengths of time are seconds, as int or float, or a ``timedelta``; points in event time are seconds since 1970, or a
+    ``datetime`` with a time zone. What cannot run is told by ``submit``, all of it at once (`GraphError`), unless a
+    method says otherwise. A stream of a job that was submitted takes no more (`AlreadySubmittedError`).
     """
 
     def __init__(self, environment: Environment, upstream: tuple[Upstream, ...]) -> None:
@@ -181,7 +185,10 @@ class DataStream(Writing, Generic[Record]):
         on_error: ErrorPolicy | None = None,
         **kwargs: Any,
     ) -> DataStream[Any]:
-        """Puts out every item of ``function(record)``, an iterable or None."""
+        """Puts out every item of ``function(record)``: a list, a generator, any other iterable, or None for nothing.
+
+        What is one value, such as text, or no iterable at all, fails with TypeError, by ``on_error``.
+        """
         return self._add("flatmap", function, args, kwargs, name, uid, parallelism, on_error)
 
     @overload
@@ -323,7 +330,8 @@ class DataStream(Writing, Generic[Record]):
     ) -> DataStream[Any]:
         """Puts out every item of ``function(record)``, as `flatmap` does; a `ProcessFunction` may set timers besides.
 
-        Timers, and state for each key, need `keyby` before.
+        Timers, and state for each key, need `keyby` before; else setting one fails with `TimerError`, and declaring
+        the state with `StateError`. A timer of event time needs a stream that has one, or fails with `TimerError`.
         """
         return self._add("process", function, args, kwargs, name, uid, parallelism, on_error)
 
@@ -370,11 +378,14 @@ class DataStream(Writing, Generic[Record]):
         there the partitions of a source are told apart, so that none is late by another's being ahead.
 
         Args:
-            function: tells seconds since 1970 as a number, or an aware datetime; or a `TimestampFunction`.
-            out_of_order: seconds by which a record may come behind one of a later time. What comes later is late.
-            idle_after: seconds after which a partition in which nothing comes is not waited for. None: it always is.
-            max_ahead: seconds of event time by which a source may be ahead of the slowest one of the job that has this
-                set, too; then it waits. None: it never does.
+            function: tells seconds since 1970 as a number, or an aware datetime; or a `TimestampFunction`. What else it
+                returns fails with `TimestampError`, by ``on_error``.
+            out_of_order: seconds, or a timedelta, by which a record may come behind one of a later time. What comes
+                later is late.
+            idle_after: seconds, or a timedelta, of the clock, after which a partition in which nothing comes is not
+                waited for. None: it always is.
+            max_ahead: seconds, or a timedelta, of event time by which a source may be ahead of the slowest one of the
+                job that has this set, too; then it waits. None: it never does. Only directly behind a source.
             parallelism: that of the operator before, unless given.
         """
         options = {
@@ -414,8 +425,10 @@ class DataStream(Writing, Generic[Record]):
         """Gives each record the key ``function(record)``; all records of a key meet in one subtask of what follows.
 
         The records stay as they are. The key holds for the next operator, where it is ``self.context.key``;
-        a `filter` hands it on.
-        ``parallelism`` is that of the operator before, unless given.
+        a `filter` hands it on. ``parallelism`` is that of the operator before, unless given.
+
+        A key is None, text, bytes, an int or float, a date, an enum member, a UUID, a tuple or a frozen dataclass of
+        such, or has a ``__sage_key__()``. Anything else fails with `UnsupportedKeyError`, by ``on_error``.
         """
         number = self._parallelism() if parallelism is None else parallelism
         return self._add("keyby", function, args, kwargs, name, uid, number, on_error)._keyed()
@@ -529,9 +542,9 @@ class DataStream(Writing, Generic[Record]):
             window: `Tumbling`, `Sliding`, `Session`, `Count` or `Global`.
             trigger: when a window puts something out: `AtEnd`, `AfterCount` or `AfterTime`. Time windows do at their
                 end; `Global` needs one.
-            allowed_lateness: for how many seconds of event time a window is kept after its end, and puts out its result
-                again for records that come late. What comes later still is dropped, counted, and goes to
-                ``late_records``.
+            allowed_lateness: for how long, in seconds or as a timedelta of event time, a window is kept after its end,
+                and puts out its result again for records that come late. What comes later still is dropped, counted,
+                and goes to ``late_records``.
         """
         options = {
             "window": window_options(window),
@@ -704,7 +717,10 @@ class DataStream(Writing, Generic[Record]):
     def union(self, *others: DataStream[Any]) -> DataStream[Any]:
         """The records of this stream and of all ``others``, in no particular order between them.
 
-        Streams that are all keyed stay keyed.
+        Streams that are all keyed stay keyed, and only those that all have event times have them.
+
+        Raises:
+            GraphError: something else than streams of the same environment.
         """
         self._belongs_with(others, "union")
         upstream = [*self._upstream, *(up for other in others for up in other._upstream)]
@@ -721,7 +737,11 @@ class DataStream(Writing, Generic[Record]):
         self, second: DataStream[Any], third: DataStream[Any], fourth: DataStream[Any], /, *others: DataStream[Any]
     ) -> ConnectedStreams[Record, Any, Any, Any, *tuple[Any, ...]]: ...
     def connect(self, *others: DataStream[Any]) -> Any:
-        """This stream and ``others`` side by side, for an operator with an input for each."""
+        """This stream and ``others`` side by side, for an operator with an input for each.
+
+        Raises:
+            GraphError: something else than streams of the same environment.
+        """
         self._belongs_with(others, "connect")
         return ConnectedStreams(self, others)
 
@@ -731,6 +751,9 @@ class DataStream(Writing, Generic[Record]):
         Args:
             future: what `Environment.from_future` gave; this stream has to come from it. Keys do not go back: call
                 ``keyby`` behind the future.
+
+        Raises:
+            GraphError: it is no such thing.
         """
         self._belongs_with((future,), "fill_future")
         head = future._upstream[0]
@@ -742,7 +765,7 @@ class DataStream(Writing, Generic[Record]):
         return self
 
     def side_output(self, tag: str) -> DataStream[Any]:
-        """What the operator puts out by ``self.context.side_output(tag, record)``."""
+        """What the operator puts out by ``self.context.side_output(tag, record)``; it has the times of the records."""
         upstream = tuple(replace(up, exchange="forward", tag=tag) for up in self._upstream)
         return DataStream(self._environment, upstream)
 

@@ -21,7 +21,7 @@ class WindowedStream(Generic[Record]):
 
     Its methods take a function and the keywords of `DataStream`. What they return is the stream of what windows put
     out; the event time of that is the last instant of its window. ``late_records`` of it are the records that came when
-    all their windows were gone.
+    all their windows were gone. What cannot run is told as for `DataStream`.
     """
 
     def __init__(self, stream: DataStream[Record], options: Mapping[str, Any]) -> None:

@@ -54,5 +54,14 @@ class ProcessContext(RuntimeContext):
         self._process.set_timer(to_micros(at, "a timer"), time)
 
     def delete_timer(self, at: Any, time: TimeKind = "event") -> None:
-        """Take back what `set_timer` has set for this key; nothing happens if it has not."""
+        """Take back what `set_timer` has set for this key; nothing happens if it has not.
+
+        Args:
+            at: what it was set for.
+            time: by which time.
+
+        Raises:
+            TimerError: there is no key, or the stream has no event time.
+            TimestampError: ``at`` is no time.
+        """
         self._process.delete_timer(to_micros(at, "a timer"), time)
