@@ -172,6 +172,23 @@ def test_a_record_that_is_tried_again_is_once_in_each_of_its_windows() -> None:
     assert found == [[4, 5], [4, 5]]
 
 
+def test_a_reduce_that_is_tried_again_has_each_record_once() -> None:
+    """So it is where records are put together in place."""
+    calls = iter([None, ConnectionError("not now")])
+
+    def flaky(left: Any, right: Any) -> Any:
+        error = next(calls, None)
+        if error is not None:
+            raise error
+        return extend(left, right)
+
+    def operator(stream: DataStream[Any]) -> DataStream[Any]:
+        windows = stream.keyby(lambda r: 0).window(Sliding(4, 2), trigger=AtEnd(early=AfterCount(1000)))
+        return windows.reduce(flaky, on_error=retry(1, backoff=0)).map(lambda value: list(value["all"]))
+
+    assert put_out(operator, [At(4, {"all": [4]}), At(5, {"all": [5]})]) == [[4, 5], [4, 5]]
+
+
 class Hasty(VirtualClock):
     """Time passes with each look at it."""
 

@@ -88,12 +88,13 @@ class SlotOperator(WindowedOperator):
 
     def _added(self, record: Any, values: Sequence[Any]) -> list[Any]:
         """The values of some windows with a record more."""
-        add, several, kind = self.fold.add, len(values) > 1, self.spec.kind
-        if several and kind == "window_reduce":  # what it begins with is the record: each window needs its own
-            return [add(value, owned(record) if value is MISSING else record) for value in values]
-        if several and kind == "window_aggregate" and self.recovery is not None:
+        add, kind = self.fold.add, self.spec.kind
+        several = len(values) > 1 and kind != "window_process"
+        if several and self.recovery is not None:
             # Where the call for one window fails, that is called again, or given up, for all of them.
             values = [value if value is MISSING else owned(value) for value in values]
+        if several and kind == "window_reduce":  # what it begins with is the record: each window needs its own
+            return [add(value, owned(record) if value is MISSING else record) for value in values]
         return [add(value, record) for value in values]
 
     def asks_to_fire(self, slot: Slot, name: Any, rule: Rule | None) -> bool:
