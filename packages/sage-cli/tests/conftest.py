@@ -270,3 +270,32 @@ def jobmanager(sage: Sage) -> Iterator[Scripted]:
     sage.env["SAGE_DAEMON__PORT"] = str(scripted.port)
     yield scripted
     scripted.close()
+
+
+@pytest.fixture
+def plugin(sage: Any, tmp_path: Path) -> Any:
+    """Install a distribution of one module, as a folder on PYTHONPATH, with entry points."""
+    place = tmp_path / "site"
+
+    def install(
+        name: str,
+        source: str,
+        names: Mapping[str, str],
+        helps: Mapping[str, str] | None = None,
+        group: str = "sage.commands",
+    ) -> None:
+        module = name.replace("-", "_")
+        (place / module).mkdir(parents=True)
+        (place / module / "__init__.py").write_text(source)
+        if helps is not None:
+            (place / module / "sage_commands.json").write_text(json.dumps(helps))
+        info = place / f"{module}-1.2.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\nSummary: What {name} does.\n"
+        )
+        lines = [f"{item} = {target}" for item, target in names.items()]
+        (info / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines, ""]))
+        sage.env["PYTHONPATH"] = str(place)
+
+    return install

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,29 +67,6 @@ def jobs():
     context = command_context()
     context.emit(context.client().job("3"))
 """
-
-
-@pytest.fixture
-def plugin(sage: Any, tmp_path: Path) -> Any:
-    """Install a distribution of one module, as a folder on PYTHONPATH, with entry points."""
-    place = tmp_path / "site"
-
-    def install(name: str, source: str, commands: Mapping[str, str], helps: Mapping[str, str] | None = None) -> None:
-        module = name.replace("-", "_")
-        (place / module).mkdir(parents=True)
-        (place / module / "__init__.py").write_text(source)
-        if helps is not None:
-            (place / module / "sage_commands.json").write_text(json.dumps(helps))
-        info = place / f"{module}-1.2.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\nSummary: What {name} does.\n"
-        )
-        lines = [f"{command} = {target}" for command, target in commands.items()]
-        (info / "entry_points.txt").write_text("\n".join(["[sage.commands]", *lines, ""]))
-        sage.env["PYTHONPATH"] = str(place)
-
-    return install
 
 
 def test_a_plugin_is_listed_without_being_imported(sage: Any, plugin: Any) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from conftest import Install
 from sage.core import plugins
 from sage.core.backends.api import BackendOptions
 from sage.core.errors import ConfigError, PluginError, UnknownBackendError
+from sage.core.plugins import loading
 from sage.core.plugins.context import set_command_context
 from sage.core.plugins.disabling import Disabled
 from sage.core.plugins.entry_points import help_of
 from sage.core.plugins.manager import PluginManager
-from sage.core.plugins.metadata import scan
+from sage.core.plugins.metadata import Claim, distribution_of, scan
+from sage.core.plugins.stdout import diverted
 
 BACKEND = """
     from sage.core.plugins import hookimpl
@@ -276,6 +279,84 @@ def test_a_plugin_installed_later_is_found(install: Install) -> None:
     install("sage-t-later", "t_later", BACKEND)
     assert "t_later" in manager.names("sage.backends")
     assert manager.backend("t_later") is not manager.backend("t_later")
+
+
+def test_what_a_plugin_prints_goes_to_stderr(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    """When it is imported and when it is asked; a handler that has kept stdout writes there later on."""
+    code = """
+    import sys
+    print("imported")
+    kept = sys.stdout
+    """ + BACKEND.replace("made = Made()", "made = Made(); print('asked')")
+    install("sage-t-loud", "t_loud", code)
+    plugins.backend("t_loud")
+    assert capsys.readouterr() == ("", "imported\nasked\n")
+    sys.modules["t_loud"].kept.write("later\n")
+    assert capsys.readouterr() == ("later\n", "")
+
+
+def test_what_others_print_meanwhile_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    """A job that runs while a plugin is loaded keeps its output."""
+    with diverted():
+        other = threading.Thread(target=print, args=("a record",))
+        other.start()
+        other.join()
+        print("a plugin")
+    assert capsys.readouterr() == ("a record\n", "a plugin\n")
+
+
+def test_a_slow_plugin_is_named_while_it_is_waited_for(
+    install: Install, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, and it is used all the same."""
+    warned = threading.Event()
+    monkeypatch.setattr(loading, "SLOW", 0.01)
+    tell = loading._tell_slow
+
+    def told(claim: Claim) -> None:
+        tell(claim)
+        warned.set()
+
+    monkeypatch.setattr(loading, "_tell_slow", told)
+    monkeypatch.setattr(plugins, "t_warned", warned, raising=False)
+    waiting = "from sage.core import plugins\nassert plugins.t_warned.wait(60)\n"
+    install("sage-t-late", "t_late", waiting + textwrap.dedent(BACKEND))
+    for _ in range(2):
+        assert plugins.backend("t_late").capabilities == frozenset()
+    (record,) = caplog.records
+    assert record.getMessage().startswith(
+        "importing the plugin 't_late' of sage-t-late 1.2 (t_late = t_late) takes more"
+    )
+
+
+# Reading metadata
+
+
+@pytest.mark.parametrize("unusual", [True, False])
+def test_what_is_installed_is_read_alike_with_and_without_importlib(
+    install: Install, monkeypatch: pytest.MonkeyPatch, unusual: bool
+) -> None:
+    """Where a zip file may hold distributions, `importlib.metadata` is asked, and says the same."""
+    from importlib.metadata import entry_points
+
+    site = install("Sage_T.Meta", "t_meta", BACKEND, names=("t-meta", "t.meta"), value="t_meta:thing [extra]")
+    install("sage-t-meta", "t_other", BACKEND)  # the same distribution again: this one comes first
+    (site / "t_egg.egg-info").mkdir()
+    (site / "t_egg.egg-info" / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: t-egg\nVersion: 3\n")
+    (site / "t_egg.egg-info" / "entry_points.txt").write_text(
+        "# by hand\n[sage.plugins]\nt_egg = t_egg_module\n\n[console_scripts]\nx = y\n"
+    )
+    if unusual:
+        archive = site / "some.zip"
+        archive.write_bytes(b"PK\x05\x06" + bytes(18))
+        monkeypatch.syspath_prepend(str(archive))
+    else:
+        monkeypatch.syspath_prepend(str(site / "nothing"))
+    for group in ("sage.backends", "sage.plugins", "sage.commands"):
+        found = {(name, claim.value) for name, claims in scan(group).items() for claim in claims}
+        assert found == {(item.name, item.value) for item in entry_points(group=group)}
+    (claim,) = scan("sage.plugins")["t_egg"]
+    assert distribution_of(claim) == ("t-egg", "3")
 
 
 # Disabled plugins

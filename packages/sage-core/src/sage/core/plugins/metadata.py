@@ -178,7 +178,11 @@ def _from_importlib() -> Iterator[Claim]:
         if owner in seen:
             continue
         seen.add(owner)
-        for entry in distribution.entry_points:
+        try:
+            entries = distribution.entry_points
+        except (TypeError, ValueError):  # those of a stranger are malformed
+            continue
+        for entry in entries:
             if entry.group.startswith("sage."):
                 yield Claim(entry.group, entry.name, entry.value, distribution)
 
