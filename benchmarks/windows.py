@@ -118,15 +118,15 @@ def open_sessions(count: int = RECORDS) -> float:
         if number == count - 1:
             gc.collect()
             taken.append(tracemalloc.get_traced_memory()[0])
+            tracemalloc.stop()
         return number
 
-    env = LocalEnvironment("sessions", "inline")
+    env = LocalEnvironment("sessions")
     sessions = env.from_collection(numbers).assign_timestamps(time, out_of_order=2 * count)
     sessions.keyby(key).window(Session(30)).reduce(max).sink(nothing)
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    env.submit(autostop=True)
-    tracemalloc.stop()
+    env.submit(autostop=True, timeout=None)
     return (taken[0] - before) / count
 
 
