@@ -70,3 +70,15 @@ def test_every_operator_is_described_with_an_example() -> None:
     assert [name for name in methods if f"`{name}(" not in text and f".{name}(" not in text] == []
     headings = " ".join(re.findall(r"^## (.*)$", text, re.M)).lower().replace("side outputs", "side_output")
     assert [name for name in methods if name not in headings] == []
+
+
+def test_every_promise_is_in_the_reference() -> None:
+    """The page of the conformance kit has each promise, in its group, as the kit tells it; and what it refers to."""
+    from sage.core.testing.conformance import promises
+
+    text = (REFERENCE / "conformance.md").read_text()
+    rows = re.findall(r"^\| `([\w.-]+)` \| (.*?) \| (.*?) \| \[.*?\]\((.*?)\) \|$", text, re.M)
+    assert [(id, words, needs, f"reference/{page}") for id, words, needs, page in rows] == [
+        (item.id, item.text, item.need, item.reference) for item in promises()
+    ]
+    assert re.findall(r"^### (.*)$", text, re.M) == list(dict.fromkeys(item.group for item in promises()))

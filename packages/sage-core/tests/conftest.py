@@ -118,6 +118,10 @@ class _SplitBackend:
     def check(self, plan: ExecutionPlan) -> list[Problem]:
         return []
 
+    def carry(self, wire: _Wire, receive: Callable[[Message], None]) -> Callable[[Message], None]:
+        """How messages come from a wire to the host behind it."""
+        return receive
+
     def deploy(self, plan: ExecutionPlan, attempt: Attempt, events: Callable[[TaskEvent], None]) -> Deployment:
         place = {task: number % self._count for number, task in enumerate(plan.tasks)}
         self.wires = {
@@ -133,7 +137,7 @@ class _SplitBackend:
             hosts.append(TaskHost(TaskSet(plan, mine), attempt, links, events, name=f"host {number}"))
         for channel, wire in self.wires.items():
             receiver = hosts[place[plan.target_of(channel)]]
-            wire.receive = functools.partial(receiver.receive, channel)
+            wire.receive = self.carry(wire, functools.partial(receiver.receive, channel))
             receiver.on_take(channel, wire.grant)
         for host in hosts:
             host.deploy()

@@ -11,6 +11,7 @@ from sage.core.api.job import Job
 from sage.core.graph.model import LogicalGraph
 
 if TYPE_CHECKING:
+    from sage.core.backends.api import Backend
     from sage.core.plugins.job_hooks import JobHooks
 
 __all__ = ["LocalEnvironment"]
@@ -63,11 +64,15 @@ class LocalEnvironment(Environment):
 
     def _start(self, graph: LogicalGraph, *, waited: bool) -> Job:
         from sage.core.api._local_job import LocalJob
+
+        backend = self._make_backend()
+        return LocalJob.start(graph, self.env_uuid, backend, self._backend, waited=waited, hooks=_hooks())
+
+    def _make_backend(self) -> Backend:
         from sage.core.backends.api import BackendOptions
         from sage.core.plugins import backend as resolve_backend
 
-        backend = resolve_backend(self._backend, BackendOptions(self._options))
-        return LocalJob.start(graph, self.env_uuid, backend, self._backend, waited=waited, hooks=_hooks())
+        return resolve_backend(self._backend, BackendOptions(self._options))
 
     def _backend_name(self) -> str | None:
         return self._backend

@@ -11,17 +11,22 @@ _choices, which draws from the seed, is below all of them. ::
                                              ← _steps (what a test gives and finds)
     script(env, steps) ← the same _steps, as a connector
 
-Nothing else in SAGE imports this package.
+pytest loads `pytest_plugin` at its start wherever SAGE is installed, so that importing this package loads nothing: its
+names are found when they are asked for. Nothing else in SAGE imports it.
 """
 
 from __future__ import annotations
 
-from sage.core.testing._harness import Harness, Snapshot, run_operator
-from sage.core.testing._script import script
-from sage.core.testing._simulate import Simulation, simulate
-from sage.core.testing._steps import At, End, Fail, Forever, Idle, Input, Pause, Side, Watermark
-from sage.core.testing._virtual import virtual_environment
-from sage.core.testing.connectors import check_sink, check_source
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sage.core.testing._harness import Harness, Snapshot, run_operator
+    from sage.core.testing._script import script
+    from sage.core.testing._simulate import Simulation, simulate
+    from sage.core.testing._steps import At, End, Fail, Forever, Idle, Input, Pause, Side, Watermark
+    from sage.core.testing._virtual import virtual_environment
+    from sage.core.testing.connectors import check_sink, check_source
 
 __all__ = [
     "At",
@@ -43,3 +48,23 @@ __all__ = [
     "simulate",
     "virtual_environment",
 ]
+
+_PLACES = {
+    "Harness": "_harness",
+    "Simulation": "_simulate",
+    "Snapshot": "_harness",
+    "check_sink": "connectors",
+    "check_source": "connectors",
+    "run_operator": "_harness",
+    "script": "_script",
+    "simulate": "_simulate",
+    "virtual_environment": "_virtual",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"{__name__}.{_PLACES.get(name, '_steps')}"), name)
+    globals()[name] = found
+    return found
