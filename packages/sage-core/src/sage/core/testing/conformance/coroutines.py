@@ -107,11 +107,11 @@ def per_key(kit: Kit) -> None:
 )
 def timeout(kit: Kit) -> None:
     env = kit.environment()
-    found = env.from_batch(range(6)).rebalance().map_async(slow_for_three, timeout=0.05, on_error=skip()).collect()
+    found = env.from_batch(range(6)).rebalance().map_async(slow_for_three, timeout=1.0, on_error=skip()).collect()
     kit.run(env)
     assert found == [0, 1, 2, 4, 5]
     env = kit.environment()
-    env.from_batch(range(6)).rebalance().map_async(slow_for_three, timeout=0.05, uid="slow").collect()
+    env.from_batch([3]).rebalance().map_async(slow_for_three, timeout=0.01, uid="slow").collect()
     failure = kit.fail(env)
     assert (failure.uid, failure.record) == ("slow", "3")
     assert failure.error_type == "sage.core.errors.RecordTimeoutError"

@@ -9,10 +9,9 @@ from sage.core.api.function.process_function import ProcessFunction
 from sage.core.api.function.source_function import SourceFunction
 from sage.core.connectors.api import STOP, Later, StopType
 from sage.core.engine.process_context import Timer
-from sage.core.testing._script import script
-from sage.core.testing._steps import At, Pause, Watermark
 from sage.core.testing.conformance._functions import Opens, first, itself, second
 from sage.core.testing.conformance._promises import UNBOUNDED, promise
+from sage.core.testing.conformance._timed import events_of, opens
 from sage.core.testing.conformance.kit import Gate, Kit
 
 __all__ = [
@@ -52,7 +51,7 @@ class Alarm(ProcessFunction[tuple[str, float], Any]):
         self.context.delete_timer(record[1] + 5000)
 
     def on_timer(self, timer: Timer) -> Iterator[tuple[str, float]]:
-        yield str(self.context.key), timer.time
+        yield str(self.context.key), timer.at
 
 
 class Clocked(ProcessFunction[str, Any]):
@@ -65,7 +64,7 @@ class Clocked(ProcessFunction[str, Any]):
         self.context.set_timer(self.context.now + self.seconds, time="processing")
 
     def on_timer(self, timer: Timer) -> Iterator[tuple[str, str]]:
-        yield str(self.context.key), timer.domain
+        yield str(self.context.key), timer.time
 
 
 class UntilOpen(SourceFunction[tuple[str, float]]):
@@ -88,12 +87,13 @@ class UntilOpen(SourceFunction[tuple[str, float]]):
 )
 def follows_the_records(kit: Kit) -> None:
     env = kit.environment()
-    told = Pause(0.001)  # a source that pauses has told its watermark
-    steps = [At(1, "a"), Watermark(5), told, At(7, "b"), At(3, "late"), Watermark(9), told, At(12, "c")]
-    found = script(env, steps).rebalance().map(itself).rebalance().process(Mark).collect()
+    events, gates = events_of(kit, env, [("a", 1, 5), ("b", 7, None), ("late", 3, 9), ("c", 12, None)])
+    marked = events.map(first).rebalance().map(itself).rebalance().process(Mark)
+    found = marked.collect()
+    opens(gates, marked)
     kit.run(env)
-    marks = [mark for _, _, mark in found]
-    assert [(record, time) for record, time, _ in found] == [("a", 1), ("b", 7), ("late", 3), ("c", 12)]
+    assert [(key, time) for key, time, _ in found] == [("a", 1), ("b", 7), ("late", 3), ("c", 12)]
+    marks = [mark for *_, mark in found]
     assert marks == [float("-inf"), 5, 5, 9], f"watermarks are told in line with the records: {marks}"
 
 

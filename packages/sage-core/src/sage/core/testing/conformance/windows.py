@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from sage.core.api.windows import Count, Session, Sliding, Tumbling, Window
-from sage.core.testing._script import script
-from sage.core.testing._steps import At, Pause, Watermark
 from sage.core.testing.conformance._functions import first, itself, second
 from sage.core.testing.conformance._promises import promise
+from sage.core.testing.conformance._timed import Event, events_of, opens
 from sage.core.testing.conformance.kit import Kit, operator
 
 __all__ = ["count", "interval_join", "late", "session", "sliding", "told", "tumbling", "windowed_join"]
@@ -113,14 +112,11 @@ def _listed(key: int, window: Window, records: list[int]) -> list[list[int]]:
 )
 def late(kit: Kit) -> None:
     env = kit.environment()
-    steps = [
-        step
-        for is_record, time in _ARRIVALS
-        for step in ([At(time, ("k", float(time)))] if is_record else [Watermark(time), Pause(0.001)])
-    ]
-    windows = script(env, steps).rebalance().keyby(first).window(Tumbling(10), allowed_lateness=5)
-    fired = windows.process(told, name="windows", parallelism=2)
+    events, gates = events_of(kit, env, [("k", time, mark) for time, mark in _ARRIVALS])
+    spread = events.map(_without_mark).rebalance().map(itself)
+    fired = spread.keyby(first).window(Tumbling(10), allowed_lateness=5).process(told, name="windows", parallelism=2)
     found, dropped = fired.collect(), fired.late_records.rebalance().collect()
+    opens(gates, fired)
     metrics = kit.run(env).metrics
     assert found == [
         ("k", 0.0, 10.0, [3.0, 4.0, 8.0]),
@@ -131,8 +127,12 @@ def late(kit: Kit) -> None:
     assert operator(metrics, "windows").late == 1
 
 
-_ARRIVALS = ((1, 3), (1, 8), (1, 4), (0, 10), (1, 7), (1, 12), (0, 15), (1, 9))
-"""Whether it is a record, and its time. A source that pauses has told its watermark before what follows."""
+_ARRIVALS = ((3.0, None), (8.0, None), (4.0, 10.0), (7.0, None), (12.0, 15.0), (9.0, None))
+"""Times, and watermarks that follow."""
+
+
+def _without_mark(event: Event) -> tuple[str, float]:
+    return event[:2]
 
 
 @promise(
