@@ -80,6 +80,7 @@ class StateLimit:
         self._not_before = -math.inf
         self._took = 0.0  # by the look before
         self._seen = 0, 0.0  # records and bytes at the look before
+        self._pace = 0.0  # bytes that came with a record
         self._largest: dict[str, Any] = {}
 
     def is_due(self, now: float) -> bool:
@@ -166,7 +167,9 @@ class StateLimit:
         records = self._operator.records_in
         before, size_before = self._seen
         pace = (size - size_before) / max(1, records - before)
-        until_half = (self._limit - size) / 2 / pace if pace > 0 else math.inf
+        # Of few records it is mostly what the samples err: that alone is no reason to take what grew for settled.
+        self._pace = max(pace, self._pace / 2)
+        until_half = (self._limit - size) / 2 / self._pace if self._pace > 0 else math.inf
         self._records = records + int(min(max(16, records), _MOST_RECORDS, max(1.0, until_half)))
         self._time = now + _PATIENCE
         self._seen = records, size
