@@ -528,6 +528,8 @@ class Program:
         import sage.core.api._local_job
         sage.core.api._local_job.GRACE = 10_000.0  # what should not wait for it would never end
 
+        begun = threading.Event()
+
         def say(text):
             sys.stdout.write(f"{text}\\n")
             sys.stdout.flush()
@@ -538,6 +540,7 @@ class Program:
                 if not self.said:
                     self.said = True
                     say("ready")
+                    begun.set()
             def close(self):
                 say("closed")
 
@@ -629,7 +632,7 @@ def test_an_unbounded_job_ends_with_the_program(program: Start) -> None:
         env = LocalEnvironment("ever")
         env.from_source(Ever).print()
         env.submit()
-        sys.stdin.readline()
+        begun.wait()
         say("over")
         """
     )
