@@ -115,7 +115,8 @@ def write_project(folder: Path, names: Names, kinds: Iterable[str]) -> Sequence[
     def fill(text: str) -> str:
         return Template(text).substitute(values)
 
-    values["description"] = f"For SAGE: {fill(' and '.join(kind.does for kind in chosen.values()))}."
+    *others, last = [fill(kind.does) for kind in chosen.values()]
+    values["description"] = f"For SAGE: {' and '.join([', '.join(others), last] if others else [last])}."
     values |= _requirements(chosen.values())
     values["entry_points"] = "".join(
         f'\n[project.entry-points."{kind.group}"]\n{names.plugin} = "{names.module}.{name}"\n'

@@ -14,7 +14,7 @@ from sage.cli.registry import COMMANDS, ELSEWHERE
 
 __all__ = ["commands", "reference_page"]
 
-_TYPES = {"str": "TEXT", "int": "NUMBER", "float": "SECONDS"}
+_TYPES = {"str": "TEXT", "int": "NUMBER", "float": "SECONDS", "path": "FOLDER"}
 _HEAD = """\
 # Command line
 
@@ -51,7 +51,8 @@ Every command takes `--output table|json|yaml`, or `--json` for short, anywhere 
 | `Run` | `run`: `exit_status` of the script, and its `jobs` as they ended |
 | `JobManagerStatus` | `jobmanager start`, `restart`, `status`, and the same of `deploy` and `cluster` |
 | `Config`, `ConfigValue`, `ConfigFile` | `config show`; `get`, `set`; `init`, `path`, `validate` |
-| `PluginList`, `PluginReportList`, `Version` | `plugins list`; `plugins show` and `doctor`; `version` |
+| `PluginList`, `PluginReportList`, `Project` | `plugins list`; `plugins show` and `doctor`; `plugins new` |
+| `Version` | `version` |
 | `Error` | any command that fails |
 
 ## Exit codes
