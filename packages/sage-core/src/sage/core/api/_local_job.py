@@ -110,7 +110,11 @@ class LocalJob(Job):
         # It goes with the last one who may read it; if this program is killed, it stays in the system's folder.
         self._folder = TemporaryDirectory(prefix="sage-job-", ignore_cleanup_errors=True)
         package = Path(self._folder.name) / "package.zip"
-        pack_graph(package, graph, self.uuid, self._backend_name)
+        try:
+            pack_graph(package, graph, self.uuid, self._backend_name)
+        except BaseException:  # what cannot be packed, or warnings that are errors
+            self._folder.cleanup()
+            raise
         return package
 
     def status(self) -> dict[str, Any]:
