@@ -18,7 +18,7 @@ from functools import cache
 
 from _measure import in_turn, report
 
-from sage.core.api import AggregateFunction, DataStream, LocalEnvironment, Session, Sliding, Tumbling, WindowedStream
+from sage.core.api import Counting, DataStream, LocalEnvironment, Session, Sliding, Tumbling, WindowedStream
 
 RECORDS = 1_000_000
 KEYS = 10_000
@@ -43,17 +43,6 @@ def key_of(record: Record) -> int:
 
 def time_of(record: Record) -> int:
     return record[1]
-
-
-class Counting(AggregateFunction[Record, int, int]):
-    def create(self) -> int:
-        return 0
-
-    def add(self, accumulator: int, value: Record) -> int:
-        return accumulator + 1
-
-    def merge(self, left: int, right: int) -> int:
-        return left + right
 
 
 def nothing(count: int) -> None:

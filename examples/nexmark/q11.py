@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from counting import Counting
 from events import Event
 from results import UserSession
 from streams import bids_of, with_times
 
-from sage.core.api import DataStream, Environment, Session, WindowResult
+from sage.core.api import Counting, DataStream, Environment, Session, WindowResult
 
 
 def user_session(count: WindowResult[int]) -> UserSession:

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from counting import Counting
 from events import Event
 from results import HotItem
 from streams import bids_of, with_times
 
-from sage.core.api import DataStream, Environment, Sliding, Tumbling, Window, WindowResult
+from sage.core.api import Counting, DataStream, Environment, Sliding, Tumbling, Window, WindowResult
 
 
 def hottest(key: None, window: Window, counts: list[WindowResult[int]]) -> Iterator[HotItem]:

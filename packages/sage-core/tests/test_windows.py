@@ -14,6 +14,7 @@ from sage.core.api import (
     AggregateFunction,
     AtEnd,
     Count,
+    Counting,
     DataStream,
     Global,
     LocalEnvironment,
@@ -28,14 +29,17 @@ from sage.core.api import (
     dead_letter,
     skip,
 )
+from sage.core.api.windows import Windows
 from sage.core.engine.operators.windows.spans import Spans
 from sage.core.errors import GraphError, JobFailedError
-from sage.core.testing import Pause, script
+from sage.core.testing import At, Pause, run_operator, script
 
 NAN = float("nan")
 
 
-class Counting(AggregateFunction[Any, int, int]):
+class Unmerged(AggregateFunction[Any, int, int]):
+    """Counts, and cannot put two counts together."""
+
     def create(self) -> int:
         return 0
 
@@ -43,7 +47,7 @@ class Counting(AggregateFunction[Any, int, int]):
         return accumulator + 1
 
 
-class Summing(Counting):
+class Summing(Unmerged):
     def add(self, accumulator: int, value: Any) -> int:
         return accumulator + int(value)
 
@@ -181,8 +185,8 @@ def test_a_stream_without_times_is_found_in_a_union() -> None:
 
 def test_sessions_need_a_merge() -> None:
     """An accumulator that cannot be put together with another one is refused by name."""
-    told = problems(lambda stream: stream.window(Session(1)).aggregate(Counting))
-    assert "window_aggregate 'Counting'" in told
+    told = problems(lambda stream: stream.window(Session(1)).aggregate(Unmerged))
+    assert "window_aggregate 'Unmerged'" in told
     assert "define merge(self, a, b)" in told
 
 
@@ -237,7 +241,7 @@ def test_fractions_of_seconds_are_exact() -> None:
 def test_results_carry_the_last_instant_of_their_window() -> None:
     """So that windows behind windows put them where they belong."""
     env = LocalEnvironment("twice", "inline")
-    minutes = env.from_batch([0, 59, 60, 3599, 3600]).assign_timestamps(itself).window(Tumbling(60)).aggregate(Counting)
+    minutes = env.from_batch([0, 59, 60, 3599, 3600]).assign_timestamps(itself).window(Tumbling(60)).aggregate(Unmerged)
     hours = minutes.window(Tumbling(3600)).reduce(add, with_window=True).collect()
     env.submit(autostop=True)
     assert parts(hours) == [(None, 0.0, 4), (None, 3600.0, 1)]
@@ -466,9 +470,26 @@ def test_late_records_are_counted_and_put_out_on_the_side() -> None:
     """They leave as they came, with their own times."""
     env = LocalEnvironment("late", "inline")
     records = env.from_batch([(1, 0), (12, 11), (2, 11), (25, 24), (13, 24)]).assign_timestamps(Late)
-    windows = records.window(Tumbling(10)).aggregate(Counting)
-    late, found = windows.late_records.window(Tumbling(100)).aggregate(Counting).collect(), windows.collect()
+    windows = records.window(Tumbling(10)).aggregate(Unmerged)
+    late, found = windows.late_records.window(Tumbling(100)).aggregate(Unmerged).collect(), windows.collect()
     job = env.submit(autostop=True)
     assert found == [1, 1, 1]
     assert late == [2]
     assert [item.late for item in job.metrics().operators if item.kind == "window_aggregate"] == [2, 0]
+
+
+def test_records_are_counted() -> None:
+    """By the aggregate that is there for it: for each key, in windows of every kind, and running without one."""
+    steps = [At(1, "a"), At(2, "b"), At(2, "a"), At(12, "a")]
+
+    def counted(window: Windows) -> list[Any]:
+        return [
+            (item.record.key, item.record.value)
+            for item in run_operator(lambda s: s.keyby(str).window(window).aggregate(Counting, with_window=True), steps)
+            if isinstance(item, At)
+        ]
+
+    assert sorted(counted(Tumbling(10))) == [("a", 1), ("a", 2), ("b", 1)]
+    assert sorted(counted(Session(5))) == [("a", 1), ("a", 2), ("b", 1)]
+    assert sorted(counted(Sliding(20, 10))) == [("a", 1), ("a", 2), ("a", 3), ("b", 1), ("b", 1)]
+    assert run_operator(lambda s: s.keyby(str).aggregate(Counting), ["a", "b", "a"]) == [1, 1, 2]

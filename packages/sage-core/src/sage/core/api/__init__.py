@@ -12,6 +12,7 @@ from sage.core.api.function.base_function import BaseFunction
 from sage.core.api.function.batch_function import BatchFunction
 from sage.core.api.function.co_group_function import CoGroupFunction
 from sage.core.api.function.comap_function import CoMapFunction
+from sage.core.api.function.counting import Counting
 from sage.core.api.function.filter_function import FilterFunction
 from sage.core.api.function.flatmap_function import FlatMapFunction
 from sage.core.api.function.join_function import JoinFunction
@@ -62,6 +63,7 @@ __all__ = [
     "CoProcessFunction",
     "ConnectedStreams",
     "Count",
+    "Counting",
     "DataStream",
     "DeadLetter",
     "Environment",
