@@ -37,7 +37,7 @@ class Tumbling:
     """Windows of one length, one after the other: each record is in exactly one.
 
     Args:
-        size: how long a window is.
+        size: how long a window is, in seconds or as a timedelta.
         offset: by how much they are shifted; without it they begin at multiples of ``size`` since 1970, in UTC.
         time: ``"event"``, by the records' own times, or ``"processing"``, by the clock.
     """
@@ -52,8 +52,8 @@ class Sliding:
     """Windows of one length, of which one begins every ``slide`` seconds: each record is in about ``size / slide``.
 
     Args:
-        size: how long a window is.
-        slide: from the beginning of one to that of the next; at most ``size``.
+        size: how long a window is, in seconds or as a timedelta.
+        slide: from the beginning of one to that of the next, likewise; at most ``size``.
         offset: by how much they are shifted; without it they begin at multiples of ``slide`` since 1970, in UTC.
         time: ``"event"``, by the records' own times, or ``"processing"``, by the clock.
     """
@@ -71,7 +71,7 @@ class Session:
     Two records that are exactly ``gap`` apart are in one session.
 
     Args:
-        gap: how long nothing has to come for a session to end. It is part of the window.
+        gap: how long nothing has to come for a session to end, in seconds or as a timedelta. It is part of the window.
         time: ``"event"``, by the records' own times, or ``"processing"``, by the clock.
     """
 
@@ -121,7 +121,7 @@ class AfterTime:
     """Fires so many seconds after the first record since it last fired, by the clock.
 
     Args:
-        seconds: how long to wait.
+        seconds: how long to wait, as a number or a timedelta.
         accumulate: see `AfterCount`.
     """
 
