@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,7 @@ from sage.core.api import (
 from sage.core.backends import inline
 from sage.core.engine.clock import VirtualClock
 from sage.core.engine.operators.windows import choice
+from sage.core.engine.operators.windows.panes import PaneOperator
 from sage.core.engine.operators.windows.sessions import SessionOperator
 from sage.core.graph.model import Operator
 from sage.core.testing import At, Harness, Watermark, run_operator
@@ -277,3 +279,26 @@ def test_sessions_that_have_gone_leave_no_timer_behind() -> None:
             At(at + 0.999999, [at]) for at in range(0, 100, 10)
         ]
     assert [len(session._timers) for session in operators] == [0]
+
+
+def test_wide_windows_with_nothing_in_between() -> None:
+    """Each fires once, one after the other, across what has none, and only one is noted for that at a time."""
+    operators: list[PaneOperator] = []
+
+    class Watched(PaneOperator):
+        def __init__(self, spec: Operator, context: RuntimeContext) -> None:
+            super().__init__(spec, context)
+            operators.append(self)
+
+    def operator(stream: DataStream[Any]) -> DataStream[Any]:
+        return stream.keyby(lambda r: 0).window(Sliding(1000, 1)).process(only_records)
+
+    with pytest.MonkeyPatch.context() as patch, Harness(operator) as harness:
+        patch.setattr(choice, "PaneOperator", Watched)
+        for at in (0, 5000, 500):
+            harness.send(at, time=at)
+        assert len(operators[0]._ends) == 3
+        harness.end()
+        found = [step for step in harness.outputs if isinstance(step, At)]
+    assert [step.time for step in found] == [at + 0.999999 for at in (*range(1500), *range(5000, 6000))]
+    assert Counter(record for step in found for record in step.record) == {0: 1000, 500: 1000, 5000: 1000}

@@ -7,6 +7,7 @@ and sliding windows share what they have in common. A window that fires puts its
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import islice
@@ -42,6 +43,7 @@ class PaneOperator(WindowedOperator):
         super().__init__(spec, context)
         self._spans = Spans.of(self.window)
         self._panes: dict[int, _Pane] = {}
+        self._order: list[int] = []  # their starts
         self._ends: list[int] = []  # of windows that are to fire, a heap
         self._scheduled: set[int] = set()
         self._gone: list[tuple[int, int]] = []  # when a pane is in no window any more, and its start; a heap
@@ -52,7 +54,7 @@ class PaneOperator(WindowedOperator):
         self._firing: tuple[int, list[Any], Iterator[Any]] | None = (
             None  # the window that fires, its keys, those to come
         )
-        self._shared = Shared(self._panes)
+        self._shared = Shared(self._panes, self._order)
 
     @property
     def _is_sliding(self) -> bool:
@@ -120,15 +122,20 @@ class PaneOperator(WindowedOperator):
         """The pane that begins at ``start``; where it is new, its windows are to fire that have not passed."""
         pane = self._panes.get(start)
         if pane is None:
-            pane = self._panes[start] = {}
+            pane, size, slide = self._new_pane(start), self._spans.size, self._spans.slide
             starts = self._spans.starts(start)
-            heappush(self._gone, (starts[-1] + self._spans.size - 1 + self.lateness, start))
-            for begin in reversed(starts):
-                end = begin + self._spans.size
-                if end - 1 <= progress:
-                    break
+            end = starts[0] + size
+            if end - 1 <= progress:
+                end += ((progress + 1 - end) // slide + 1) * slide
+            if end <= starts[-1] + size:  # once it has fired, the next one is to
                 self._schedule(end)
             self._set_deadline()
+        return pane
+
+    def _new_pane(self, start: int) -> _Pane:
+        pane = self._panes[start] = {}
+        insort(self._order, start)
+        heappush(self._gone, (self._spans.last_start(start) + self._spans.size - 1 + self.lateness, start))
         return pane
 
     def _schedule(self, end: int) -> None:
@@ -188,12 +195,10 @@ class PaneOperator(WindowedOperator):
             for end in fired:
                 self._fired.setdefault(end, set()).add(key)
             for start, value in panes:
-                starts = self._spans.starts(start)
                 if start not in self._panes:
-                    self._panes[start] = {}
-                    heappush(self._gone, (starts[-1] + self._spans.size - 1 + self.lateness, start))
+                    self._new_pane(start)
                 self._panes[start][key] = value
-                for end in (begin + self._spans.size for begin in starts):
+                for end in (begin + self._spans.size for begin in self._spans.starts(start)):
                     if end - 1 > self._done:
                         self._schedule(end)
                         if end - 1 <= done:
@@ -265,6 +270,10 @@ class PaneOperator(WindowedOperator):
                     yield put_out(key, window, value[0], at)
         heappop(self._ends)
         self._scheduled.discard(end)
+        following = end + self._spans.slide
+        place = bisect_left(self._order, following - self._spans.size)
+        if place < len(self._order) and self._order[place] < following:
+            self._schedule(following)
         self._fired.pop(end, None)
         self._done = max(self._done, at)
         self._firing = None
@@ -280,7 +289,8 @@ class PaneOperator(WindowedOperator):
             if upto is not None and self._gone[0][0] - self.lateness >= upto:
                 break
             _, start = heappop(self._gone)
-            self._panes.pop(start, None)
+            if self._panes.pop(start, None) is not None:
+                del self._order[bisect_left(self._order, start)]
         if not self._panes:
             self._shared.forget()
 

@@ -9,6 +9,7 @@ window has.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from typing import Any
@@ -26,10 +27,12 @@ class Shared:
 
     Args:
         panes: by start, by key, the value; the operator's own.
+        order: their starts, in order; the operator's own, too.
     """
 
-    def __init__(self, panes: dict[int, _Pane]) -> None:
+    def __init__(self, panes: dict[int, _Pane], order: list[int]) -> None:
         self._panes = panes
+        self._order = order
         self._fold: Folding | None = None
         self._front: _Pane = {}
         self._leaving: list[tuple[int, _Pane, list[Any]]] = []  # oldest pane last: its start, the front without it
@@ -38,6 +41,7 @@ class Shared:
         self._upto = 0  # where the back ends
         self._from: int | None = None  # where the window begins that front and back are for; None for none
         self._apart: set[Any] = set()  # keys that have changed since, or whose values could not be put together
+        self._parts: dict[Any, list[Any]] = {}  # by key, what the panes of a window hold, where that is all there is
 
     def use(self, fold: Folding) -> None:
         """Put values together as ``fold`` does."""
@@ -50,13 +54,17 @@ class Shared:
     def forget(self) -> None:
         """Begin anew."""
         self._from = None
-        self._front, self._back, self._leaving, self._apart = {}, {}, [], set()
+        self._front, self._back, self._leaving, self._apart, self._parts = {}, {}, [], set(), {}
 
     def keys(self, start: int, end: int, prepared: bool) -> Iterable[Any]:
         """The keys that a window holds anything of; ``prepared``: make ready for `values_of`."""
         if not prepared:
             self._from = None
-            return dict.fromkeys(key for at in self._between(start, end) for key in self._panes[at])
+            parts = self._parts = {}
+            for at in self._between(start, end):
+                for key, value in self._panes[at].items():
+                    parts.setdefault(key, []).append(value)
+            return parts
         self._move(start, end)
         front, back = self._front, self._back
         found = front | back
@@ -71,9 +79,10 @@ class Shared:
 
     def values_of(self, start: int, end: int) -> Callable[[Sequence[Any]], list[Any]]:
         """What gives the values of some keys of a window that `keys` was asked for."""
-        ats = self._between(start, end)
         if self._from is None:
-            return lambda keys: [self._together(key, ats) for key in keys]
+            parts = self._parts
+            return lambda keys: [self._put_together(parts[key]) for key in keys]
+        ats = self._between(start, end)
         front, back, apart = self._front, self._back, self._apart
         merge = self._merge_of(front.values())
 
@@ -94,13 +103,15 @@ class Shared:
         return self._together(key, self._between(start, end))
 
     def _together(self, key: Any, ats: Iterable[int]) -> Any:
+        return self._put_together([pane[key] for pane in map(self._panes.__getitem__, ats) if key in pane])
+
+    def _put_together(self, parts: Sequence[Any]) -> Any:
         fold = self._fold
         assert fold is not None
-        parts = [pane[key] for pane in map(self._panes.__getitem__, ats) if key in pane]
         return fold.together(parts) if isinstance(fold, Collecting) else reduce(fold.merge, parts)
 
     def _between(self, start: int, end: int) -> list[int]:
-        return sorted(at for at in self._panes if start <= at < end)
+        return self._order[bisect_left(self._order, start) : bisect_left(self._order, end)]
 
     def _merge_of(self, values: Iterable[Any]) -> Callable[[Any, Any], Any]:
         """How to put values together of which the left ones are ``values``; quicker where nobody can change those."""
