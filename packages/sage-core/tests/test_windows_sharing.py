@@ -300,5 +300,6 @@ def test_wide_windows_with_nothing_in_between() -> None:
         assert len(operators[0]._ends) == 3
         harness.end()
         found = [step for step in harness.outputs if isinstance(step, At)]
-    assert [step.time for step in found] == [at + 0.999999 for at in (*range(1500), *range(5000, 6000))]
+    lasts = [at * 1_000_000 + 999_999 for at in (*range(1500), *range(5000, 6000))]
+    assert [step.time for step in found] == [last / 1_000_000 for last in lasts]
     assert Counter(record for step in found for record in step.record) == {0: 1000, 500: 1000, 5000: 1000}
