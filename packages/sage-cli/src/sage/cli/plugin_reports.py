@@ -16,8 +16,8 @@ from typing import IO, Any
 
 from sage.cli.registry import COMMANDS
 from sage.cli.render.parts import Block, Fields, Part
-from sage.core.plugins.entry_points import BUILT_IN, GROUPS, InstalledPlugin, file_of, help_of
-from sage.core.plugins.metadata import Claim, distribution_of, scan
+from sage.core.plugins.entry_points import GROUPS, InstalledPlugin, file_of, help_of
+from sage.core.plugins.metadata import BUILT_IN, Claim, distribution_of, scan
 
 __all__ = ["PluginReport", "claim_of", "notes_on", "report_on", "reports_on", "view"]
 

@@ -12,17 +12,11 @@ from typing import Any
 from sage.core.plugins.disabling import NOTHING, Disabled
 from sage.core.plugins.metadata import Claim, distribution_of, groups, headers, scan
 
-__all__ = ["BUILT_IN", "GROUPS", "HELPS_FILE", "InstalledPlugin", "file_of", "help_of", "installed"]
+__all__ = ["GROUPS", "HELPS_FILE", "InstalledPlugin", "file_of", "help_of", "installed"]
 
 GROUPS = ("sage.backends", "sage.commands", "sage.connectors", "sage.plugins")
 HELPS_FILE = "sage_commands.json"
 _MAX_HELPS = 1 << 16
-
-
-BUILT_IN = {
-    ("sage.backends", name): Claim("sage.backends", name, f"sage.core.backends.{name}") for name in ("inline", "local")
-}
-"""What sage-core brings itself, as its metadata says. Found without a look at that; its names win over any other's."""
 
 
 @dataclass(frozen=True)

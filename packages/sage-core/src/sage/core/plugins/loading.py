@@ -7,8 +7,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pluggy
 
@@ -26,8 +25,7 @@ SLOW = 5.0
 _log = logging.getLogger("sage.plugins")
 
 
-@dataclass(frozen=True)
-class Plugin:
+class Plugin(NamedTuple):
     """A plugin that was imported and verified.
 
     Attributes:

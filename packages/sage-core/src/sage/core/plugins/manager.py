@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from sage.core.errors import PluginError, SageError, UnknownBackendError
 from sage.core.plugins import hookspecs
 from sage.core.plugins.disabling import NOTHING, Disabled, disabled
-from sage.core.plugins.entry_points import BUILT_IN, InstalledPlugin, help_of, installed
 from sage.core.plugins.loading import Plugin, PluginLoader, broken, owner
-from sage.core.plugins.metadata import Claim, scan
+from sage.core.plugins.metadata import BUILT_IN, Claim, scan
 
 if TYPE_CHECKING:
     from sage.core.backends.api import Backend, BackendOptions
     from sage.core.connectors.api import Connector
+    from sage.core.plugins.entry_points import InstalledPlugin
 
 __all__ = ["PluginManager", "default_manager"]
 
@@ -42,10 +42,14 @@ class PluginManager:
 
     def installed(self) -> tuple[InstalledPlugin, ...]:
         """Everything installed, disabled plugins and clashes included; from metadata alone."""
+        from sage.core.plugins.entry_points import installed
+
         return installed(self._leave)
 
     def commands(self) -> dict[str, str]:
         """Commands and their one-line helps, sorted; from metadata alone."""
+        from sage.core.plugins.entry_points import help_of
+
         return {name: help_of(claims[0]) for name, claims in sorted(self._claims(_COMMANDS).items())}
 
     def backend(self, name: str, options: BackendOptions | None = None) -> Backend:

@@ -9,13 +9,11 @@ of its own), it is asked all the same. What counts is the same as there: the fir
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sage.core.plugins.tracing import traced
 from sage.core.versions import version_of
@@ -23,14 +21,12 @@ from sage.core.versions import version_of
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
-__all__ = ["Claim", "canonical", "distribution_of", "groups", "headers", "is_claimed", "scan"]
+__all__ = ["BUILT_IN", "Claim", "canonical", "distribution_of", "groups", "headers", "is_claimed", "scan"]
 
-_ENTRY = re.compile(r"(?P<module>[\w.]+)\s*(?::\s*(?P<attribute>[\w.]+)\s*)?(?:\[.*\])?\s*")
 _INFO = (".dist-info", ".egg-info")
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """One entry point of one distribution.
 
     Attributes:
@@ -48,7 +44,7 @@ class Claim:
 
     @property
     def module(self) -> str:
-        return self.value.partition(":")[0].strip()
+        return self.value.partition("[")[0].partition(":")[0].strip()
 
     def read_text(self, name: str) -> str:
         """A file of the distribution's metadata; empty where there is none."""
@@ -66,13 +62,20 @@ class Claim:
             ValueError: it is malformed.
             Exception: whatever importing raises.
         """
-        match = _ENTRY.fullmatch(self.value)
-        if match is None:
+        module, separated, attribute = (part.strip() for part in self.value.partition("[")[0].partition(":"))
+        names = [*module.split("."), *(attribute.split(".") if separated else [])]
+        if not all(name.isidentifier() for name in names):
             raise ValueError(f"{self.value!r} is neither package.module nor package.module:object")
-        found: Any = import_module(match["module"])
-        for part in (match["attribute"] or "").split("."):
-            found = getattr(found, part) if part else found
+        found: Any = import_module(module)
+        for name in attribute.split(".") if separated else ():
+            found = getattr(found, name)
         return found
+
+
+BUILT_IN = {
+    ("sage.backends", name): Claim("sage.backends", name, f"sage.core.backends.{name}") for name in ("inline", "local")
+}
+"""What sage-core brings itself, as its metadata says. Found without a look at that; its names win over any other's."""
 
 
 def is_claimed(group: str) -> bool:
@@ -107,7 +110,7 @@ _scanned: tuple[tuple[str, ...], Mapping[str, Mapping[str, Sequence[Claim]]]] | 
 
 def canonical(name: str) -> str:
     """A distribution's name as it compares: ``Sage_Plugins.Example`` is ``sage-plugins-example``."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return name.lower().replace("_", "-").replace(".", "-")
 
 
 def distribution_of(claim: Claim) -> tuple[str, str]:
