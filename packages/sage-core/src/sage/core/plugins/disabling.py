@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sage.core.errors import PluginError
 from sage.core.plugins.metadata import Claim, canonical, distribution_of
@@ -16,8 +16,7 @@ NO_PLUGINS = "SAGE_NO_PLUGINS"
 _OUR_OWN = frozenset({"sage-core", "sage-cli", "sage-runtime"})
 
 
-@dataclass(frozen=True)
-class Disabled:
+class Disabled(NamedTuple):
     """What is left alone.
 
     Attributes:
@@ -28,7 +27,8 @@ class Disabled:
     names: frozenset[str] = frozenset()
     strangers: bool = False
 
-    def __contains__(self, claim: Claim) -> bool:
+    def bars(self, claim: Claim) -> bool:
+        """Whether a plugin is left alone."""
         if not self.names and not self.strangers:
             return False
         if claim.name in self.names:

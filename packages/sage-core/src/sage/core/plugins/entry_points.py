@@ -56,7 +56,7 @@ def installed(disabled: Disabled = NOTHING) -> tuple[InstalledPlugin, ...]:
                         claim.value,
                         distribution,
                         version,
-                        disabled=claim in disabled,
+                        disabled=disabled.bars(claim),
                         clash=others,
                     )
                 )

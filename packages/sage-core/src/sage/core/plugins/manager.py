@@ -149,7 +149,7 @@ class PluginManager:
 
     def _claims(self, group: str) -> Mapping[str, Sequence[Claim]]:
         """Those that are not disabled."""
-        left = {name: [each for each in claims if each not in self._leave] for name, claims in scan(group).items()}
+        left = {name: [each for each in claims if not self._leave.bars(each)] for name, claims in scan(group).items()}
         return {name: claims for name, claims in left.items() if claims}
 
     def _one(self, group: str, name: str) -> Claim:
@@ -167,7 +167,7 @@ class PluginManager:
     def _built_in(self, group: str, name: str) -> Claim | None:
         """What sage-core itself brings under that name, unless it is disabled."""
         claim = BUILT_IN.get((group, name))
-        return None if claim is None or claim in self._leave else claim
+        return None if claim is None or self._leave.bars(claim) else claim
 
     def _ask(self, claim: Claim, arguments: Mapping[str, Any]) -> Any:
         """Call the one hook of a group on the plugin that an entry point leads to."""

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -152,12 +153,13 @@ def _from_folders(path: Sequence[str]) -> Iterator[Claim]:
             owner = canonical(name.rpartition(".")[0].partition("-")[0])
             if owner not in seen:
                 seen.add(owner)
-                yield from _from_folder(Path(place or ".", name))
+                yield from _from_folder(f"{place or '.'}/{name}")
 
 
-def _from_folder(folder: Path) -> Iterator[Claim]:
+def _from_folder(folder: str) -> Iterator[Claim]:
     try:
-        text = (folder / "entry_points.txt").read_bytes()
+        with FileIO(f"{folder}/entry_points.txt") as file:
+            text = file.readall()
     except OSError:  # most have none
         return
     if b"sage." not in text:
@@ -169,7 +171,7 @@ def _from_folder(folder: Path) -> Iterator[Claim]:
             group = line[1:-1].strip()
         elif group.startswith("sage.") and "=" in line and not line.startswith(("#", ";")):
             name, _, value = line.partition("=")
-            yield Claim(group, name.strip(), value.strip(), folder)
+            yield Claim(group, name.strip(), value.strip(), Path(folder))
 
 
 def _from_importlib() -> Iterator[Claim]:
