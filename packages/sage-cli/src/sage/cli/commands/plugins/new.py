@@ -12,7 +12,7 @@ from sage.cli.failures import misuse, refuse
 from sage.cli.new_project import KINDS, names_of, write_project
 from sage.cli.registry import COMMANDS
 from sage.cli.render.parts import Line
-from sage.core.plugins.entry_points import BUILT_IN
+from sage.core.plugins.metadata import BUILT_IN
 
 app = typer.Typer()
 
