@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -76,6 +77,11 @@ class WorkerProcess:
         )
 
 
+_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
+"""Lets the C library keep memory that was freed instead of giving it back: arrays come and go all the time in a worker,
+and the system fills anew with zeros what it gives out again. What the user has set stands."""
+
+
 def spawn(arguments: list[str], descriptors: list[int]) -> subprocess.Popen[bytes]:
     """Start a worker that inherits ``descriptors`` and nothing else.
 
@@ -89,7 +95,7 @@ def spawn(arguments: list[str], descriptors: list[int]) -> subprocess.Popen[byte
     # Ctrl-C reaches all processes of the terminal. A worker does not heed it, and shall not before it can say so.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=descriptors)  # noqa: S603 - our own
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=descriptors, env=_MEMORY | os.environ)  # noqa: S603 - our own
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -1,0 +1,238 @@
+"""The backend `processes` against what it stands for, by hand: computing on two cores, a chain in three processes, and
+arrays between two.
+
+1. A map that computes for about 1 ms, 2,000 times: one after the other; a pool of two processes, a hundred records to a
+   task, as one would write it; and SAGE with two workers, from `submit` to the end of the job, its processes started anew.
+2. 1,000,000 integers: source, two maps and a filter, and a sink, which SAGE runs in a process each, beside a plain loop
+   over the same methods. Once more with ten times as many, so that what it takes to start and end processes can be told
+   apart.
+3. 2,000 arrays of 1 MiB from one process to another, which looks at each: a ring of slots in
+   `multiprocessing.shared_memory` with two semaphores, and SAGE.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from multiprocessing.shared_memory import SharedMemory
+from multiprocessing.synchronize import Semaphore
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from _measure import in_turn, report
+
+from sage.core.api import BatchFunction, FilterFunction, LocalEnvironment, MapFunction, SinkFunction
+
+Array = npt.NDArray[np.float32]
+
+CALLS = 2_000
+ARRAYS = 2_000
+FLOATS = 1 << 18
+"""4 bytes each: 1 MiB."""
+
+SLOTS = 8
+
+
+def calibrated() -> int:
+    """Turns of the loop that take about 1 ms here."""
+    turns = 10_000
+    best = min(_timed(turns) for _ in range(20))
+    return int(turns * 0.001 / best)
+
+
+def _timed(turns: int) -> float:
+    started = time.perf_counter()
+    compute(turns)
+    return time.perf_counter() - started
+
+
+def compute(turns: int) -> int:
+    value = 1
+    for _ in range(turns):
+        value = value * 1103515245 + 12345 & 0x7FFFFFFF
+    return value
+
+
+# ---- 1: a map that computes --------------------------------------------------------------------------------------
+
+
+def sequential(turns: int) -> int:
+    return sum(compute(turns) for _ in range(CALLS))
+
+
+def pool_by_hand(turns: int) -> int:
+    with multiprocessing.Pool(2) as pool:
+        return sum(pool.imap(compute, [turns] * CALLS, chunksize=100))
+
+
+def map_on_sage(turns: int) -> int:
+    env = LocalEnvironment("map", backend="processes", options={"workers": 2})
+    results = env.from_batch([turns] * CALLS).map(compute, parallelism=2).collect()
+    env.submit(autostop=True)
+    return sum(results)
+
+
+# ---- 2: a chain --------------------------------------------------------------------------------------------------
+
+
+class Count(BatchFunction[int]):
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.number = 0
+
+    def execute(self) -> int | None:
+        number = self.number
+        if number >= self.limit:
+            return None
+        self.number = number + 1
+        return number
+
+
+class AddOne(MapFunction[int, int]):
+    def execute(self, value: int) -> int:
+        return value + 1
+
+
+class Double(MapFunction[int, int]):
+    def execute(self, value: int) -> int:
+        return value * 2
+
+
+class NotByThree(FilterFunction[int]):
+    def execute(self, value: int) -> bool:
+        return value % 3 != 0
+
+
+class Total(SinkFunction[int]):
+    def __init__(self) -> None:
+        self.total = 0
+
+    def execute(self, value: int) -> None:
+        self.total += value
+
+
+def plain_loop(records: int) -> int:
+    source, first, second = Count(records).execute, AddOne().execute, Double().execute
+    keep, third, sink = NotByThree().execute, AddOne().execute, Total()
+    add = sink.execute
+    while (value := source()) is not None:
+        value = second(first(value))
+        if keep(value):
+            add(third(value))
+    return sink.total
+
+
+def chain_on_sage(records: int) -> None:
+    env = LocalEnvironment("chain", backend="processes", options={"workers": 3})
+    stream = env.from_batch(Count, records).rebalance().map(AddOne).map(Double).filter(NotByThree).map(AddOne)
+    stream.rebalance().sink(Total)
+    env.submit(autostop=True)
+
+
+# ---- 3: arrays ---------------------------------------------------------------------------------------------------
+
+
+class Arrays(BatchFunction[Array]):
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def execute(self) -> Array | None:
+        if not self.left:
+            return None
+        self.left -= 1
+        return np.ones(FLOATS, np.float32)
+
+
+def look(array: Array) -> float:
+    return float(array[-1])
+
+
+def fill(names: list[str], free: Semaphore, full: Semaphore) -> None:
+    slots = [SharedMemory(name) for name in names]
+    views = [np.ndarray(FLOATS, np.float32, slot.buf) for slot in slots]
+    source, number = Arrays(ARRAYS).execute, 0
+    while (array := source()) is not None:
+        free.acquire()
+        views[number % SLOTS][:] = array
+        full.release()
+        number += 1
+    del views
+    for slot in slots:
+        slot.close()
+
+
+def drain(names: list[str], free: Semaphore, full: Semaphore) -> None:
+    slots = [SharedMemory(name) for name in names]
+    views = [np.ndarray(FLOATS, np.float32, slot.buf) for slot in slots]
+    total = 0.0
+    for number in range(ARRAYS):
+        full.acquire()
+        total += look(views[number % SLOTS])
+        free.release()
+    assert total == ARRAYS
+    del views
+    for slot in slots:
+        slot.close()
+
+
+def shared_memory_by_hand() -> None:
+    context: Any = multiprocessing.get_context("fork")
+    slots = [SharedMemory(create=True, size=FLOATS * 4) for _ in range(SLOTS)]
+    names, free, full = [slot.name for slot in slots], context.Semaphore(SLOTS), context.Semaphore(0)
+    both = [context.Process(target=work, args=(names, free, full)) for work in (fill, drain)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    for slot in slots:
+        slot.close()
+        slot.unlink()
+
+
+def arrays_on_sage() -> None:
+    env = LocalEnvironment("arrays", backend="processes", options={"workers": 2})
+    env.from_batch(Arrays, ARRAYS).rebalance().sink(look)
+    env.submit(autostop=True)
+
+
+def main() -> None:
+    turns = calibrated()
+    assert sequential(turns) == pool_by_hand(turns) == map_on_sage(turns)
+    report(
+        "a map that computes for 1 ms, 2,000 times",
+        in_turn(
+            {
+                "one after the other": lambda: sequential(turns),
+                "a pool of 2 processes by hand": lambda: pool_by_hand(turns),
+                "sage, 2 workers": lambda: map_on_sage(turns),
+            },
+            rounds=5,
+        ),
+        [
+            ("a pool of 2 processes by hand", "one after the other", "time of the pool against one after the other"),
+            ("sage, 2 workers", "one after the other", "time of sage against one after the other"),
+        ],
+    )
+    for records in (1_000_000, 10_000_000):
+        report(
+            f"stateless chain in three processes, {records:,} records",
+            in_turn(
+                {
+                    "plain loop": lambda records=records: plain_loop(records),  # type: ignore[misc]
+                    "sage, 3 workers": lambda records=records: chain_on_sage(records),  # type: ignore[misc]
+                },
+                rounds=5 if records < 2_000_000 else 3,
+                warmup=1 if records < 2_000_000 else 0,
+            ),
+            [("sage, 3 workers", "plain loop", "time of sage against the plain loop")],
+        )
+    report(
+        "2,000 arrays of 1 MiB from one process to another",
+        in_turn({"shared memory by hand": shared_memory_by_hand, "sage, 2 workers": arrays_on_sage}, rounds=5),
+        [("shared memory by hand", "sage, 2 workers", "speed of sage against shared memory by hand")],
+    )
+
+
+if __name__ == "__main__":
+    main()
