@@ -156,7 +156,7 @@ def local_class(value: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("function", "path"), [(lock, "record['lock']"), (local_class, "record"), (lambda value: lambda: value, "record")]
+    ("function", "path"), [(lock, "record['lock']"), (local_class, "Local"), (lambda value: lambda: value, "record")]
 )
 def test_a_record_that_cannot_be_pickled_is_named(function: Callable[[Any], Any], path: str) -> None:
     """With its operator, its type, and the way to the part that cannot be."""
@@ -213,6 +213,9 @@ class Opens(MapFunction[Any, Any]):
 
     def __init__(self) -> None:
         raise ValueError("not today")
+
+    def execute(self, value: Any) -> Any:
+        return value
 
 
 def test_a_function_that_cannot_be_made_fails_the_job() -> None:
