@@ -84,17 +84,18 @@ class Slow(AsyncMapFunction[int, int]):
 
 
 class AtEnd(ProcessFunction[Any, Any]):
-    """Tells by a timer of event time how many records there were of each key until then."""
+    """Tells by timers of event time how many records there were of each key in each stretch of it."""
 
     def open(self, context: Any) -> None:
-        self.count = context.value_state("count", 0)
+        self.counts = context.map_state("counts")
 
     def execute(self, value: Any) -> None:
-        self.count.set(self.count.get() + 1)
-        self.context.set_timer(value[1] // 100 * 100 + 100)
+        end = value[1] // 100 * 100 + 100
+        self.counts[end] = self.counts.get(end, 0) + 1
+        self.context.set_timer(end)
 
     def on_timer(self, timer: Any) -> Iterator[Any]:
-        yield (self.context.key, timer.time, self.count.get())
+        yield (self.context.key, timer.at, self.counts.pop(int(timer.at)))
 
 
 class Mean(AggregateFunction[Any, Any, Any]):
@@ -193,11 +194,9 @@ def negative(value: int) -> int:
 
 
 @pytest.mark.parametrize("build", [keys_and_state, windows_and_timers, joins, loops, several_streams])
-@pytest.mark.parametrize("workers", [2, 5])
-def test_each_kind_of_operator(build: Build, workers: int) -> None:
+def test_each_kind_of_operator(build: Build) -> None:
     """Exchanges, keys, event time, loops, side outputs: between processes as within one."""
-    results = alike(build, workers=workers)
-    assert all(results)
+    assert all(alike(build))
 
 
 # ---- random ones -----------------------------------------------------------------------------------------------------
@@ -250,7 +249,7 @@ def random_graph(seed: int) -> Build:
     return build
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_random_graphs(seed: int) -> None:
     """Whatever is connected with whatever, on one to four workers."""
     alike(random_graph(seed), workers=1 + seed % 4)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from sage.core.api import STOP, LocalEnvironment, MapFunction, SourceFunction
+from sage.core.api import LocalEnvironment, MapFunction
 from sage.core.errors import ConfigError, JobFailedError, TransferError
 from sage.core.models import FailureInfo
 
@@ -75,7 +75,9 @@ def raise_exit(value: Any) -> None:
         (leave, None, 3, "has ended with exit status 3"),
     ],
 )
-def test_a_lost_worker_is_named(function: Callable[[Any], None], name: str | None, status: int | None, how: str) -> None:
+def test_a_lost_worker_is_named(
+    function: Callable[[Any], None], name: str | None, status: int | None, how: str
+) -> None:
     """Which it was, what ran there, and how it ended; the job fails, and the other worker ends."""
     failure = failing(function)
     assert (failure.kind, failure.signal, failure.exit_status) == ("process", name, status)
@@ -162,7 +164,7 @@ def test_a_record_that_cannot_be_pickled_is_named(function: Callable[[Any], Any]
     """With its operator, its type, and the way to the part that cannot be."""
     env = environment(workers=2)
     env.from_batch([1]).map(function, name="makes").rebalance().sink(ignore)
-    with pytest.raises(JobFailedError, match="operator 'makes'|'makes'") as caught:
+    with pytest.raises(JobFailedError, match="'makes'") as caught:
         env.submit(autostop=True, timeout=LIMIT)
     cause, failure = caught.value.__cause__, caught.value.failure
     assert isinstance(cause, TransferError)
