@@ -21,7 +21,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sage.core.testing._collecting import CollectingSink
     from sage.core.testing._harness import Harness, Snapshot, run_operator
+    from sage.core.testing._jobmanager import ThrowAwayJobManager
     from sage.core.testing._script import script
     from sage.core.testing._simulate import Simulation, simulate
     from sage.core.testing._steps import At, End, Fail, Forever, Idle, Input, Pause, Side, Watermark
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "At",
+    "CollectingSink",
     "End",
     "Fail",
     "Forever",
@@ -40,6 +43,7 @@ __all__ = [
     "Side",
     "Simulation",
     "Snapshot",
+    "ThrowAwayJobManager",
     "Watermark",
     "check_sink",
     "check_source",
@@ -50,9 +54,11 @@ __all__ = [
 ]
 
 _PLACES = {
+    "CollectingSink": "_collecting",
     "Harness": "_harness",
     "Simulation": "_simulate",
     "Snapshot": "_harness",
+    "ThrowAwayJobManager": "_jobmanager",
     "check_sink": "connectors",
     "check_source": "connectors",
     "run_operator": "_harness",

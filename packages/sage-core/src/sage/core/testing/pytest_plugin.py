@@ -5,11 +5,24 @@ pytest imports this module at its start wherever sage-core is installed, so it l
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-__all__ = ["pytest_addoption", "pytest_configure"]
+if TYPE_CHECKING:
+    from sage.core.api import DataStream, LocalEnvironment
+    from sage.core.testing import CollectingSink, ThrowAwayJobManager
+
+__all__ = [
+    "jobmanager",
+    "pytest_addoption",
+    "pytest_configure",
+    "sage_env",
+    "sage_environment",
+    "sage_script",
+    "sage_sink",
+]
 
 _KIT = "sage.core.testing.conformance"
 
@@ -46,3 +59,69 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.import_plugin(f"{_KIT}._plugin")
     elif config.option.pyargs and any(str(argument).startswith(_KIT) for argument in config.args):
         raise pytest.UsageError(f"which backend is to be tried? pytest --pyargs {_KIT} --sage-backend NAME")
+
+
+@pytest.fixture
+def sage_environment() -> Iterator[Callable[..., LocalEnvironment]]:
+    """Makes environments: ``sage_environment(name="test", backend="inline", **options)``.
+
+    After the test, jobs of theirs that have not ended are cancelled.
+    """
+    from sage.core.api import LocalEnvironment
+
+    made: list[LocalEnvironment] = []
+
+    def make(name: str = "test", backend: str = "inline", **options: Any) -> LocalEnvironment:
+        made.append(LocalEnvironment(name, backend, options=options))
+        return made[-1]
+
+    yield make
+    for environment in made:
+        _end(environment)
+
+
+@pytest.fixture
+def sage_env(sage_environment: Callable[..., LocalEnvironment]) -> LocalEnvironment:
+    """An environment whose pipeline runs within `submit`, record by record, in virtual time: nothing is waited for."""
+    return sage_environment(clock="virtual")
+
+
+@pytest.fixture
+def sage_script(sage_env: LocalEnvironment) -> Callable[..., DataStream[Any]]:
+    """Declares sources of ``sage_env`` that give what a test says: ``sage_script(steps, name="script")``."""
+    from sage.core.testing import script
+
+    def declare(steps: Iterable[Any], name: str = "script") -> DataStream[Any]:
+        return script(sage_env, steps, name=name)
+
+    return declare
+
+
+@pytest.fixture
+def sage_sink() -> CollectingSink:
+    """A sink that keeps what it is given, in ``records``."""
+    from sage.core.testing import CollectingSink
+
+    return CollectingSink()
+
+
+@pytest.fixture(scope="session")
+def jobmanager() -> Iterator[ThrowAwayJobManager]:
+    """A JobManager on a free port, in a ``SAGE_HOME`` of its own; it ends with all of its jobs after the last test.
+
+    It needs sage-runtime.
+    """
+    from sage.core.testing import ThrowAwayJobManager
+
+    with ThrowAwayJobManager() as manager:
+        yield manager
+
+
+def _end(environment: LocalEnvironment) -> None:
+    from sage.core.errors import WrongStateError
+
+    try:
+        environment.stop()
+    except WrongStateError:
+        return  # it was not submitted
+    environment.close()
