@@ -157,14 +157,15 @@ def test_no_plugins_leaves_strangers_alone(sage: Any, plugin: Any) -> None:
 def test_what_a_command_prints_when_imported_leaves_json_clean(sage: Any, plugin: Any) -> None:
     """Its stdout goes to stderr until the command itself runs."""
     source = (
-        "import typer\nfrom sage.core.plugins import command_context, hookimpl\nprint('noise')\napp = typer.Typer()\n"
+        "import os, typer\nfrom sage.core.plugins import command_context, hookimpl\n"
+        "print('noise')\nos.system('echo child')\napp = typer.Typer()\n"
         "\n\n@app.command()\ndef greet():\n    command_context().emit({'text': 'hello'})\n\n\n"
         "@hookimpl\ndef sage_command(name):\n    print('more noise')\n    return app\n"
     )
     plugin("acme-loud", source, {"greet": "acme_loud"})
     result = sage("greet", "--json")
     assert result.json["data"] == {"text": "hello"}
-    assert result.err == "noise\nmore noise\n"
+    assert sorted(result.err.splitlines()) == ["child", "more noise", "noise"]
 
 
 def test_a_trace_tells_what_the_command_loads(sage: Any, plugin: Any) -> None:

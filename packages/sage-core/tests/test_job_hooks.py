@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -252,7 +253,7 @@ def test_a_trace_tells_what_is_loaded_when(tmp_path: Path) -> None:
     done = script(tmp_path, WATCH, SAGE_TRACE_PLUGINS="1")
     assert (done.returncode, done.stdout) == (0, "1\n")
     lines = done.stderr.splitlines()
-    assert all(line.startswith("sage plugins: ") and line.endswith(" ms") for line in lines)
+    assert all(re.fullmatch(r"sage plugins: .* in [\d.]+ ms, [\d:.]+", line) for line in lines)
     assert any("loaded sage.plugins: acme = acme_watch of acme 1.0 in " in line for line in lines)
     assert sum("called sage_job_state of acme" in line for line in lines) == 3
 

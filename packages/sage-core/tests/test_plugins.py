@@ -112,6 +112,14 @@ def test_only_the_plugin_that_is_asked_for_is_imported(install: Install) -> None
     assert "t_bad" not in sys.modules
 
 
+def test_the_names_of_built_in_backends_cannot_be_taken(install: Install) -> None:
+    """A stranger's `local` is not even imported."""
+    install("sage-t-steals", "t_steals", "raise RuntimeError('never import me')", names=("local",))
+    assert type(plugins.backend("local")).__module__ == "sage.core.backends.local"
+    clashes = [each.clash for each in plugins.installed_plugins() if each.distribution == "sage-t-steals"]
+    assert clashes == [("sage-core",)]
+
+
 def test_an_unknown_backend_lists_those_installed(home: Path) -> None:
     """The error names what there is and what was probably meant."""
     with pytest.raises(UnknownBackendError, match=r"installed: .*inline.*local") as caught:
@@ -303,6 +311,32 @@ def test_what_others_print_meanwhile_goes_to_stdout(capsys: pytest.CaptureFixtur
         other.join()
         print("a plugin")
     assert capsys.readouterr() == ("a record\n", "a plugin\n")
+
+
+def test_stdout_is_itself_again_however_threads_come_and_go(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is left of diversions that overlap, not even where somebody puts back what stood there meanwhile."""
+    before, entered, go_on = sys.stdout, threading.Event(), threading.Event()
+
+    def other() -> None:
+        with diverted():
+            entered.set()
+            assert go_on.wait(60)
+
+    with diverted():
+        kept = sys.stdout
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert entered.wait(60)
+        print("first")
+    print("second")
+    go_on.set()
+    thread.join()
+    assert sys.stdout is before
+    sys.stdout = kept
+    with diverted():
+        print("third")
+    assert sys.stdout is before
+    assert capsys.readouterr() == ("second\n", "first\nthird\n")
 
 
 def test_a_slow_plugin_is_named_while_it_is_waited_for(

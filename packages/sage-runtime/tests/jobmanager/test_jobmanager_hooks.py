@@ -61,6 +61,24 @@ def test_every_state_and_failure_is_told(make_daemon: Any, packages: Any, tmp_pa
     ]
 
 
+def test_what_happens_while_the_daemon_is_away_is_told_when_it_is_back(
+    make_daemon: Any, packages: Any, tmp_path: Path
+) -> None:
+    """A job that goes on without the JobManager, and ends without it."""
+    noted = tmp_path / "noted"
+    daemon = make_daemon(env={"PYTHONPATH": install(tmp_path, "watch", WATCH), "NOTED": str(noted)}).start()
+    job = daemon.submitted(packages("held"))
+    daemon.wait(job["number"], "running")
+    daemon.kill()
+    daemon.release(job["uuid"])
+    daemon.start()
+    daemon.wait(job["number"])
+    assert daemon.stop() == 0
+    told = [json.loads(line) for line in noted.read_text().splitlines()]
+    assert told[-1] == [job["number"], "held", "running", "completed"]
+    assert told.count(told[-1]) == 1
+
+
 def test_bad_plugins_cost_a_line_in_the_session_log(make_daemon: Any, packages: Any, tmp_path: Path) -> None:
     """One cannot be imported, one raises, one never returns: jobs run, the daemon ends, the log names them."""
     state = "\n@hookimpl\ndef sage_job_state(job):\n    "

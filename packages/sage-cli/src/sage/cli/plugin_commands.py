@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import cast
 
 import typer
@@ -35,7 +38,8 @@ def load_plugin_command(path: tuple[str, ...]) -> typer.Typer:
     from sage.core.plugins import load_command
 
     name = ".".join(path)
-    app = load_command(name)
+    with _stdout_diverted():
+        app = load_command(name)
     wrong = wrong_in(app)
     if wrong is not None:
         raise PluginError(
@@ -44,6 +48,23 @@ def load_plugin_command(path: tuple[str, ...]) -> typer.Typer:
         )
     current().plugin = name
     return cast("typer.Typer", app)
+
+
+@contextmanager
+def _stdout_diverted() -> Iterator[None]:
+    """Let what is written to the descriptor of stdout go to stderr: by a library in C, or by a child."""
+    try:
+        sys.stdout.flush()
+        kept = os.dup(1)
+    except OSError:  # it is closed, and nothing can be spoilt
+        yield
+        return
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def wrong_in(app: object) -> str | None:

@@ -60,6 +60,7 @@ class PluginLoader:
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
         self._pluggy.add_hookspecs(hookspecs)
         self._loaded: dict[Claim, Plugin] = {}
+        self._lock = threading.RLock()  # of pluggy's registry: importing is Python's own affair
 
     def load(self, claim: Claim) -> Plugin:
         """The plugin that an entry point leads to.
@@ -69,7 +70,9 @@ class PluginLoader:
         """
         if claim not in self._loaded:
             with traced(lambda: f"loaded {claim.group}: {claim.name} = {claim.value} of {owner(claim)}"):
-                self._loaded[claim] = self._verified(claim, self._imported(claim))
+                plugin = self._imported(claim)
+                with self._lock:
+                    self._loaded[claim] = self._verified(claim, plugin)
         return self._loaded[claim]
 
     def _imported(self, claim: Claim) -> Any:

@@ -26,4 +26,9 @@ def traced(told: Callable[[], str]) -> Iterator[None]:
         raise
     finally:
         taken = (time.perf_counter() - began) * 1e3
-        print(f"sage plugins: {told()} in {taken:.1f} ms{how}", file=sys.stderr, flush=True)
+        print(f"sage plugins: {told()} in {taken:.1f} ms{how}, {_now()}", file=sys.stderr, flush=True)
+
+
+def _now() -> str:
+    now = time.time()
+    return f"{time.strftime('%H:%M:%S', time.localtime(now))}.{int(now % 1 * 1e3):03d}"
