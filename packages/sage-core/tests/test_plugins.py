@@ -172,6 +172,52 @@ def test_a_plugin_that_exits_at_import_is_named(install: Install) -> None:
     assert isinstance(error.__cause__, SystemExit)
 
 
+@pytest.mark.parametrize("raised", ["BaseException('odd')", "GeneratorExit()", "asyncio.CancelledError()"])
+def test_whatever_a_plugin_raises_at_import_is_its_own(install: Install, raised: str) -> None:
+    """Not only exceptions; Ctrl-C alone is not the plugin's."""
+    install("sage-t-odd", "t_odd", f"import asyncio\nraise {raised}")
+    assert "importing it raised " in str(broken("t_odd"))
+    install("sage-t-ctrl-c", "t_ctrl_c", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        plugins.backend("t_ctrl_c")
+
+
+@pytest.mark.parametrize("value", ["", "a b", "t_odd:", "t_odd:x y", ":x", "../t_odd", "t_odd::x"])
+def test_a_malformed_entry_point_is_named(install: Install, value: str) -> None:
+    """What leads nowhere by its form is told with what was expected."""
+    site = install("sage-t-form", "t_form", "")
+    (site / "sage_t_form-1.2.dist-info" / "entry_points.txt").write_text(f"[sage.backends]\nt_form = {value}\n")
+    assert "is neither package.module nor package.module:object" in str(broken("t_form"))
+
+
+def test_metadata_that_is_damaged_breaks_nothing(install: Install) -> None:
+    """Neither missing files nor bytes that are no text, nor folders in their place."""
+    site = install("sage-t-sound", "t_sound", BACKEND)
+    (site / "empty-1.0.dist-info").mkdir()
+    (site / "folder-1.0.dist-info" / "entry_points.txt").mkdir(parents=True)
+    (site / "file-1.0.dist-info").write_text("")
+    bytes_ = site / "bytes-1.0.dist-info"
+    bytes_.mkdir()
+    (bytes_ / "entry_points.txt").write_bytes(
+        b"\xff[sage.\n[sage.backends]\n=\nt_\xff = x\nt_alone\nt_bytes = t_none\n"
+    )
+    assert {"t_sound", "t_bytes", "local"} <= set(plugins.installed_backends())
+    assert plugins.backend("t_sound").capabilities == frozenset()
+    assert "'t_bytes' of bytes 1.0 is broken" in str(broken("t_bytes"))
+    assert all(each.name for each in plugins.installed_plugins())
+
+
+def test_an_object_that_resists_is_named(install: Install) -> None:
+    """Looking at a plugin's attributes may raise whatever it likes."""
+    code = """
+    class Plugin:
+        def __getattr__(self, name): raise ValueError(name)
+    plugin = Plugin()
+    """
+    install("sage-t-resists", "t_resists", code, value="t_resists:plugin")
+    assert "its sage_api raised ValueError: sage_api" in str(broken("t_resists"))
+
+
 def test_an_entry_point_to_nothing_is_named(install: Install) -> None:
     """Neither a missing module nor a missing object is raised through."""
     install("sage-t-gone", "t_gone", "", value="t_gone_for_good")

@@ -47,9 +47,9 @@ class Plugin(NamedTuple):
         try:
             with diverted(), traced(lambda: f"called {hook} of {self.claim.name} = {self.claim.value}"):
                 return found.function(*(arguments[name] for name in found.argnames))
-        except SageError:
+        except (SageError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             raise broken(self.claim, f"{hook} raised {_told(error)}") from error
 
 
@@ -79,7 +79,9 @@ class PluginLoader:
         try:
             with diverted(), _told_if_slow(claim):
                 return claim.load()
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise broken(claim, f"importing it raised {_told(error)}") from error
 
     def _verified(self, claim: Claim, plugin: Any) -> Plugin:
@@ -88,7 +90,7 @@ class PluginLoader:
             if not self._pluggy.is_registered(plugin):
                 self._pluggy.register(plugin, f"{claim.group}:{claim.name}={claim.value}#{id(plugin)}")
             callers = self._pluggy.get_hookcallers(plugin) or []
-        except (Exception, SystemExit) as error:  # it says which argument of which hook is wrong
+        except Exception as error:  # it says which argument of which hook is wrong
             raise broken(claim, str(error)) from error
         found = {caller.name: impl for caller in callers for impl in caller.get_hookimpls() if impl.plugin is plugin}
         wrong = _wrong(claim, found)

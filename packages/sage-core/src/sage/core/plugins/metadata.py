@@ -119,7 +119,9 @@ def distribution_of(claim: Claim) -> tuple[str, str]:
     if claim.info is None:
         return "sage-core", version_of("sage-core") or "?"
     facts = dict(headers(claim, ("name", "version")))
-    return facts.get("name", "a distribution without a name"), facts.get("version", "?")
+    folder = claim.info.name.rpartition(".")[0] if isinstance(claim.info, Path) else ""
+    name, _, version = folder.partition("-")  # should METADATA not be there
+    return facts.get("name") or name or "a distribution without a name", facts.get("version") or version or "?"
 
 
 def headers(claim: Claim, wanted: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -170,8 +172,9 @@ def _from_folder(folder: str) -> Iterator[Claim]:
         if line.startswith("[") and line.endswith("]"):
             group = line[1:-1].strip()
         elif group.startswith("sage.") and "=" in line and not line.startswith(("#", ";")):
-            name, _, value = line.partition("=")
-            yield Claim(group, name.strip(), value.strip(), Path(folder))
+            name, _, value = (part.strip() for part in line.partition("="))
+            if name:
+                yield Claim(group, name, value, Path(folder))
 
 
 def _from_importlib() -> Iterator[Claim]:
