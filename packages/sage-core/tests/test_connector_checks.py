@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,11 +56,14 @@ class Numbers:
     def __init__(self) -> None:
         self.next = 0
 
+    def __deepcopy__(self, memo: object) -> object:
+        return type(self)() if self.broken != "no copy" else EmptyNumbers()
+
     def partitions(self) -> Sequence[str]:
         return {"twice": ["a", "a"], "text": "a", "no text": [1]}.get(self.broken, ["a"])  # type: ignore[return-value]
 
     def open(self, partition: str, position: Any) -> Any:
-        reader = type(self)()
+        reader = self if self.broken == "shared" else type(self)()
         reader.next = 0 if position is None or self.broken == "begins anew" else position
         return reader
 
@@ -80,6 +86,11 @@ class Numbers:
     def close(self) -> None: ...
 
 
+class EmptyNumbers(Numbers):
+    def read(self, n: int) -> Any:
+        return STOP
+
+
 def test_a_source_that_keeps_the_contract_passes() -> None:
     """Whatever it is."""
     check_source(Numbers(), range(5))
@@ -97,6 +108,8 @@ def test_a_source_that_keeps_the_contract_passes() -> None:
         ("too many", "must return 1 records at most"),
         ("no list", "must return a list, None or STOP"),
         ("other", "must give the records in order"),
+        ("shared", "readers that take turns"),
+        ("no copy", "a copy must give the same"),
     ],
 )
 def test_a_source_that_breaks_the_contract_is_told_how(broken: str, reason: str) -> None:
@@ -155,3 +168,154 @@ def test_a_sink_that_breaks_the_contract_is_told_how(broken: str, reason: str | 
         return
     with pytest.raises(AssertionError, match=reason):
         check_sink(kind, [1, 2], lambda: seen)
+
+
+CLASSES = """
+import numbers_to_try
+
+from sage.core.testing import SinkConformance, SourceConformance
+
+
+class TestSource(SourceConformance):
+    def source(self):
+        return numbers_to_try.Source(5)
+
+    def expected(self):
+        return [0, 1, 2, 3, 4]
+
+
+class TestBroken(SourceConformance):
+    def source(self):
+        return numbers_to_try.Source(5)
+
+    def expected(self):
+        return [0, 1, 2, 3]
+
+
+class TestSink(SinkConformance):
+    def sink(self):
+        return numbers_to_try.Sink("out")
+
+    def records(self):
+        return [7, 8]
+
+    def published(self):
+        return numbers_to_try.seen("out")
+"""
+
+NUMBERS = """
+import pathlib
+
+from sage.core.connectors.api import STOP
+from sage.core.plugins import hookimpl
+
+
+class Source:
+    bounded = True
+
+    def __init__(self, count, path=None):
+        self.numbers = list(range(count)) if path is None else seen(path)
+
+    def partitions(self):
+        return ["all"]
+
+    def open(self, partition, position):
+        return Reader(self.numbers, position or 0)
+
+
+class Reader:
+    def __init__(self, numbers, next):
+        self.numbers, self.next = numbers, next
+
+    def read(self, n):
+        found = self.numbers[self.next : self.next + n]
+        self.next += len(found)
+        return found or STOP
+
+    def position(self):
+        return self.next
+
+    def wait(self, timeout): ...
+
+    def close(self): ...
+
+
+class Sink:
+    delivery = "at-least-once"
+
+    def __init__(self, path):
+        self.path = path
+
+    def open(self, context):
+        self.file = open(self.path, "a")
+
+    def write(self, records):
+        print(*records, sep="\\n", file=self.file)
+
+    def close(self):
+        self.file.close()
+
+
+def seen(path):
+    path = pathlib.Path(path)
+    return list(map(int, path.read_text().split())) if path.exists() else []
+
+
+class Connector:
+    def source(self, path, count=0):
+        return Source(count, path)
+
+    def sink(self, path):
+        return Sink(path)
+
+
+@hookimpl
+def sage_connector(name):
+    return Connector()
+"""
+
+
+def run_pytest(folder: Path, *arguments: str) -> str:
+    """Run pytest where a distribution with a connector `numbers` is installed."""
+    (folder / "numbers_to_try.py").write_text(NUMBERS)
+    facts = folder / "numbers_to_try-1.0.dist-info"
+    facts.mkdir(exist_ok=True)
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: numbers-to-try\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[sage.connectors]\nnumbers = numbers_to_try\n")
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *arguments],
+        cwd=folder,
+        env={name: value for name, value in os.environ.items() if not name.startswith("SAGE_")} | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    return done.stdout
+
+
+def test_classes_of_tests_are_the_same_promises(tmp_path: Path) -> None:
+    """Derived from, each promise is a test of its own; those of another delivery are skipped."""
+    (tmp_path / "test_classes.py").write_text(CLASSES)
+    printed = run_pytest(tmp_path, "test_classes.py")
+    assert "2 failed, 12 passed, 4 skipped" in printed
+    assert "TestBroken::test_portions" in printed
+    assert "TestBroken::test_copies" in printed
+
+
+def test_a_connector_is_tried_by_its_name(tmp_path: Path) -> None:
+    """With options of its source and its sink; what was not given is told."""
+    (tmp_path / "records.jsonl").write_text("7\n8\n")
+    (tmp_path / "out").write_text("1\n2\n3\n")
+    kit = ["--pyargs", "sage.core.testing.conformance", "--sage-connector", "numbers"]
+    option = ["--sage-connector-option", "path=out"]
+    printed = run_pytest(tmp_path, *kit, *option, "--sage-connector-records", "records.jsonl")
+    assert "8 kept, 0 broken, 4 not claimed" in printed, printed
+    assert (tmp_path / "out").read_text().split() == ["1", "2", "3", "7", "8"]
+    printed = run_pytest(tmp_path, *kit, *option, "--sage-connector-option", "source.count=3")
+    assert "6 kept, 0 broken, 6 not claimed" in printed, printed
+    (tmp_path / "out").write_text("")
+    printed = run_pytest(tmp_path, *kit, *option)
+    assert "give it options by which it has some records" in printed, printed
+    assert "numbres" in run_pytest(tmp_path, *kit[:-1], "numbres")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sage.core.testing._simulate import Simulation, simulate
     from sage.core.testing._steps import At, End, Fail, Forever, Idle, Input, Pause, Side, Watermark
     from sage.core.testing._virtual import virtual_environment
-    from sage.core.testing.connectors import check_sink, check_source
+    from sage.core.testing.connectors import SinkConformance, SourceConformance, check_sink, check_source
 
 __all__ = [
     "At",
@@ -42,7 +42,9 @@ __all__ = [
     "Pause",
     "Side",
     "Simulation",
+    "SinkConformance",
     "Snapshot",
+    "SourceConformance",
     "ThrowAwayJobManager",
     "Watermark",
     "check_sink",
@@ -57,6 +59,8 @@ _PLACES = {
     "CollectingSink": "_collecting",
     "Harness": "_harness",
     "Simulation": "_simulate",
+    "SinkConformance": "connectors",
+    "SourceConformance": "connectors",
     "Snapshot": "_harness",
     "ThrowAwayJobManager": "_jobmanager",
     "check_sink": "connectors",

@@ -42,6 +42,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         dest="sage_backend_options",
     )
+    option("connector", "the connector whose conformance is tried", metavar="NAME", dest="sage_connector")
+    option(
+        "connector-option",
+        "an option of its source and sink, or of one: source.KEY=VALUE, sink.KEY=VALUE; may be given several times",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="sage_connector_options",
+    )
+    option(
+        "connector-records",
+        "JSON Lines with records that its sink can write; without, the sink is not tried",
+        metavar="FILE",
+        dest="sage_connector_records",
+    )
     option("report", "where to write, as JSON, which promises were kept", metavar="FILE", dest="sage_report")
     option(
         "limit",
@@ -54,11 +69,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("sage_backend"):
-        pytest.register_assert_rewrite(_KIT)
+    if config.getoption("sage_backend") or config.getoption("sage_connector"):
+        pytest.register_assert_rewrite(_KIT, "sage.core.testing.connectors")
         config.pluginmanager.import_plugin(f"{_KIT}._plugin")
     elif config.option.pyargs and any(str(argument).startswith(_KIT) for argument in config.args):
-        raise pytest.UsageError(f"which backend is to be tried? pytest --pyargs {_KIT} --sage-backend NAME")
+        raise pytest.UsageError(
+            f"what is to be tried? pytest --pyargs {_KIT} --sage-backend NAME, or --sage-connector NAME"
+        )
 
 
 @pytest.fixture

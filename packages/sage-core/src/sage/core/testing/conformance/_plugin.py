@@ -17,6 +17,7 @@ import pytest
 from sage.core.errors import SageError
 from sage.core.testing.conformance._promises import MODULES, promise_of
 from sage.core.testing.conformance.kit import Kit
+from sage.core.testing.conformance.named import NamedConnector
 from sage.core.versions import version_of
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "pytest_configure",
     "pytest_terminal_summary",
     "pytest_unconfigure",
+    "sage_connector",
 ]
 
 _HERE = Path(__file__).parent
@@ -80,6 +82,7 @@ class Report:
 
 
 _report = pytest.StashKey[Report]()
+_connector = pytest.StashKey[NamedConnector]()
 
 
 class _Promises(pytest.Module):
@@ -92,16 +95,24 @@ class _Promises(pytest.Module):
         return promise_of(obj) is not None
 
     def istestclass(self, obj: object, name: str) -> bool:
-        return False
+        return isinstance(obj, type) and obj.__module__ == self.obj.__name__ and name == "OfTheConnector"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    name = config.getoption("sage_backend")
-    options = _options(config.getoption("sage_backend_options"))
+    backend, connector = config.getoption("sage_backend"), config.getoption("sage_connector")
+    if backend and connector:
+        raise pytest.UsageError("--sage-backend and --sage-connector: one at a time")
     try:
-        kit = Kit(name, options, Path(), 0.0)
-        report = Report("backend", name, options, kit.capabilities)
-    except SageError as error:
+        if backend:
+            options = _options(config.getoption("sage_backend_options"))
+            report = Report("backend", backend, options, Kit(backend, options, Path(), 0.0).capabilities)
+        else:
+            options = _options(config.getoption("sage_connector_options"))
+            records = config.getoption("sage_connector_records")
+            named = NamedConnector(connector, options, Path(records) if records else None)
+            config.stash[_connector] = named
+            report = Report("connector", connector, options)
+    except (SageError, OSError, ValueError) as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[_report] = report
     config.pluginmanager.register(Watch(report), "sage-conformance-watch")
@@ -113,7 +124,8 @@ def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    if file_path.parent == _HERE and file_path.stem in MODULES:
+    modules = MODULES if parent.config.getoption("sage_backend") else ("sources", "sinks")
+    if file_path.parent == _HERE and file_path.stem in modules:
         return _Promises.from_parent(parent, path=file_path)
     return None
 
@@ -137,7 +149,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if not promise.is_claimed(report.capabilities):
             reason = f"'{report.name}' does not declare what this needs: {promise.need}"
             item.add_marker(pytest.mark.skip(reason=reason))
-    items.sort(key=lambda item: MODULES.index(item.path.stem) if item.path.parent == _HERE else -1)
+    order = {name: number for number, name in enumerate((*MODULES, "sources", "sinks"))}
+    items.sort(key=lambda item: order[item.path.stem] if item.path.parent == _HERE else -1)
 
 
 class Watch:
@@ -164,6 +177,12 @@ def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kit]:
     kit.close()
 
 
+@pytest.fixture
+def sage_connector(request: pytest.FixtureRequest) -> NamedConnector:
+    """What promises of a connector are tried with."""
+    return request.config.stash[_connector]
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     report = config.stash[_report]
     data = report.to_json()["data"]
@@ -173,8 +192,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if not report.results:
         return
     write = terminalreporter.write_line
-    claims = ", ".join(data["capabilities"]) or "no capabilities"
-    terminalreporter.section(f"{report.subject} {report.name}: {claims}", sep="=")
+    claims = f": {', '.join(data['capabilities']) or 'no capabilities'}" if report.subject == "backend" else ""
+    terminalreporter.section(f"{report.subject} {report.name}{claims}", sep="=")
     width = max(map(len, report.results))
     room = max(40, terminalreporter._tw.fullwidth - width - 15)
     for id, result in report.results.items():

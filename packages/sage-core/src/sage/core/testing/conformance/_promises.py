@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 __all__ = [
     "ASYNC",
@@ -103,7 +103,11 @@ def promise_of(function: Any) -> Promise | None:
     return found if isinstance(found, Promise) else None
 
 
-def promises() -> tuple[Promise, ...]:
-    """All that a backend has to keep."""
-    modules = (importlib.import_module(f"sage.core.testing.conformance.{name}") for name in MODULES)
-    return tuple(found for module in modules for item in vars(module).values() if (found := promise_of(item)))
+def promises(subject: Literal["backend", "connector"] = "backend") -> tuple[Promise, ...]:
+    """All that a backend, or a connector, has to keep."""
+    if subject == "connector":
+        connectors = importlib.import_module("sage.core.testing.connectors")
+        places: list[Any] = [connectors.SourceConformance, connectors.SinkConformance]
+    else:
+        places = [importlib.import_module(f"sage.core.testing.conformance.{name}") for name in MODULES]
+    return tuple(found for place in places for item in vars(place).values() if (found := promise_of(item)))
