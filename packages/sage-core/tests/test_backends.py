@@ -41,9 +41,16 @@ def test_backends_are_found_by_name_and_keep_the_contract(backend: str) -> None:
     plan = make_plan(env._builder.build())
     assert found.check(plan) == []
     events: list[TaskEvent] = []
-    deployment = found.deploy(plan, Attempt("job"), events.append)
+    told = threading.Event()
+
+    def listen(event: TaskEvent) -> None:
+        events.append(event)
+        told.set()
+
+    deployment = found.deploy(plan, Attempt("job"), listen)
     assert isinstance(deployment, Deployment)
     assert [info.pid > 0 for info in deployment.placement().values()] == [True]
+    assert told.wait(LIMIT)
     deployment.cancel(1)
     assert deployment.join(LIMIT)
     assert [event.kind for event in events] == ["running", "cancelled"]
