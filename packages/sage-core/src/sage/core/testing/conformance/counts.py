@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 from sage.core.api.error_policy import skip
 from sage.core.testing.conformance._functions import Ring, Stuck, drop, itself, tens_of
 from sage.core.testing.conformance._promises import PARALLEL, promise
 from sage.core.testing.conformance.kit import Kit, operator
 
-__all__ = ["in_the_status", "not_three", "of_edges", "of_operators", "while_it_runs"]
+__all__ = ["in_the_status", "not_three", "of_edges", "of_operators", "of_what_is_stuck", "while_it_runs"]
 
 _PAGE = "reference/metrics.md"
 
@@ -81,3 +83,29 @@ def while_it_runs(kit: Kit) -> None:
     gate.open()
     metrics = running.end().metrics
     assert operator(metrics, "quick").records_in == operator(metrics, "slow").records_in == 10
+
+
+@promise(
+    "counts.blocked",
+    "A call that does not return is named in the job's status, with its task and its operator.",
+    "reference/flow.md#stopping",
+    PARALLEL,
+)
+def of_what_is_stuck(kit: Kit) -> None:
+    env, bell, gate = kit.environment(), kit.bell(), kit.gate()
+    env.from_batch([1]).rebalance().map(Stuck, bell, gate, name="stuck here").sink(drop)
+    running = kit.start(env)
+    assert bell.heard(1, kit.limit)
+    running.started()
+    (task,) = running.probe.plan_tasks("stuck here")
+    blocked: tuple[str, ...] = ()
+    seen = len(running.probe.events())
+    deadline = time.monotonic() + kit.limit
+    while not blocked and time.monotonic() < deadline:  # it is named once it has lasted for a second
+        blocked = tuple(env.job.metrics().blocked)
+        running.probe.wait_for(lambda events: len(events) > seen + 1, 0.1)
+    gate.open()
+    running.end()
+    assert any(str(task) in line and "stuck here" in line for line in blocked), (
+        f"what is stuck must be named: {blocked}"
+    )

@@ -9,7 +9,7 @@ from sage.core.testing.conformance._functions import Ring, itself, sum_of, tens_
 from sage.core.testing.conformance._promises import promise
 from sage.core.testing.conformance.kit import Kit
 
-__all__ = ["Count", "closed_in_order", "of_all_senders", "what_was_held", "without_records"]
+__all__ = ["Count", "closed_in_order", "of_all_senders", "published", "unpublished", "what_was_held", "without_records"]
 
 _PAGE = "reference/flow.md#the-end-of-the-input"
 
@@ -72,3 +72,28 @@ def closed_in_order(kit: Kit) -> None:
     for name in ("first", "second", "third"):
         assert [text for text in heard if name in text] == [f"{name} 1", f"{name} 2", f"close {name}"]
     assert [text for text in heard if text.startswith("close")] == ["close first", "close second", "close third"]
+
+
+@promise("ends.published", "What sinks have prepared is published once all tasks are done.", _PAGE)
+def published(kit: Kit) -> None:
+    env, path = kit.environment(), kit.folder / "numbers.jsonl"
+    env.from_batch(range(1000)).rebalance().map(itself, parallelism=2).rebalance().to_jsonl(path)
+    kit.run(env)
+    assert sorted(map(int, path.read_text().split())) == list(range(1000))
+
+
+@promise("ends.unpublished", "A job that fails publishes nothing.", _PAGE)
+def unpublished(kit: Kit) -> None:
+    env, path = kit.environment(), kit.folder / "numbers.jsonl"
+    numbers = env.from_batch(range(1000))
+    numbers.rebalance().to_jsonl(path)
+    numbers.rebalance().map(_fails_at_the_end).collect()
+    kit.fail(env)
+    left = [item.name for item in kit.folder.iterdir() if item.is_file()]
+    assert left == [], f"nothing may be there of what was not published: {left}"
+
+
+def _fails_at_the_end(number: int) -> int:
+    if number == 999:
+        raise ValueError("the last one")
+    return number

@@ -10,7 +10,7 @@ from sage.core.testing.conformance._functions import Place, itself
 from sage.core.testing.conformance._promises import promise
 from sage.core.testing.conformance.kit import Kit
 
-__all__ = ["Shelves", "in_turn", "of_different_parallelism", "parallel_source", "to_all"]
+__all__ = ["Shelves", "in_turn", "of_different_parallelism", "parallel_file", "parallel_source", "to_all"]
 
 _PAGE = "reference/order-and-keys.md#how-records-find-their-subtask"
 
@@ -64,3 +64,17 @@ def parallel_source(kit: Kit) -> None:
     found = env.from_batch(Shelves, parallelism=2).collect()
     kit.run(env)
     assert sorted(found) == ["a1 0", "a2 0", "b1 1", "b2 1", "c1 0", "c2 0"]
+
+
+@promise(
+    "exchanges.splits",
+    "The splits of a file are dealt out among the subtasks that read it; each record is read once.",
+    "reference/files.md",
+)
+def parallel_file(kit: Kit) -> None:
+    path = kit.folder / "numbers.jsonl"
+    path.write_text("".join(f"{number}\n" for number in range(3000)))
+    env = kit.environment()
+    found = env.from_jsonl(path, split_size=1000, parallelism=3).rebalance().map(itself, parallelism=2).collect()
+    kit.run(env)
+    assert sorted(found) == list(range(3000))

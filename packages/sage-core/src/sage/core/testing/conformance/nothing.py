@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sage.core.api.function.batch_function import BatchFunction
+from sage.core.api.function.source_function import STOP, SourceFunction
 from sage.core.testing.conformance._functions import itself
-from sage.core.testing.conformance._promises import promise
+from sage.core.testing.conformance._promises import UNBOUNDED, promise
 from sage.core.testing.conformance.kit import Kit
 
-__all__ = ["Three", "ends_a_batch", "is_a_value", "puts_out_nothing"]
+__all__ = ["Fetching", "Hesitant", "Three", "ends_a_batch", "is_a_value", "nothing_yet", "puts_out_nothing"]
 
 
 class Three(BatchFunction[int]):
@@ -66,3 +69,47 @@ def puts_out_nothing(kit: Kit) -> None:
     kit.run(env)
     assert found == [0, 0, 2, 2]
     assert even == [0, 2]
+
+
+class Hesitant(SourceFunction[str]):
+    """Says "nothing yet" many times before it says anything."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def execute(self) -> Any:
+        self.asked += 1
+        if self.asked < 10:
+            return None
+        return "something" if self.asked == 10 else STOP
+
+
+class Fetching(SourceFunction[str]):
+    """Gets its records while it waits."""
+
+    def __init__(self) -> None:
+        self.fetched: list[str] = []
+        self.count = 0
+
+    def execute(self) -> Any:
+        if self.fetched:
+            return self.fetched.pop()
+        return STOP if self.count == 2 else None
+
+    def wait(self, timeout: float) -> None:
+        self.count += 1
+        self.fetched.append(f"fetched {self.count}")
+
+
+@promise(
+    "nothing.source",
+    "For a source None is 'nothing yet': it is asked again, waits in its own way, and ends with STOP.",
+    "reference/sources.md",
+    UNBOUNDED,
+)
+def nothing_yet(kit: Kit) -> None:
+    env = kit.environment()
+    hesitant, fetching = env.from_source(Hesitant), env.from_source(Fetching)
+    found = hesitant.union(fetching).rebalance().map(itself).collect()
+    kit.run(env)
+    assert sorted(found) == ["fetched 1", "fetched 2", "something"]

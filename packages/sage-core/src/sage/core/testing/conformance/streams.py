@@ -17,6 +17,7 @@ __all__ = [
     "Sides",
     "Sorted",
     "broadcast_state",
+    "collect",
     "comap",
     "join",
     "shared_keys",
@@ -173,3 +174,31 @@ def join(kit: Kit) -> None:
 
 def _both(left: tuple[str, int] | None, right: tuple[str, int] | None) -> tuple[int | None, int | None]:
     return left and left[1], right and right[1]
+
+
+@promise(
+    "streams.collect",
+    "`collect` has all records when the job has ended, whatever their number and size.",
+    "reference/operators.md#sink-print-collect",
+)
+def collect(kit: Kit) -> None:
+    env = kit.environment()
+    numbers = env.from_batch(range(3000)).rebalance().map(itself, parallelism=3)
+    many, large = numbers.collect(), numbers.filter(_is_hundred, parallelism=3).map(_large, parallelism=3).collect()
+    nothing = numbers.filter(_is_negative, parallelism=3).collect()
+    kit.run(env)
+    assert sorted(many) == list(range(3000))
+    assert sorted(large) == [bytes([number // 100]) * 1_000_000 for number in range(0, 3000, 100)]
+    assert nothing == []
+
+
+def _is_hundred(number: int) -> bool:
+    return number % 100 == 0
+
+
+def _is_negative(number: int) -> bool:
+    return number < 0
+
+
+def _large(number: int) -> bytes:
+    return bytes([number // 100]) * 1_000_000
