@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import time
@@ -232,3 +233,28 @@ def test_transactional_files_are_published_together(tmp_path: Path) -> None:
     env.submit(autostop=True, timeout=LIMIT)
     lines = [line for path in tmp_path.glob("out*") for line in path.read_text().splitlines()]
     assert sorted(lines, key=int) == [str(number) for number in range(100)]
+
+
+def logs(value: int) -> int:
+    logging.getLogger("shop").debug("too much")
+    logging.getLogger("shop").info("%d apples", value)
+    try:
+        raise ValueError("rotten")
+    except ValueError:
+        logging.getLogger("shop").exception("no pears")
+    return value
+
+
+def test_what_workers_log_is_handled_here(caplog: pytest.LogCaptureFixture) -> None:
+    """By the program's own handlers and levels, with the traceback as it was there."""
+    caplog.set_level(logging.INFO, "shop")
+    env = environment(workers=2)
+    env.from_batch([3]).rebalance().map(logs).sink(print_nothing)
+    env.submit(autostop=True, timeout=LIMIT)
+    found = [record for record in caplog.records if record.name == "shop"]
+    assert [(record.levelname, record.getMessage()) for record in found] == [
+        ("INFO", "3 apples"),
+        ("ERROR", "no pears"),
+    ]
+    assert found[1].exc_text is not None and "ValueError: rotten" in found[1].exc_text
+    assert found[0].process != os.getpid()

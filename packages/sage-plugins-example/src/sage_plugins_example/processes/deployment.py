@@ -25,9 +25,10 @@ from sage.core.backends.api import (
     describe_backend_failure,
 )
 from sage.core.errors import InternalError
+from sage_plugins_example.processes import logs
 from sage_plugins_example.processes.line import Line
 from sage_plugins_example.processes.loop import Loop
-from sage_plugins_example.processes.orders import CANCEL, COMMAND, DONE, EVENT, FAILED, PING, SETUP, Setup
+from sage_plugins_example.processes.orders import CANCEL, COMMAND, DONE, EVENT, FAILED, LOG, PING, SETUP, Setup
 from sage_plugins_example.processes.placement import Places, crossing
 from sage_plugins_example.processes.workers import WorkerProcess, spawn
 
@@ -78,6 +79,7 @@ class ProcessesDeployment:
         self._beat = min(lease / _BEATS, _LONGEST_BEAT)
         self._shared_memory = shared_memory
         self._kill_at = math.inf  # from `cancel` on
+        self._logs = logs.FromWorkers(f"sage-worker-logs-{attempt.job[:8]}")
         self._loop = Loop()
         self._over = threading.Event()
         self._workers: dict[int, WorkerProcess] = {}
@@ -133,7 +135,7 @@ class ProcessesDeployment:
         tasks = [task for task, worker in self._places.items() if worker == number]
         stages = sorted({task.stage for task in tasks})
         runs = ", ".join(f"'{plan.operators[item].name}'" for stage in stages for item in plan.stages[stage].operators)
-        setup = Setup(number, self._attempt, self._places, peers, self._shared_memory)
+        setup = Setup(number, self._attempt, self._places, peers, self._shared_memory, logs.levels())
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -170,6 +172,7 @@ class ProcessesDeployment:
             for worker in self._workers.values():
                 worker.line.close()
             self._loop.close()
+            self._logs.close()
             self._over.set()
 
     def _hear(self, worker: WorkerProcess, kind: int, parts: list[Any]) -> None:
@@ -179,6 +182,8 @@ class ProcessesDeployment:
             if event.kind in _ENDINGS:
                 worker.left.discard(event.task)
             self._events(event)
+        elif kind == LOG:
+            self._logs.take(parts[0])
         elif kind == FAILED:
             self._fail(worker, pickle.loads(parts[0]))  # noqa: S301 - from a process that this one has started
         elif kind == DONE:

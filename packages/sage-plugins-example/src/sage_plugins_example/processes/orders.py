@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from sage.core.backends.api import Attempt
 from sage_plugins_example.processes.placement import Places
 
-__all__ = ["CANCEL", "COMMAND", "DONE", "EVENT", "FAILED", "PING", "PONG", "SETUP", "Setup"]
+__all__ = ["CANCEL", "COMMAND", "DONE", "EVENT", "FAILED", "LOG", "PING", "PONG", "SETUP", "Setup"]
 
 SETUP, COMMAND, CANCEL, PING = 1, 2, 3, 4
 """To a worker: what to run; a command for a task; end all of them; say that you are there."""
 
-EVENT, FAILED, PONG, DONE = 5, 6, 7, 8
-"""To the job's process: of a task; nothing could be started; here I am; all tasks have ended."""
+EVENT, FAILED, LOG, PONG, DONE = 5, 6, 7, 8, 9
+"""To the job's process: of a task; nothing could be started; a log record; here I am; all tasks have ended."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Setup:
         places: where all tasks run.
         peers: by number, the workers that there are channels to or from, each with the descriptor of a socket.
         shared_memory: bytes that two workers may share.
+        levels: of loggers, by name.
     """
 
     number: int
@@ -34,3 +35,4 @@ class Setup:
     places: Places
     peers: Mapping[int, int]
     shared_memory: int
+    levels: Mapping[str, int]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import faulthandler
 import io
+import logging
 import os
 import pickle
 import signal
@@ -30,6 +31,7 @@ from sage.core.backends.api import (
     encode_event,
     load_tasks,
 )
+from sage_plugins_example.processes import logs
 from sage_plugins_example.processes.line import Line
 from sage_plugins_example.processes.links import GRANT, MESSAGE, Grants, WorkerLink
 from sage_plugins_example.processes.loop import Loop
@@ -77,6 +79,9 @@ class Worker:
         setup = self._setup
         if setup is None:
             return
+        logging.getLogger().addHandler(logs.ToJob(self._control))
+        for name, level in setup.levels.items():
+            logging.getLogger(name).setLevel(level)
         try:
             host = self._make_host(setup)
         except BaseException as error:  # code of the user's, too, runs in there
