@@ -151,21 +151,23 @@ def test_a_hook_that_raises_is_logged_and_the_others_are_told(
     assert "the plugin 'j_raises' of sage-t-j-raises 1.2 is broken: sage_job_state raised SystemExit: 3" in said[0]
 
 
-def test_a_hook_that_blocks_holds_up_nobody(
-    install: Install, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hook_that_blocks_holds_up_nobody(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs end, other plugins are told, the log names the one that blocks, and the program's end does not wait."""
     blocking = WATCH.replace("told, changed", "release = threading.Event()\n    told, changed")
     plugin(install, "j_blocks", blocking.replace("note(job.name, old, new, reason)", "release.wait(60)"))
     plugin(install, "j_free")
     monkeypatch.setattr(job_hooks, "LIMIT", 0.05)
     logged = threading.Event()
-    monkeypatch.setattr(job_hooks._log, "error", lambda *args: caplog.records.append(args) or logged.set())  # type: ignore[func-returns-value]
+
+    def error(message: str, *args: object) -> None:
+        if "j_blocks" in message % args:  # where all is slow, another may be late as well
+            logged.set()
+
+    monkeypatch.setattr(job_hooks._log, "error", error)
     run()
     run()
     assert len(told("j_free", 6)) == 6
     assert logged.wait(LIMIT)
-    assert "the plugin 'j_blocks' of sage-t-j-blocks 1.2" in str(caplog.records[-1])
     own = job_hooks._own
     assert own is not None
     own[1].close(0.05)

@@ -26,7 +26,8 @@ def traced(told: Callable[[], str]) -> Iterator[None]:
         raise
     finally:
         taken = (time.perf_counter() - began) * 1e3
-        print(f"sage plugins: {told()} in {taken:.1f} ms{how}, {_now()}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"sage plugins: {told()} in {taken:.1f} ms{how}, {_now()}\n")  # at once: others write, too
+        sys.stderr.flush()
 
 
 def _now() -> str:
