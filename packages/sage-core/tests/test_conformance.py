@@ -6,6 +6,7 @@ import copy
 import importlib
 import itertools
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -40,11 +41,13 @@ KIT = "sage.core.testing.conformance"
 COMMAND = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--pyargs", KIT]
 
 
-def run(folder: Path, *arguments: str) -> tuple[int, str]:
+def run(folder: Path, *arguments: str, **variables: str) -> tuple[int, str]:
     """Run the kit as a user does, in an empty folder."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SAGE_")}
     done = subprocess.run(
         [*COMMAND, *arguments],
         cwd=folder,
+        env=environment | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -399,3 +402,48 @@ def test_a_backend_that_carries_badly_is_found(how: str, split_backend: type[Any
     assert breaks <= broken(
         lambda _: Carrier(2, credits), breaks or tried, tmp_path, LIMIT if how in ("keeps", "hoards") else 5.0
     )
+
+
+LIARS_OF_A_DISTRIBUTION = """
+import threading
+
+from sage.core.plugins import backend, hookimpl
+
+
+class Silent:
+    def __init__(self, name, options):
+        self.name = name
+        self.honest = backend("local", options)
+        self.capabilities = self.honest.capabilities
+
+    def check(self, plan):
+        return self.honest.check(plan)
+
+    def deploy(self, plan, attempt, events):
+        if self.name == "stuck":
+            threading.Event().wait()
+        return self.honest.deploy(plan, attempt, lambda event: event.kind == "finished" or events(event))
+
+
+@hookimpl
+def sage_backend(name, options):
+    return Silent(name, options)
+"""
+
+
+@pytest.mark.parametrize("name", ["silent", "stuck"])
+def test_the_kit_ends_though_the_backend_does_not(name: str, tmp_path: Path) -> None:
+    """Jobs that never end, and a `deploy` that never returns, are broken promises, told as any others."""
+    (tmp_path / "liars.py").write_text(LIARS_OF_A_DISTRIBUTION)
+    facts = tmp_path / "liars-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: liars\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[sage.backends]\nsilent = liars\nstuck = liars\n")
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    arguments = ["-k", "order.path or nothing.batch", "--sage-limit", "1", "--sage-report", "report.json"]
+    status, printed = run(tmp_path, "-q", "--sage-backend", name, *arguments, PYTHONPATH=path)
+    assert status == 1, printed
+    assert "0 kept, 2 broken, 0 not claimed" in printed
+    told = json.loads((tmp_path / "report.json").read_text())["data"]["promises"]
+    assert [(item["id"], item["outcome"]) for item in told] == [("order.path", "broken"), ("nothing.batch", "broken")]
+    assert "a job must end" in told[0]["message"]
