@@ -89,6 +89,7 @@ def test_the_doctor_gives_up_what_hangs(sage: Any, plugin: Any) -> None:
         ("sage.backends", "acme", "raise KeyError('x')", "sage_backend raised KeyError: 'x'"),
         ("sage.backends", "local", "return 5", "hidden: a built-in backend has this name"),
         ("sage.commands", "job.list", "return 5", "hidden: a built-in command has this name"),
+        ("sage.commands", "jobs.export", "return 5", "out of reach: there is no group of commands 'jobs'"),
         ("sage.backend", "acme", "return 5", "there is no group sage.backend; those there are: sage.backends"),
     ],
 )

@@ -134,6 +134,7 @@ def test_the_order_is_that_of_names_unless_a_plugin_says_otherwise(install: Inst
         ("replace(graph, edges=graph.edges[1:])", "it has no input"),
         ("replace(graph, operators=(1, 2))", "a graph that cannot be read"),
         ("replace(graph, name='')", "the environment's name"),
+        ("graph.operators[1].options.update(max_ahead=1) or vars(graph).update(name='')", "the environment's name"),
         ("1 / 0", "sage_graph_rewrite raised ZeroDivisionError"),
     ],
 )

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
-from sage.cli.registry import COMMANDS
+from sage.cli.registry import COMMANDS, Entry
 from sage.cli.render.parts import Block, Fields, Part
 from sage.core.plugins.entry_points import GROUPS, InstalledPlugin, file_of, help_of
 from sage.core.plugins.metadata import BUILT_IN, Claim, distribution_of, scan
@@ -126,21 +126,29 @@ def _wrong_by_metadata(plugin: InstalledPlugin) -> list[str]:
         wrong.append(f"clashes with {', '.join(plugin.clash)}")
     if plugin.group not in GROUPS:
         wrong.append(f"there is no group {plugin.group}; those there are: {', '.join(GROUPS)}")
-    hidden = plugin.group == "sage.commands" and _is_command(plugin.name)
-    if hidden:
+    if plugin.group == "sage.commands" and _built_in(plugin.name) is not None:
         wrong.append("hidden: a built-in command has this name")
+    parent = plugin.name.rpartition(".")[0]
+    if plugin.group == "sage.commands" and parent and not _is_group(parent):
+        wrong.append(f"out of reach: there is no group of commands '{parent.replace('.', ' ')}'")
     if (plugin.group, plugin.name) in BUILT_IN and plugin.distribution != "sage-core":
         wrong.append("hidden: a built-in backend has this name")
     return wrong
 
 
-def _is_command(name: str) -> bool:
-    entries = COMMANDS
+def _built_in(name: str) -> Entry | None:
+    """The built-in command or group of that name."""
+    found, entries = None, COMMANDS
     for part in name.split("."):
-        if part not in entries:
-            return False
-        entries = entries[part].children
-    return True
+        found = entries.get(part)
+        entries = found.children if found is not None else {}
+    return found
+
+
+def _is_group(name: str) -> bool:
+    """Whether there may be commands below that name: in a group of SAGE's own, or in what a plugin brings."""
+    found = _built_in(name)
+    return bool(found.children) if found is not None else name in scan("sage.commands")
 
 
 def _load(plugin: InstalledPlugin, timeout: float) -> dict[str, Any]:

@@ -57,17 +57,17 @@ def _ordered(plugins: Sequence[Plugin], hook: str) -> list[Plugin]:
 def _rewritten(plugin: Plugin, graph: LogicalGraph, target: Target) -> LogicalGraph:
     made = _call(plugin, _REWRITE, {"graph": graph, "target": target})
     if made is None:
-        return graph
+        made = graph  # what is in it may have been changed all the same
     if not isinstance(made, LogicalGraph):
         raise broken(plugin.claim, f"{_REWRITE} returned a {type(made).__qualname__}, not a LogicalGraph or None")
     try:
         problems = list(_misshapen(made)) or [*validate(made), *check_types(made)]
     except Exception as error:  # what is in it is of other types than a graph's
-        raise broken(plugin.claim, f"{_REWRITE} returned a graph that cannot be read: {error!r}") from error
+        raise broken(plugin.claim, f"{_REWRITE} made a graph that cannot be read: {error!r}") from error
     errors = [problem for problem in problems if problem.level == "error"]
     if errors:
         lines = "".join(f"\n    {number}. {problem}" for number, problem in enumerate(errors, 1))
-        raise broken(plugin.claim, f"{_REWRITE} returned a graph that cannot run:{lines}")
+        raise broken(plugin.claim, f"{_REWRITE} made a graph that cannot run:{lines}")
     return made
 
 
