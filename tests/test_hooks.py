@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
+from sage.core import plugins
 from sage.core.plugins import hookspecs
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "hooks.md"
@@ -52,6 +53,13 @@ def test_every_hook_is_documented(hook: str) -> None:
     (group,) = (group for group, hooks in hookspecs.HOOKS.items() if hook in hooks)
     assert re.search(rf"^\| `{group}` \|.*`{hook}`", PAGE.read_text(), re.M)
     assert any(f"@hookimpl\ndef {hook}(" in block.text for block in BLOCKS)
+
+
+def test_every_public_name_is_documented() -> None:
+    """Those of `sage.core.plugins`, and what a command's context has."""
+    names = [*plugins.__all__, *(name for name in vars(plugins.CommandContext) if not name.startswith("_"))]
+    text = PAGE.read_text()
+    assert [name for name in names if not re.search(rf"`{name}[`(]", text)] == []
 
 
 @pytest.fixture(scope="module")
