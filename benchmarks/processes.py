@@ -6,16 +6,16 @@ arrays between two.
 2. 1,000,000 integers: source, two maps and a filter, and a sink, which SAGE runs in a process each, beside a plain loop
    over the same methods. Once more with ten times as many, so that what it takes to start and end processes can be told
    apart.
-3. 2,000 arrays of 1 MiB from one process to another, which looks at each: a ring of slots in
-   `multiprocessing.shared_memory` with two semaphores, and SAGE.
+3. 20,000 arrays of 1 MiB from one process to another, which looks at each: eight slots in
+   `multiprocessing.shared_memory` and two queues, of slots that are free and of those that hold an array; and SAGE.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import time
+from multiprocessing.queues import SimpleQueue
 from multiprocessing.shared_memory import SharedMemory
-from multiprocessing.synchronize import Semaphore
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from sage.core.api import BatchFunction, FilterFunction, LocalEnvironment, MapFu
 Array = npt.NDArray[np.float32]
 
 CALLS = 2_000
-ARRAYS = 2_000
+ARRAYS = 20_000
 FLOATS = 1 << 18
 """4 bytes each: 1 MiB."""
 
@@ -148,38 +148,32 @@ def look(array: Array) -> float:
     return float(array[-1])
 
 
-def fill(names: list[str], free: Semaphore, full: Semaphore) -> None:
+def fill(names: list[str], free: SimpleQueue[int], full: SimpleQueue[Any]) -> None:
     slots = [SharedMemory(name) for name in names]
-    views = [np.ndarray(FLOATS, np.float32, slot.buf) for slot in slots]
-    source, number = Arrays(ARRAYS).execute, 0
+    source = Arrays(ARRAYS).execute
     while (array := source()) is not None:
-        free.acquire()
-        views[number % SLOTS][:] = array
-        full.release()
-        number += 1
-    del views
-    for slot in slots:
-        slot.close()
+        number = free.get()
+        np.ndarray(array.shape, array.dtype, slots[number].buf)[:] = array
+        full.put((number, array.shape, array.dtype))
+    full.put(None)
 
 
-def drain(names: list[str], free: Semaphore, full: Semaphore) -> None:
+def drain(names: list[str], free: SimpleQueue[int], full: SimpleQueue[Any]) -> None:
     slots = [SharedMemory(name) for name in names]
-    views = [np.ndarray(FLOATS, np.float32, slot.buf) for slot in slots]
     total = 0.0
-    for number in range(ARRAYS):
-        full.acquire()
-        total += look(views[number % SLOTS])
-        free.release()
+    while (told := full.get()) is not None:
+        number, shape, dtype = told
+        total += look(np.ndarray(shape, dtype, slots[number].buf))
+        free.put(number)
     assert total == ARRAYS
-    del views
-    for slot in slots:
-        slot.close()
 
 
 def shared_memory_by_hand() -> None:
-    context: Any = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("fork")
     slots = [SharedMemory(create=True, size=FLOATS * 4) for _ in range(SLOTS)]
-    names, free, full = [slot.name for slot in slots], context.Semaphore(SLOTS), context.Semaphore(0)
+    names, free, full = [slot.name for slot in slots], context.SimpleQueue(), context.SimpleQueue()
+    for number in range(SLOTS):
+        free.put(number)
     both = [context.Process(target=work, args=(names, free, full)) for work in (fill, drain)]
     for process in both:
         process.start()
@@ -228,7 +222,7 @@ def main() -> None:
             [("sage, 3 workers", "plain loop", "time of sage against the plain loop")],
         )
     report(
-        "2,000 arrays of 1 MiB from one process to another",
+        "20,000 arrays of 1 MiB from one process to another",
         in_turn({"shared memory by hand": shared_memory_by_hand, "sage, 2 workers": arrays_on_sage}, rounds=5),
         [("shared memory by hand", "sage, 2 workers", "speed of sage against shared memory by hand")],
     )
