@@ -14,8 +14,8 @@ from join_models import Event, interval_join
 from test_restoring import Saved, run
 
 from sage.core.api import DataStream, JoinFunction, LocalEnvironment, ProcessFunction, Tumbling, dead_letter
+from sage.core.engine.operators import interval_join as interval_joins
 from sage.core.engine.operators.interval_join import IntervalJoinOperator
-from sage.core.engine.wiring import _KINDS
 from sage.core.errors import GraphError, JobFailedError
 from sage.core.testing import At, Forever, Idle, Input, Watermark, run_operator, simulate
 
@@ -204,7 +204,7 @@ def test_what_is_over_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
             most[:] = max(most[0], kept), max(most[1], len(self._kept)), max(most[2], len(self._timers))
             return answer
 
-    monkeypatch.setitem(_KINDS, "interval_join", Watched)
+    monkeypatch.setattr(interval_joins, "IntervalJoinOperator", Watched)
     for keys in (1, 10_000):
         for how in HOWS:
             env = LocalEnvironment("forgets", "inline")

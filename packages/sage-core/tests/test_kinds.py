@@ -9,16 +9,17 @@ import pytest
 
 import sage.core.api
 from sage.core.api import DataStream, ErrorPolicy, LocalEnvironment, Tumbling, Window, fail, skip
+from sage.core.engine import kinds as engine_kinds
 from sage.core.engine.clock import WALL
 from sage.core.engine.code import Code
 from sage.core.engine.events import Attempt
 from sage.core.engine.interrupt import Interrupt
+from sage.core.engine.kinds import operator_class
 from sage.core.engine.links import Signal
 from sage.core.engine.operators.base import Flow
 from sage.core.engine.operators.map_async import MapAsyncOperator
 from sage.core.engine.operators.source import SourceOperator
 from sage.core.engine.services import ServiceRegistry
-from sage.core.engine.wiring import _KINDS
 from sage.core.graph.kinds import KINDS
 
 
@@ -96,12 +97,12 @@ DECLARED: dict[str, Callable[[DataStream[Any], ErrorPolicy], DataStream[Any]]] =
 
 def test_the_engine_runs_the_kinds_of_the_table() -> None:
     """It knows all of them and no other, those that await and the sources by classes of their own."""
-    assert _KINDS.keys() == KINDS.keys()
+    assert engine_kinds.KINDS.keys() == KINDS.keys()
     assert [kind for kind in KINDS if KINDS[kind].awaits] == [
-        kind for kind in _KINDS if issubclass(_KINDS[kind], MapAsyncOperator)
+        kind for kind in engine_kinds.KINDS if issubclass(operator_class(kind), MapAsyncOperator)
     ]
     assert [kind for kind in KINDS if KINDS[kind].is_source] == [
-        kind for kind in _KINDS if issubclass(_KINDS[kind], SourceOperator)
+        kind for kind in engine_kinds.KINDS if issubclass(operator_class(kind), SourceOperator)
     ]
 
 
@@ -142,7 +143,7 @@ def test_loops_and_levels_are_those_of_the_code(name: str, policy: ErrorPolicy) 
     DECLARED[name](env.from_batch([1]), policy).sink(one)
     (spec,) = (operator for operator in env._builder.build().operators if operator.kind == name)
     attempt = Attempt("uuid", "test")
-    context = _KINDS[name].context_type(
+    context = operator_class(name).context_type(
         job=attempt.job,
         job_name=attempt.name,
         operator=spec.name,
@@ -152,7 +153,7 @@ def test_loops_and_levels_are_those_of_the_code(name: str, policy: ErrorPolicy) 
         attempt=1,
         services=ServiceRegistry((), attempt, users=1),
     )
-    operator = _KINDS[name].class_for(spec)(spec, context)
+    operator = operator_class(name).class_for(spec)(spec, context)
     operator.run_under(Interrupt(Signal(), WALL))
     operator.build()
     operator.open()

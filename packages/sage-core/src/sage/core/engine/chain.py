@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, cast
 
 from sage.core.engine import ctrl_c
 from sage.core.engine.code import Code
@@ -11,13 +12,16 @@ from sage.core.engine.failures import OperatorError, describe_failure
 from sage.core.engine.operators.base import RunningOperator
 from sage.core.engine.operators.connector_sink import ConnectorSinkOperator
 from sage.core.engine.operators.connector_source import ConnectorSourceOperator
-from sage.core.engine.operators.map_async import MapAsyncOperator
 from sage.core.engine.operators.source import SourceOperator
 from sage.core.engine.operators.timed import TimedOperator
 from sage.core.engine.operators.timestamps import TimestampsOperator
 from sage.core.engine.output import Output
 from sage.core.engine.restoring import restore
 from sage.core.engine.ways import Hop, Way
+from sage.core.graph.kinds import KINDS
+
+if TYPE_CHECKING:
+    from sage.core.engine.operators.map_async import MapAsyncOperator
 
 __all__ = ["Chain"]
 
@@ -90,7 +94,7 @@ class Chain:
     def awaiting(self) -> MapAsyncOperator | None:
         """The operator whose coroutines this task runs, if it has one."""
         first = self.operators[0]
-        return first if isinstance(first, MapAsyncOperator) else None
+        return cast("MapAsyncOperator", first) if KINDS[first.spec.kind].awaits else None
 
     def path(self, origin: RunningOperator | None) -> tuple[RunningOperator | Output, ...]:
         """Where a watermark goes that leaves ``origin``, or that comes by the input for None, upstream first.

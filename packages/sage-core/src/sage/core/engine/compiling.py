@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sage.core.engine.code import Code
 from sage.core.engine.failures import OperatorError
 from sage.core.engine.operators.base import ENDED, Emit, Flow, RunningOperator
 from sage.core.engine.operators.connector_sink import ConnectorSinkOperator
-from sage.core.engine.operators.map_async import MapAsyncOperator
 from sage.core.engine.operators.source import SourceOperator
 from sage.core.engine.operators.timed import TimedOperator
 from sage.core.engine.output import Output
 from sage.core.engine.ways import Hop, Way
+from sage.core.graph.kinds import KINDS
+
+if TYPE_CHECKING:
+    from sage.core.engine.operators.map_async import MapAsyncOperator
 
 __all__ = ["ChainCompiler", "Compiled", "Firing", "Ticking"]
 
@@ -79,7 +82,7 @@ class ChainCompiler:
         first = self._operators[0]
         turn = self._write_turn(first) if isinstance(first, SourceOperator) else None
         runs = {way: self._write_run(number, first, way) for number, way in enumerate(self._ways)}
-        results = self._write_results(first) if isinstance(first, MapAsyncOperator) else None
+        results = self._write_results(cast("MapAsyncOperator", first)) if KINDS[first.spec.kind].awaits else None
         due, fires, rests = {}, {}, {}
         for number, operator in enumerate(self._operators):
             if operator.gathers:

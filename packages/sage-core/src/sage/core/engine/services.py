@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import queue
 import threading
@@ -232,6 +231,8 @@ class AsyncServiceHandle(Handle):
     """
 
     def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
+        import asyncio  # whoever has no coroutines need not wait for it
+
         bound = self._method(method)
 
         async def call(*args: Any, **kwargs: Any) -> Any:

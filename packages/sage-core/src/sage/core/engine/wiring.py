@@ -7,37 +7,17 @@ from dataclasses import dataclass
 
 from sage.core.engine.chain import Chain
 from sage.core.engine.clock import WALL, Clock
-from sage.core.engine.coroutines import LoopSignal
 from sage.core.engine.crossing import CollectLink, Crossing
 from sage.core.engine.events import Attempt, TaskEvent
 from sage.core.engine.histogram import Histogram
 from sage.core.engine.intake import Intake
 from sage.core.engine.interrupt import Interrupt
+from sage.core.engine.kinds import operator_class
 from sage.core.engine.links import CREDITS, Inbox, Link, LocalLink, Signal
 from sage.core.engine.loop_part import LoopPart
-from sage.core.engine.operators.aggregate import AggregateOperator
 from sage.core.engine.operators.base import RunningOperator
-from sage.core.engine.operators.comap import CoMapOperator
-from sage.core.engine.operators.connector_sink import ConnectorSinkOperator
-from sage.core.engine.operators.connector_source import ConnectorSourceOperator
 from sage.core.engine.operators.feedback import FeedbackOperator
-from sage.core.engine.operators.filter import FilterOperator
-from sage.core.engine.operators.flatmap import FlatMapOperator
-from sage.core.engine.operators.interval_join import IntervalJoinOperator
-from sage.core.engine.operators.join import JoinOperator
-from sage.core.engine.operators.keyby import KeyByOperator
-from sage.core.engine.operators.lookup import LookupOperator
-from sage.core.engine.operators.lookup_async import LookupAsyncOperator
-from sage.core.engine.operators.map import FilterMapOperator, MapOperator
-from sage.core.engine.operators.map_async import MapAsyncOperator
-from sage.core.engine.operators.map_batches import MapBatchesOperator
-from sage.core.engine.operators.process import CoProcessOperator, ProcessOperator
-from sage.core.engine.operators.reduce import ReduceOperator
-from sage.core.engine.operators.sink import CollectOperator, SinkOperator
-from sage.core.engine.operators.source import BatchOperator, CollectionOperator, StreamSourceOperator
-from sage.core.engine.operators.timestamps import TimestampsOperator
-from sage.core.engine.operators.windows.choice import WindowOperator
-from sage.core.engine.operators.windows.joining import CoGroupOperator, WindowJoinOperator
+from sage.core.engine.operators.sink import CollectOperator
 from sage.core.engine.output import BATCH_SIZE, Output
 from sage.core.engine.outputs import Outputs
 from sage.core.engine.pace import Pace
@@ -51,38 +31,6 @@ from sage.core.graph.timed import has_time
 from sage.core.plan.model import ChannelId, ExecutionPlan, PlanEdge, TaskId
 
 __all__ = ["TaskSet", "Wiring", "wire"]
-
-_KINDS: Mapping[str, type[RunningOperator]] = {
-    "batch": BatchOperator,
-    "collection": CollectionOperator,
-    "source": StreamSourceOperator,
-    "read": ConnectorSourceOperator,
-    "feedback": FeedbackOperator,
-    "map": MapOperator,
-    "filter_map": FilterMapOperator,
-    "map_async": MapAsyncOperator,
-    "map_batches": MapBatchesOperator,
-    "comap": CoMapOperator,
-    "join": JoinOperator,
-    "interval_join": IntervalJoinOperator,
-    "lookup": LookupOperator,
-    "lookup_async": LookupAsyncOperator,
-    "filter": FilterOperator,
-    "flatmap": FlatMapOperator,
-    "keyby": KeyByOperator,
-    "reduce": ReduceOperator,
-    "aggregate": AggregateOperator,
-    "timestamps": TimestampsOperator,
-    "process": ProcessOperator,
-    "coprocess": CoProcessOperator,
-    "window_join": WindowJoinOperator,
-    "co_group": CoGroupOperator,
-    "window_reduce": WindowOperator,
-    "window_aggregate": WindowOperator,
-    "window_process": WindowOperator,
-    "sink": SinkOperator,
-    "write": ConnectorSinkOperator,
-}
 
 
 @dataclass(frozen=True)
@@ -163,7 +111,11 @@ def wire(
 
 
 def _signal(plan: ExecutionPlan, task: TaskId) -> Signal:
-    return LoopSignal() if plan.awaits(task) else Signal()
+    if not plan.awaits(task):
+        return Signal()
+    from sage.core.engine.coroutines import LoopSignal  # whoever has no coroutines need not wait for it
+
+    return LoopSignal()
 
 
 def _backlogs(tasks: TaskSet, attempt: Attempt) -> Mapping[TaskId, Backlog]:
@@ -262,7 +214,7 @@ class _TaskBuilder:
         attempt, spec = self._attempt, self._plan.operators[number]
         parallelism = self._plan.stages[task.stage].parallelism
         partitions = attempt.partitions[spec.uid] if spec.is_partitioned else ()
-        kind = _KINDS[spec.kind]
+        kind = operator_class(spec.kind)
         context = kind.context_type(
             job=attempt.job,
             job_name=attempt.name,
