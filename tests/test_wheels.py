@@ -27,8 +27,10 @@ IMPORT_ALL = """
 import importlib, pkgutil, sys
 root = importlib.import_module(sys.argv[1])
 for module in pkgutil.walk_packages(root.__path__, root.__name__ + "."):
-    # Modules that are programs would run; command modules need the Typer of sage-cli and are imported by it alone.
-    if not module.name.endswith("__main__") and not module.name.startswith("sage.runtime.commands"):
+    # Modules that are programs would run; command modules need the Typer of sage-cli and are imported by it alone, and
+    # so are those for pytest.
+    others = ("sage.runtime.commands", "sage.core.testing.pytest_plugin", "sage.core.testing.conformance.")
+    if not module.name.endswith("__main__") and not module.name.startswith(others):
         importlib.import_module(module.name)
 print(root.__name__)
 """
@@ -172,6 +174,19 @@ def test_a_pipeline_runs_from_the_wheels(wheels: Path, environment: Callable[...
         assert "hello, 20" in run(sage, "job", "logs", "1", cwd=tmp_path, **settings)
     finally:
         run(sage, "jobmanager", "stop", cwd=tmp_path, **settings)
+
+
+def test_the_conformance_kit_runs_from_the_wheel(
+    wheels: Path, environment: Callable[..., Environment], tmp_path: Path
+) -> None:
+    """With pytest beside it and no repository, whatever the user's own tests are called."""
+    venv = environment()
+    venv.install(*wheels.glob("sage_core*.whl"), "pytest")
+    (tmp_path / "pytest.ini").write_text("[pytest]\npython_files = spec_*.py\npython_functions = it_*\n")
+    kit = ["--pyargs", "sage.core.testing.conformance", "--sage-backend", "local", "-k", "order. or contract."]
+    printed = run(venv.folder / "bin" / "pytest", *kit, cwd=tmp_path)
+    assert "0 broken, 0 not claimed" in printed
+    assert "order.path" in printed
 
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
