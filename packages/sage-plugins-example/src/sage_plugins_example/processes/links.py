@@ -22,7 +22,7 @@ _MOST_UNSENT = 1 << 26
 _MOST_UNTAKEN = 1 << 26
 """Bytes of one channel that may be on their way or not taken yet, unless a single message has more."""
 
-_GRANT_BYTES = 1 << 18
+_GRANT_BYTES = 1 << 23
 """Credits go back several at a time, unless what was taken is as large as this."""
 
 
