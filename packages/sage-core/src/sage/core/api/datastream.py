@@ -697,7 +697,7 @@ class DataStream(Writing, Generic[Record]):
     def collect(self, *, name: str | None = None, uid: str | None = None) -> list[Record]:
         """Brings the records into this process: the list that is returned fills while the job runs.
 
-        Only for jobs that run in this process; under a JobManager the pipeline is refused.
+        Only for jobs of a `LocalEnvironment`, on any backend; under a JobManager the pipeline is refused.
         """
         records: list[Record] = []
         given = describe_function(records.append, (), {}, "sink")
