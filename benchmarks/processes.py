@@ -4,7 +4,7 @@ arrays between two.
 1. A map that computes for about 1 ms, 2,000 times: one after the other; a pool of two processes, a hundred records to a
    task, as one would write it; and SAGE with two workers, from `submit` to the end of the job: its processes are new.
 2. 1,000,000 integers: source, two maps and a filter, and a sink, which SAGE runs in a process each, beside a plain loop
-   over the same methods. Once more with five times as many, so that what it takes to start and end processes can be told
+   over the same methods. Once more with five times as many, so that the time to start and end processes can be told
    apart.
 3. 20,000 arrays of 1 MiB from one process to another, which looks at each: eight slots in
    `multiprocessing.shared_memory` and two queues, of slots that are free and of those that hold an array; and SAGE.
