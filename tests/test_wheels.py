@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import socket
-import subprocess
-import sys
 import tomllib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from conftest import Environment
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ["sage-core", "sage-runtime", "sage-cli", "sage-plugins-example"]
@@ -22,88 +23,6 @@ IMPORT_NAMES = {
     "sage-cli": "sage.cli",
     "sage-plugins-example": "sage_plugins_example",
 }
-
-IMPORT_ALL = """
-import importlib, pkgutil, sys
-root = importlib.import_module(sys.argv[1])
-for module in pkgutil.walk_packages(root.__path__, root.__name__ + "."):
-    # Modules that are programs would run; command modules need the Typer of sage-cli and are imported by it alone, and
-    # so are those for pytest.
-    others = ("sage.runtime.commands", "sage.core.testing.pytest_plugin", "sage.core.testing.conformance.")
-    if not module.name.endswith("__main__") and not module.name.startswith(others):
-        importlib.import_module(module.name)
-print(root.__name__)
-"""
-
-
-def run(*command: str | Path, cwd: Path | None = None, **variables: str) -> str:
-    """Standard output of a command; the test fails with all that it printed if it fails."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SAGE_", "PYTHONPATH"))}
-    clean |= {"VIRTUAL_ENV": "", **variables}
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=clean, cwd=cwd)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheels and source distributions of all four packages, just built."""
-    folder = tmp_path_factory.mktemp("wheels")
-    for package in PACKAGES:
-        run(sys.executable, "-m", "hatchling", "build", "--directory", folder, cwd=ROOT / "packages" / package)
-    return folder
-
-
-@pytest.fixture
-def stranger(tmp_path: Path) -> Path:
-    """A folder with a wheel of the unrelated `sage-cli` 0.0.4, as the package index has it."""
-    folder = tmp_path / "index"
-    folder.mkdir()
-    info = "sage_cli-0.0.4.dist-info"
-    with zipfile.ZipFile(folder / "sage_cli-0.0.4-py3-none-any.whl", "w") as archive:
-        archive.writestr("stranger.py", "")
-        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: sage-cli\nVersion: 0.0.4\n")
-        archive.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr(f"{info}/RECORD", f"stranger.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
-    return folder
-
-
-class Environment:
-    """A fresh virtual environment, served by uv."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.folder = folder
-        self.python = folder / "bin" / "python"
-        run(sys.executable, "-m", "uv", "venv", "--quiet", "--python", sys.executable, *options, folder)
-
-    def install(self, *arguments: str | Path) -> None:
-        run(sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", self.python, *arguments)
-
-    def uninstall(self, package: str) -> None:
-        run(sys.executable, "-m", "uv", "pip", "uninstall", "--quiet", "--python", self.python, package)
-
-    def import_all(self, name: str) -> None:
-        assert run(self.python, "-I", "-c", IMPORT_ALL, name).split()[-1] == name
-
-    def installed_version(self, package: str) -> str:
-        code = f"from importlib.metadata import version; print(version({package!r}))"
-        return run(self.python, "-I", "-c", code).strip()
-
-    @property
-    def namespace(self) -> set[str]:
-        """What lies in the folder `sage` of its site-packages."""
-        folders = list(self.folder.glob("lib/python*/site-packages/sage"))
-        return {path.name for folder in folders for path in folder.iterdir() if path.name != "__pycache__"}
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> Callable[..., Environment]:
-    def make(*options: str) -> Environment:
-        return Environment(tmp_path / "venv", *options)
-
-    return make
 
 
 def load_check_dist() -> Callable[[Path], list[str]]:
@@ -166,14 +85,13 @@ def test_a_pipeline_runs_from_the_wheels(wheels: Path, environment: Callable[...
         listener.bind(("127.0.0.1", 0))
         port = str(listener.getsockname()[1])
     settings = {"SAGE_HOME": str(tmp_path / "home"), "SAGE_DAEMON__PORT": port}
-    sage = venv.folder / "bin" / "sage"
     program = ROOT / "examples" / "tutorials" / "core-api" / "hello_remote_batch.py"
-    run(sage, "jobmanager", "start", cwd=tmp_path, **settings)
+    venv.run("sage", "jobmanager", "start", cwd=tmp_path, **settings)
     try:
-        assert "status: completed" in run(venv.python, program, cwd=tmp_path, **settings)
-        assert "hello, 20" in run(sage, "job", "logs", "1", cwd=tmp_path, **settings)
+        assert "status: completed" in venv.run("python", program, cwd=tmp_path, **settings)
+        assert "hello, 20" in venv.run("sage", "job", "logs", "1", cwd=tmp_path, **settings)
     finally:
-        run(sage, "jobmanager", "stop", cwd=tmp_path, **settings)
+        venv.run("sage", "jobmanager", "stop", cwd=tmp_path, **settings)
 
 
 def test_the_conformance_kit_runs_from_the_wheel(
@@ -184,24 +102,25 @@ def test_the_conformance_kit_runs_from_the_wheel(
     venv.install(*wheels.glob("sage_core*.whl"), "pytest")
     (tmp_path / "pytest.ini").write_text("[pytest]\npython_files = spec_*.py\npython_functions = it_*\n")
     kit = ["--pyargs", "sage.core.testing.conformance", "--sage-backend", "local", "-k", "order. or contract."]
-    printed = run(venv.folder / "bin" / "pytest", *kit, cwd=tmp_path)
+    printed = venv.run("pytest", *kit, cwd=tmp_path)
     assert "0 broken, 0 not claimed" in printed
     assert "order.path" in printed
 
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
 def test_the_stranger_on_the_package_index_is_not_picked(
-    installer: str, wheels: Path, stranger: Path, environment: Callable[..., Environment]
+    installer: str, wheels: Path, wheel_of_a_stranger: Callable[..., Path], environment: Callable[..., Environment]
 ) -> None:
     """Asked for with our bounds, `sage-cli` is ours, although the index has another project of that name."""
     bounded = "sage-cli>=0.1.0,<0.2"
-    places = ["--find-links", str(stranger), "--find-links", str(wheels)]
+    stranger = wheel_of_a_stranger("sage-cli", "0.0.4", {"stranger.py": ""})  # as the package index has it
+    places = ["--find-links", str(stranger.parent), "--find-links", str(wheels)]
     if installer == "uv":
         venv = environment()
         venv.install("--no-deps", *places, bounded)
     else:
         venv = environment("--seed")
-        run(venv.python, "-m", "pip", "install", "--quiet", "--no-deps", *places, bounded)
+        venv.run("python", "-m", "pip", "install", "--quiet", "--no-deps", *places, bounded)
     assert venv.installed_version("sage-cli") == "0.1.0"
     assert venv.namespace == {"cli"}
 
