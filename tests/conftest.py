@@ -30,13 +30,15 @@ print(root.__name__)
 """
 
 
-def run(*command: str | Path, cwd: Path | None = None, status: int = 0, **variables: str) -> str:
+def run(
+    *command: str | Path, cwd: Path | None = None, status: int = 0, variables: Mapping[str, str] | None = None
+) -> str:
     """What a command prints to standard output, and where it has to fail to standard error as well.
 
     The test fails with all that was printed if the exit status is another.
     """
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("SAGE_", "PYTHONPATH"))}
-    clean |= {"VIRTUAL_ENV": "", **variables}
+    clean |= {"VIRTUAL_ENV": "", **(variables or {})}
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=clean, cwd=cwd)
     assert done.returncode == status, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr if status else done.stdout
@@ -57,10 +59,15 @@ class Environment:
         run(sys.executable, "-m", "uv", "pip", "uninstall", "--quiet", "--python", self.python, package)
 
     def run(
-        self, program: str, *arguments: str | Path, cwd: Path | None = None, status: int = 0, **variables: str
+        self,
+        program: str,
+        *arguments: str | Path,
+        cwd: Path | None = None,
+        status: int = 0,
+        variables: Mapping[str, str] | None = None,
     ) -> str:
         """What one of its programs prints."""
-        return run(self.folder / "bin" / program, *arguments, cwd=cwd, status=status, **variables)
+        return run(self.folder / "bin" / program, *arguments, cwd=cwd, status=status, variables=variables)
 
     def import_all(self, name: str) -> None:
         assert self.run("python", "-I", "-c", IMPORT_ALL, name).split()[-1] == name

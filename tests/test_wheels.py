@@ -86,12 +86,12 @@ def test_a_pipeline_runs_from_the_wheels(wheels: Path, environment: Callable[...
         port = str(listener.getsockname()[1])
     settings = {"SAGE_HOME": str(tmp_path / "home"), "SAGE_DAEMON__PORT": port}
     program = ROOT / "examples" / "tutorials" / "core-api" / "hello_remote_batch.py"
-    venv.run("sage", "jobmanager", "start", cwd=tmp_path, **settings)
+    venv.run("sage", "jobmanager", "start", cwd=tmp_path, variables=settings)
     try:
-        assert "status: completed" in venv.run("python", program, cwd=tmp_path, **settings)
-        assert "hello, 20" in venv.run("sage", "job", "logs", "1", cwd=tmp_path, **settings)
+        assert "status: completed" in venv.run("python", program, cwd=tmp_path, variables=settings)
+        assert "hello, 20" in venv.run("sage", "job", "logs", "1", cwd=tmp_path, variables=settings)
     finally:
-        venv.run("sage", "jobmanager", "stop", cwd=tmp_path, **settings)
+        venv.run("sage", "jobmanager", "stop", cwd=tmp_path, variables=settings)
 
 
 def test_the_conformance_kit_runs_from_the_wheel(
