@@ -141,3 +141,21 @@ def test_licenses_are_one_text() -> None:
     """Each package carries the repository's license, since a distribution can only hold files below itself."""
     text = (ROOT / "LICENSE").read_bytes()
     assert all((ROOT / "packages" / package / "LICENSE").read_bytes() == text for package in PACKAGES)
+
+
+def test_a_package_named_sage_beside_the_wheels_is_told_of(
+    wheels: Path, wheel_of_a_stranger: Callable[..., Path], environment: Callable[..., Environment]
+) -> None:
+    """What another distribution has put into SAGE's package is found by the doctor; if it does harm, by any command."""
+    venv = environment()
+    stranger = {"sage/__init__.py": "import os\nif 'BREAK' in os.environ: raise ImportError('no algebra')\n"}
+    venv.install(*wheels.glob("sage_c*.whl"), wheel_of_a_stranger("algebra", "1.0", stranger))
+    assert "sage-core" in venv.run("sage", "version")
+    told = venv.run("sage", "plugins", "doctor", status=10)
+    assert "sage/__init__.py (installed by algebra) is not SAGE's" in told
+    assert "hint: install SAGE into a virtual environment of its own" in told
+    told = venv.run("sage", "version", status=9, variables={"BREAK": "1"})
+    assert "error: SAGE cannot be loaded: no algebra" in told
+    assert "(installed by algebra) is not SAGE's" in told
+    venv.uninstall("algebra")
+    venv.run("sage", "plugins", "doctor")

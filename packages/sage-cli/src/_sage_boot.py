@@ -11,7 +11,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["main"]
+__all__ = ["intruder", "main"]
 
 _OURS = frozenset({"sage-core", "sage-runtime", "sage-cli"})
 
@@ -25,12 +25,33 @@ def main() -> int:
     # A command makes its objects once and ends: looking for garbage among them while it starts, and once more when
     # the interpreter ends, takes a fifth of a short command's time. Long ones still collect.
     gc.set_threshold(50_000)
-    from sage.cli.main import main as run
-
+    try:
+        from sage.cli.main import main as run
+    except Exception as error:
+        within = intruder()
+        if within is None:
+            raise
+        print(f"error: SAGE cannot be loaded: {error}\n{within}", file=sys.stderr)
+        return 9
     try:
         return run()
     finally:
         gc.freeze()
+
+
+def intruder() -> str | None:
+    """What of a stranger lies within SAGE's own package, in words; None if nothing does.
+
+    Two distributions that are installed into the same folder share their packages: SAGE is found, but so is the
+    stranger's ``sage/__init__.py``, which SAGE does not have.
+    """
+    spec = find_spec("sage")
+    if spec is None or spec.origin is None:
+        return None
+    return (
+        f"{spec.origin}{_owners()} is not SAGE's: whatever imports SAGE runs it, and files beside it may stand in for "
+        "SAGE's own\n  hint: install SAGE into a virtual environment of its own"
+    )
 
 
 def _stranger() -> str | None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from _sage_boot import intruder
 from sage.cli.context import current
 from sage.cli.plugin_reports import PluginReport, reports_on, view
 from sage.cli.render.parts import Line, Part
@@ -22,6 +23,8 @@ def doctor(
 ) -> None:
     """Load each plugin, and tell what is wrong with it; the exit code is 10 if anything is.
 
+    That holds, too, if another distribution has put files of its own into SAGE's package.
+
     Each is loaded in a process of its own, so that one which hangs or crashes does no harm. Disabled ones are left
     alone.
     """
@@ -29,7 +32,10 @@ def doctor(
 
     reports = reports_on(installed_plugins(), timeout)
     current().emit(reports, kind="PluginReportList", view=_view)
-    if any(report.problems for report in reports):
+    within = intruder()
+    if within is not None:
+        current().note(f"warning: {within}")
+    if within is not None or any(report.problems for report in reports):
         raise typer.Exit(_UNHEALTHY)
 
 
