@@ -59,7 +59,7 @@ def bounded(kit: Kit) -> None:
     env.from_batch(Counted, bell).rebalance().map(itself).rebalance().sink(Patient, bell, gate)
     running = kit.start(env)
     assert bell.heard(1, kit.limit)[:1] == ["held"]
-    bell.heard(2, 2.0)  # long enough for a source that is not held back
+    bell.heard(2, kit.patience)  # long enough for a source that is not held back
     gate.open()
     running.end()
     heard = bell.heard(4, kit.limit)

@@ -188,7 +188,12 @@ class Kit:
         options: for it.
         folder: an empty one, for signals and files.
         limit: seconds after which a job that should end is said never to.
+
+    Attributes:
+        patience: seconds that a backend is given to do what it must not.
     """
+
+    patience = 2.0
 
     def __init__(self, backend: str, options: Mapping[str, Any], folder: Path, limit: float) -> None:
         self.backend = backend
