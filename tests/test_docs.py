@@ -4,7 +4,9 @@ How a page's fenced blocks are run, each page in an empty folder and with an emp
 
 - `python` blocks are one program, run in order in one process, after everything else.
 - A block after `<!-- file: NAME -->` is written to that file instead.
-- `console` blocks after `<!-- run -->` are run line by line (those that begin with `$ `), each has to succeed.
+- `console` blocks after `<!-- run -->` are run line by line (those that begin with `$ `), each has to succeed. `cd`
+  leads from one folder to another, for what follows too. `pip install` of a project builds and installs it, for this
+  page alone and without a network: what it depends on is there already.
 - A block after `<!-- output -->` is what the `python` block right before it prints, all of it. Behind any other block
   it has to appear in what was printed at all.
 - A block after `<!-- not run: REASON -->` is for reading only.
@@ -20,8 +22,8 @@ import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -98,14 +100,22 @@ def free_port() -> int:
         return port
 
 
-Run = Callable[[list[str]], str]
+INSTALL = [*(sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable), "--quiet", "--offline"]
+INSTALL += ["--no-deps", "--no-build-isolation", "--reinstall"]
+
+
+class Run(Protocol):
+    """Runs a command in a folder, by default the page's; returns its output."""
+
+    def __call__(self, command: list[str], folder: Path | None = None) -> str: ...
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Run a command in the page's folder as a reader would; returns its output."""
-    folder = tmp_path / "page"
-    folder.mkdir()
+    """Run commands as a reader would."""
+    (tmp_path / "page").mkdir()
+    site = tmp_path / "site"
+    editable: list[str] = []
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SAGE_")}
     environment |= {
         "SAGE_HOME": str(tmp_path / "home"),
@@ -115,11 +125,17 @@ def run(tmp_path: Path) -> Run:
         "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1",
     }
 
-    def run(command: list[str]) -> str:
+    def run(command: list[str], folder: Path | None = None) -> str:
+        folder = folder or tmp_path / "page"
+        if command[:2] == ["pip", "install"]:
+            if "-e" in command:
+                editable.append(str(folder / "src"))
+            command = [*INSTALL, "--target", str(site), *(part for part in command[2:] if part != "-e")]
+        places = [*editable, str(site), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
         done = subprocess.run(
             command,
             cwd=folder,
-            env=environment,
+            env=environment | ({"PYTHONPATH": os.pathsep.join(filter(None, places))} if site.exists() else {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -143,18 +159,23 @@ def test_the_code_of_a_page_runs(page: Path, run: Run, tmp_path: Path) -> None:
             kind, _, argument = block.directive.partition(":")
             assert kind in {"", "file", "run", "output", "not run"}, f"line {block.line}: unknown mark {kind!r}"
             if kind == "file":
-                (folder / argument.strip()).write_text(block.text)
+                path = folder / argument.strip()
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(block.text)
             if kind == "run":
                 for line in block.text.splitlines():
                     if line.startswith("$ "):
                         command = shlex.split(line[2:], comments=True)
+                        if command[0] == "cd":
+                            folder /= command[1]
+                            continue
                         starts_daemon = starts_daemon or command[:3] == ["sage", "jobmanager", "start"]
-                        printed += run(command)
+                        printed += run(command, folder)
         if code := program(page):
             # What is imported by name is not the page.
             script = folder / f"{page.stem}{'_page' if page.stem in sys.stdlib_module_names else ''}.py"
             script.write_text(code)
-            printed += run([sys.executable, str(script)])
+            printed += run([sys.executable, str(script)], folder)
     finally:
         if starts_daemon:
             run(["sage", "jobmanager", "stop"])
