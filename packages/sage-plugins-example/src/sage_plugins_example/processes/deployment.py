@@ -155,8 +155,8 @@ class ProcessesDeployment:
         worker.line.post(SETUP, parts=[pickle.dumps(setup)])
         self._loop.add(worker.line)
         if hasattr(os, "pidfd_open"):
-            descriptor = os.pidfd_open(process.pid)
-            self._loop.when_readable(descriptor, lambda: self._ended(worker, descriptor))
+            worker.descriptor = os.pidfd_open(process.pid)
+            self._loop.when_readable(worker.descriptor, lambda: self._ended(worker))
 
     # On the thread of the loop
 
@@ -192,14 +192,11 @@ class ProcessesDeployment:
     def _gone(self, worker: WorkerProcess) -> None:
         """It has closed its end, which it does by ending."""
         if not hasattr(os, "pidfd_open"):
-            worker.process.wait()
-            self._ended(worker, None)
+            self._ended(worker)
 
-    def _ended(self, worker: WorkerProcess, descriptor: int | None) -> None:
-        """It has ended. What it has said before still counts."""
-        if descriptor is not None:
-            os.close(descriptor)
-        worker.process.wait()
+    def _ended(self, worker: WorkerProcess) -> None:
+        """It has ended, or is just about to. What it has said before still counts."""
+        worker.wait()
         worker.line.drain()
         self._fail(worker, worker.failure())
         self._alive.discard(worker)
@@ -231,5 +228,5 @@ class ProcessesDeployment:
         for worker in self._workers.values():
             worker.kill(why)
         for worker in self._workers.values():
-            worker.process.wait()
+            worker.wait()
             worker.line.close()

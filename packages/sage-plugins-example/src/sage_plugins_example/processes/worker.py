@@ -94,18 +94,18 @@ class Worker:
         self._control.wait_for_room(0)
 
     def _make_host(self, setup: Setup) -> TaskHost:
+        for number, descriptor in setup.peers.items():  # first, so that nothing that the author's code starts has them
+            line = Line(
+                socket.socket(fileno=descriptor), self._loop, self._on_message, _nothing, shared=setup.shared_memory
+            )
+            line.drained = self._on_drained
+            self._peers[number] = line
         package = setup.attempt.package
         assert package is not None
         mine = [task for task, worker in setup.places.items() if worker == setup.number]
         tasks = load_tasks(package, mine, setup.attempt)
         plan, places = tasks.plan, setup.places
         self._channels = crossing(plan, places)
-        for number, descriptor in setup.peers.items():
-            line = Line(
-                socket.socket(fileno=descriptor), self._loop, self._on_message, _nothing, shared=setup.shared_memory
-            )
-            line.drained = self._on_drained
-            self._peers[number] = line
         links = {}
         for number, channel in enumerate(self._channels):
             source, target = places[plan.source_of(channel)], places[plan.target_of(channel)]

@@ -30,6 +30,7 @@ class WorkerProcess:
         is_done: whether it has said that all of them have.
         silent: seconds that it has given no sign of life.
         why: why it was killed, if it was by us.
+        descriptor: can be read once it has ended, where the system has such descriptors.
     """
 
     line: Line
@@ -42,6 +43,7 @@ class WorkerProcess:
         self.is_done = False
         self.silent = 0.0
         self.why: str | None = None
+        self.descriptor: int | None = None
         self._runs = runs
         self._worked: float | None = None
 
@@ -55,6 +57,13 @@ class WorkerProcess:
         if self.why is None:
             self.why = why
         self.process.kill()
+
+    def wait(self) -> None:
+        """Wait for its end."""
+        self.process.wait()
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+            self.descriptor = None
 
     def failure(self) -> FailureInfo:
         """What it means that it has ended, which it has."""
