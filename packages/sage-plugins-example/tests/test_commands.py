@@ -1,28 +1,27 @@
-"""The commands, as a user runs them: `sage` in a child, against a JobManager of the test's own."""
+"""The commands, as a user runs them: `sage` in a child, against a JobManager of the tests' own."""
 
 from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from sage.core.api import RemoteEnvironment
+from sage.core.testing import ThrowAwayJobManager
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 COMMAND = Path(sys.executable).with_name("sage")
 
 
 @pytest.fixture
-def sage(tmp_path: Path) -> Run:
-    """Runs `sage` in a folder and a SAGE_HOME of the test's own."""
+def sage(jobmanager: ThrowAwayJobManager, tmp_path: Path) -> Run:
+    """Runs `sage` in a folder of the test's own, against the JobManager of the tests."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SAGE_")}
-    environment = {**clean, "SAGE_HOME": str(tmp_path / "home"), "COLUMNS": "100"}
+    environment = {**clean, **jobmanager.variables, "COLUMNS": "100"}
 
     def run(*args: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -39,22 +38,12 @@ def sage(tmp_path: Path) -> Run:
 
 
 @pytest.fixture
-def job(sage: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The uuid of a job that has ended on a JobManager which stops with the test."""
-    (tmp_path / "home").mkdir(mode=0o700)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    (tmp_path / "home" / "config.yaml").write_text(f"daemon: {{port: {port}}}\n")
-    started = sage("jobmanager", "start")
-    assert started.returncode == 0, started.stderr
-    try:
-        monkeypatch.setenv("SAGE_HOME", str(tmp_path / "home"))
-        with RemoteEnvironment("shop") as env:
-            env.from_batch([1, 2, 3]).print()
-            env.submit(autostop=True)
-            yield env.env_uuid
-    finally:
-        assert sage("jobmanager", "stop").returncode == 0
+def job(jobmanager: ThrowAwayJobManager) -> str:
+    """The uuid of a job that has ended."""
+    env = jobmanager.environment("shop")
+    env.from_batch([1, 2, 3]).print()
+    env.submit(autostop=True)
+    return env.env_uuid
 
 
 def test_a_greeting(sage: Run) -> None:
