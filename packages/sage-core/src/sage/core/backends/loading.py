@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sage.core.client.code import open_package
+from sage.core.client.package import read_manifest
 from sage.core.engine.events import Attempt
 from sage.core.engine.wiring import TaskSet
 from sage.core.errors import InvalidPackageError
@@ -29,7 +30,8 @@ def load_tasks(package: Path, task_ids: Iterable[TaskId], attempt: Attempt) -> T
         SageError: the package is not valid, or not this attempt's, or the author's code cannot be loaded here.
         OSError: there is no package, or no room beside it.
     """
-    manifest, graph = open_package(package, package.with_name("code"))
-    if manifest.job.uuid != attempt.job:
-        raise InvalidPackageError(f"the package is of job {manifest.job.uuid}, the attempt of job {attempt.job}")
+    packed = read_manifest(package).job.uuid
+    if packed != attempt.job:  # before any of its code runs
+        raise InvalidPackageError(f"the package is of job {packed}, the attempt of job {attempt.job}")
+    _, graph = open_package(package, package.with_name("code"))
     return TaskSet(make_plan(graph), tuple(task_ids))
