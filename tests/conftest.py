@@ -128,7 +128,8 @@ def environment(tmp_path: Path) -> Callable[..., Environment]:
 
 @pytest.fixture(scope="module")
 def outside(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """An outsider's environment: the four wheels and pytest, with the bytecode that an installer makes."""
+    """An outsider's environment: the example with what its tests need, and the bytecode that an installer makes."""
     venv = Environment(tmp_path_factory.mktemp("outside") / "venv")
-    venv.install("--compile-bytecode", *wheels.glob("*.whl"), "pytest>=9.0,<10")
+    example = f"{next(wheels.glob('sage_plugins_example-*.whl'))}[test]"
+    venv.install("--compile-bytecode", *wheels.glob("sage_c*.whl"), *wheels.glob("sage_runtime-*.whl"), example)
     return venv

@@ -159,3 +159,40 @@ def test_a_package_named_sage_beside_the_wheels_is_told_of(
     assert "(installed by algebra) is not SAGE's" in told
     venv.uninstall("algebra")
     venv.run("sage", "plugins", "doctor")
+
+
+REMOTE = """
+from sage.core.api import RemoteEnvironment
+with RemoteEnvironment("shop", "127.0.0.1", {port}) as env:
+    env.from_batch([1]).print()
+    env.submit(autostop=True)
+"""
+
+
+def test_what_is_missing_is_named_by_what_brings_it(
+    wheels: Path, environment: Callable[..., Environment], tmp_path: Path
+) -> None:
+    """With core alone, then with a plugin, then with the command, but never with a JobManager to be started."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        program = REMOTE.format(port=taken.getsockname()[1])  # where nobody listens, once this block is left
+    settings = {"SAGE_HOME": str(tmp_path / "home")}
+
+    def fails(*command: str, status: int = 1) -> str:
+        return venv.run(*command, status=status, variables=settings)
+
+    venv = environment()
+    venv.install(*wheels.glob("sage_core*.whl"))
+    assert "hint: start it: pip install sage-cli sage-runtime, then sage jobmanager start" in fails(
+        "python", "-c", program
+    )
+    code = "from sage.core.testing import ThrowAwayJobManager as Manager; Manager()"
+    assert "hint: pip install sage-runtime" in fails("python", "-c", code)
+    venv.install(*wheels.glob("sage_plugins_example*.whl"))
+    code = "from sage_plugins_example.commands.hello import app; app(['world'])"
+    assert "hint: pip install sage-cli" in fails("python", "-c", code)
+    venv.install(*wheels.glob("sage_cli*.whl"))
+    assert "hint: start it: pip install sage-runtime, then sage jobmanager start" in fails("python", "-c", program)
+    for command in (("jobmanager", "start"), ("cluster", "status"), ("deploy", "start")):
+        told = fails("sage", *command, status=9)
+        assert "comes with sage-runtime, which is not installed here\n  hint: pip install sage-runtime" in told
+    venv.run("sage", "plugins", "doctor", variables=settings)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sage.core.errors import ConfigError, DaemonUnreachableError
+from sage.core.versions import version_of
 
 if TYPE_CHECKING:
     import ssl
@@ -81,7 +82,7 @@ def running_port() -> int:
 
         raise DaemonUnreachableError(
             f"no JobManager of {sage_home()} runs, and daemon.port is 0, so only a running one knows its port",
-            hint="start it: sage jobmanager start",
+            hint=_start_hint(),
             reason="refused",
         )
     return found[1]
@@ -91,7 +92,14 @@ def refused_hint(host: str, port: int) -> str:
     """What to do when nobody listens there."""
     if host not in _LOOPBACK:
         return "start it on that host, or check daemon.host and daemon.port (--host, --port)"
-    return other_port(host, port) or "start it: sage jobmanager start"
+    return other_port(host, port) or _start_hint()
+
+
+def _start_hint() -> str:
+    """How to start one on this machine, with what is not installed yet."""
+    missing = [distribution for distribution in ("sage-cli", "sage-runtime") if version_of(distribution) is None]
+    install = f"pip install {' '.join(missing)}, then " if missing else ""
+    return f"start it: {install}sage jobmanager start"
 
 
 def other_port(host: str, port: int) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from sage.core.errors import PluginError
+from sage.core.versions import version_of
 
 if TYPE_CHECKING:
     from sage.core.client import JobManagerClient
@@ -73,10 +74,10 @@ def command_context() -> CommandContext:
         PluginError: none runs; this was called at import, or outside of `sage`.
     """
     if _context is None:
-        raise PluginError(
-            "command_context() was called outside of a running sage command",
-            hint="call it inside the command's function, not when its module is imported",
-        )
+        hint = "call it inside the command's function, not when its module is imported"
+        if version_of("sage-cli") is None:
+            hint = "pip install sage-cli, which brings the command 'sage', and run it by that"
+        raise PluginError("command_context() was called outside of a running sage command", hint=hint)
     return _context
 
 
