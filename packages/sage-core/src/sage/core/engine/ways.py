@@ -19,26 +19,16 @@ class Way:
     timed: bool = False
 
 
+@dataclass(frozen=True)
 class Hop:
     """Where an operator's records go: to an operator of the same chain, or to an output.
 
-    ``input`` is the number of that operator's input, ``tag`` the side output that the records leave by, ``keyed`` and
-    ``timed`` whether they have keys and event times.
+    Attributes:
+        keyed, timed: whether they have keys, and event times.
+        tag: the side output that they leave by.
     """
 
-    __slots__ = ("input", "keyed", "tag", "target", "timed")
-
-    def __init__(
-        self,
-        target: RunningOperator | Output,
-        *,
-        keyed: bool,
-        timed: bool = False,
-        input: int = 0,
-        tag: str | None = None,
-    ) -> None:
-        self.target = target
-        self.keyed = keyed
-        self.timed = timed
-        self.input = input
-        self.tag = tag
+    target: RunningOperator | Output
+    keyed: bool
+    timed: bool = False
+    tag: str | None = None

@@ -241,8 +241,7 @@ class _TaskBuilder:
         for edge in self._plan.graph.edges:
             if edge.source in operators and edge.target in operators:
                 keyed, timed = edge.exchange == "hash", self._timed[edge.source]
-                hop = Hop(operators[edge.target], keyed=keyed, timed=timed, input=edge.input, tag=edge.tag)
-                hops[edge.source].append(hop)
+                hops[edge.source].append(Hop(operators[edge.target], keyed=keyed, timed=timed, tag=edge.tag))
         for number, output in outputs.items():
             crossing = self._plan.edges[number]
             hops[crossing.source].append(Hop(output, keyed=crossing.keyed, timed=crossing.timed, tag=crossing.tag))
