@@ -231,7 +231,7 @@ class ChainCompiler:
         self._counts.clear()
 
 
-def _last_firing(operator: TimedOperator, fire: Callable[[list[int], Iterator[Any]], int]) -> Callable[..., int]:
+def _last_firing(operator: TimedOperator, fire: Firing) -> Ticking:
     """An ending: from its first call on, all time is over for ``operator``."""
     due: list[Iterator[Any]] = []
 

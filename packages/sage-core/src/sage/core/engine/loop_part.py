@@ -46,6 +46,7 @@ class LoopPart:
         head: Head | None = None,
         backlog: Backlog | None = None,
     ) -> None:
+        self._names = names
         self._name = " and ".join(f"'{name}'" for name in names)
         self._stage = stage
         self._operator = operator
@@ -154,7 +155,7 @@ class LoopPart:
         return FeedbackError(
             f"a record has come back by the loop {self._name} after its end",
             hint="an operator of the loop has put it out as its input ended: let what goes back not come from it",
-            loop=self._name.strip("'"),
+            loop=" and ".join(self._names),
         )
 
     @property

@@ -19,7 +19,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from sage.core.errors import SageError
 from sage.core.models import CheckpointInfo, FailureInfo, JobInfo
-from sage.core.plugins.loading import Plugin, owner, title
+from sage.core.plugins.loading import Plugin, title
 from sage.core.plugins.manager import default_manager
 from sage.core.plugins.metadata import is_claimed
 
@@ -159,8 +159,7 @@ def _queue_of(plugin: Plugin) -> _Queue[_Call]:
             LIMIT,
         )
 
-    whose = f"the plugin {plugin.claim.name!r} of {owner(plugin.claim)}"
-    return _Queue(f"sage-hook-{plugin.claim.name}", take, whose, tell)
+    return _Queue(f"sage-hook-{plugin.claim.name}", take, title(plugin.claim), tell)
 
 
 class _Queue(Generic[_Item]):

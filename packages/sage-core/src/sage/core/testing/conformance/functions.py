@@ -6,7 +6,7 @@ from typing import Any
 
 from sage.core.api.function.base_function import BaseFunction
 from sage.core.engine.context import RuntimeContext
-from sage.core.testing.conformance._functions import Ring, drop, itself, sum_of
+from sage.core.testing.conformance._functions import Ring, add_one, drop, itself, sum_of
 from sage.core.testing.conformance._promises import promise
 from sage.core.testing.conformance.kit import Kit
 
@@ -96,15 +96,11 @@ def many_operators(kit: Kit) -> None:
     env = kit.environment()
     stream = env.from_batch(range(100))
     for number in range(70):
-        stream = stream.map(_plus_one, uid=f"plus {number}")
+        stream = stream.map(add_one, uid=f"plus {number}")
     stream.sink(drop)
     found = stream.reduce(sum_of, final=True).collect()
     kit.run(env)
     assert found == [sum(range(100)) + 70 * 100]
-
-
-def _plus_one(number: int) -> int:
-    return number + 1
 
 
 @promise("functions.wide", "An operator may have many subtasks.", "reference/order-and-keys.md#subtasks-and-tasks")
