@@ -53,6 +53,7 @@ def test_a_new_project_passes_its_tests(sage: Any, tmp_path: Path, kinds: tuple[
         (("a--b",), 2, "single -"),
         (("../up",), 2, "letters and digits"),
         (("job", "--command"), 9, "SAGE has a command 'job' of its own"),
+        (("job", "--backend", "--command"), 9, "SAGE has a command 'job' of its own"),
         (("local", "--backend"), 9, "SAGE has a backend 'local' of its own"),
         (("acme", "--to", "."), 9, "not empty"),
         (("acme", "--to", "note.txt/acme"), 9, "could not be written"),

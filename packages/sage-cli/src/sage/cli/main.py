@@ -128,8 +128,9 @@ def _show_version(value: bool) -> None:
 
 def _leave_plugins(value: bool) -> None:
     if value:
-        # By the environment, so that programs which this one runs leave them alone, too.
-        os.environ["SAGE_NO_PLUGINS"] = "1"
+        from sage.core.plugins.disabling import NO_PLUGINS
+
+        os.environ[NO_PLUGINS] = "1"  # by the environment, so that programs which this one runs leave them alone, too
 
 
 def _signature(

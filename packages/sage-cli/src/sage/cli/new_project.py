@@ -94,7 +94,9 @@ def names_of(name: str) -> Names:
         ValueError: it cannot be a distribution's name, or not at the same time a module's.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*([-_.][A-Za-z0-9]+)*", name):
-        raise ValueError("a name is made of letters and digits, begins with a letter, and may have single - between")
+        raise ValueError(
+            "a name is made of letters and digits, begins with a letter, and may have single -, _ or . between"
+        )
     distribution = re.sub(r"[-_.]+", "-", name).lower()
     module = distribution.replace("-", "_")
     if keyword.iskeyword(module) or module in sys.stdlib_module_names or module == "sage":

@@ -10,24 +10,22 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from sage.cli.plugin_commands import wrong_in
 from sage.core.errors import PluginError
 from sage.core.plugins.manager import PluginManager
-from sage.core.plugins.metadata import Claim, distribution_of, scan
+from sage.core.plugins.metadata import Claim, find
 
 __all__ = ["main"]
 
 _MOST_SAID = 10_000  # characters: what is said has to find room in a pipe that is read at the end
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Load the plugin that the arguments name."""
-    descriptor, group, name, value, distribution = arguments
-    found = next(
-        claim for claim in scan(group)[name] if claim.value == value and distribution_of(claim)[0] == distribution
-    )
+def main(arguments: Sequence[str]) -> NoReturn:
+    """Load the plugin that the arguments name. It never returns."""
+    descriptor, *plugin = arguments
+    found = find(*plugin)
     with os.fdopen(int(descriptor), "w") as answer:
         os.set_inheritable(int(descriptor), False)  # a process that the plugin starts would keep it open
         json.dump(_loaded(found), answer)
@@ -51,4 +49,4 @@ def _loaded(claim: Claim) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -16,10 +16,11 @@ from typing import IO, Any
 
 from sage.cli.registry import COMMANDS, Entry
 from sage.cli.render.parts import Block, Fields, Part
+from sage.core.plugins.disabling import disabled
 from sage.core.plugins.entry_points import GROUPS, InstalledPlugin, file_of, help_of
-from sage.core.plugins.metadata import BUILT_IN, Claim, distribution_of, scan
+from sage.core.plugins.metadata import BUILT_IN, find, scan
 
-__all__ = ["PluginReport", "claim_of", "notes_on", "report_on", "reports_on", "view"]
+__all__ = ["PluginReport", "notes_on", "report_on", "reports_on", "view"]
 
 _SLOW = 5.0  # seconds, as whoever loads it is told then
 _MOST_PRINTED = 2_000
@@ -57,7 +58,7 @@ def notes_on(plugin: InstalledPlugin) -> list[str]:
     """What metadata alone tells of a plugin that people should know."""
     notes = []
     if plugin.disabled:
-        notes.append("disabled by " + ("--no-plugins" if os.environ.get("SAGE_NO_PLUGINS") else "plugins.disable"))
+        notes.append(f"disabled by {disabled().by}")
     return notes + _wrong_by_metadata(plugin)
 
 
@@ -69,7 +70,7 @@ def reports_on(plugins: Sequence[InstalledPlugin], timeout: float) -> list[Plugi
 
 def report_on(plugin: InstalledPlugin, timeout: float) -> PluginReport:
     """Load one plugin in a child, unless it is disabled, and tell how that went."""
-    claim = claim_of(plugin)
+    claim = find(plugin.group, plugin.name, plugin.value, plugin.distribution)
     file, problems = file_of(claim.module), _wrong_by_metadata(plugin)
     found: dict[str, Any] = {"hooks": (), "seconds": None, "printed": ""}
     if not plugin.disabled and plugin.group in GROUPS:
@@ -110,14 +111,6 @@ def view(reports: Sequence[PluginReport]) -> Sequence[Part]:
         if report.printed:
             parts.append(Block("printed while it was loaded", report.printed))
     return parts
-
-
-def claim_of(plugin: InstalledPlugin) -> Claim:
-    """The entry point that a plugin was listed from."""
-    for claim in scan(plugin.group).get(plugin.name, ()):
-        if claim.value == plugin.value and distribution_of(claim)[0] == plugin.distribution:
-            return claim
-    raise LookupError(f"{plugin.name} of {plugin.distribution} is gone")
 
 
 def _wrong_by_metadata(plugin: InstalledPlugin) -> list[str]:

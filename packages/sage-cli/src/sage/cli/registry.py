@@ -64,7 +64,7 @@ COMMANDS: Mapping[str, Entry] = {
     "plugins": Entry(
         "See what is installed beside SAGE itself, and begin plugins.",
         children={
-            "list": _command("List installed backends, commands and other plugins.", "plugins.list"),
+            "list": _command("List installed backends, connectors, commands and hooks.", "plugins.list"),
             "show": _command("Show one plugin: who brings it, where it is, its hooks.", "plugins.show"),
             "doctor": _command("Load each plugin, and tell what is wrong with it.", "plugins.doctor"),
             "new": _command("Write the project of a plugin, to start from.", "plugins.new"),

@@ -22,7 +22,7 @@ from sage.core.versions import version_of
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
-__all__ = ["BUILT_IN", "Claim", "canonical", "distribution_of", "groups", "headers", "is_claimed", "scan"]
+__all__ = ["BUILT_IN", "Claim", "canonical", "distribution_of", "find", "groups", "headers", "is_claimed", "scan"]
 
 _INFO = (".dist-info", ".egg-info")
 
@@ -90,6 +90,18 @@ def scan(group: str) -> Mapping[str, Sequence[Claim]]:
     Folders are read once, and again when ``sys.path`` has changed.
     """
     return _all_claims().get(group, {})
+
+
+def find(group: str, name: str, value: str, distribution: str) -> Claim:
+    """The claim that a distribution makes.
+
+    Raises:
+        LookupError: it makes none.
+    """
+    for claim in scan(group).get(name, ()):
+        if claim.value == value and distribution_of(claim)[0] == distribution:
+            return claim
+    raise LookupError(f"{name} of {distribution} is gone")
 
 
 def groups() -> Sequence[str]:

@@ -16,7 +16,7 @@ app = typer.Typer()
 
 @app.command()
 def list_plugins() -> None:
-    """List installed backends, commands and other plugins, from metadata alone: no plugin is imported."""
+    """List installed backends, connectors, commands and hooks, from metadata alone: no plugin is imported."""
     from sage.core.plugins import installed_plugins
 
     current().emit(installed_plugins(), kind="PluginList", view=_view)

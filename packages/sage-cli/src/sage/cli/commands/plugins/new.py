@@ -16,7 +16,8 @@ from sage.core.plugins.metadata import BUILT_IN
 
 app = typer.Typer()
 
-_BACKENDS = {name for group, name in BUILT_IN if group == "sage.backends"}
+_TAKEN = {"backend": {name for group, name in BUILT_IN if group == "sage.backends"}, "command": COMMANDS.keys()}
+"""By kind, the names that SAGE's own have."""
 
 
 @app.command()
@@ -35,8 +36,9 @@ def new(
         misuse(f"{name!r} cannot be the name of a project: {error}")
     wanted = {"backend": backend, "command": command, "connector": connector, "hook": hook}
     kinds = [kind for kind in KINDS if wanted[kind]] or ["command"]
-    if ("command" in kinds and names.plugin in COMMANDS) or ("backend" in kinds and names.plugin in _BACKENDS):
-        refuse("exists", f"SAGE has a {kinds[0]} '{names.plugin}' of its own, which would win", "choose another name")
+    for kind in kinds:
+        if names.plugin in _TAKEN.get(kind, ()):
+            refuse("exists", f"SAGE has a {kind} '{names.plugin}' of its own, which would win", "choose another name")
     folder = to or Path(names.distribution)
     try:
         written = write_project(folder, names, kinds)
