@@ -116,7 +116,7 @@ def test_what_a_connector_gives_is_judged_like_a_users(install: Install) -> None
 def test_an_unknown_connector_is_an_error_where_it_is_named(install: Install) -> None:
     """It lists those installed, and the one that was meant."""
     shelf(install, "c_known")
-    with pytest.raises(PluginError, match="no plugin brings a connector 'c_knwon'; those installed: c_known") as caught:
+    with pytest.raises(PluginError, match="there is no connector 'c_knwon'; installed: c_known") as caught:
         LocalEnvironment().from_connector("c_knwon")
     assert caught.value.hint == "did you mean 'c_known'?"
 

@@ -537,7 +537,7 @@ def test_a_command_is_loaded_by_name(install: Install) -> None:
 def test_an_unknown_command_lists_those_installed(install: Install) -> None:
     """The error names what there is."""
     install("sage-t-list", "t_list", COMMAND, group="sage.commands")
-    with pytest.raises(PluginError, match=r"no plugin brings a command 'nope'; those installed: .*t_list"):
+    with pytest.raises(PluginError, match=r"there is no command 'nope'; installed: .*t_list"):
         plugins.load_command("nope")
 
 

@@ -6,7 +6,6 @@ order, and what it promises lives in the engine, so that a backend is small and 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -117,10 +116,12 @@ def read_options(options: BackendOptions, kind: type[_Options], backend: str) ->
     known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
     for name in options.settings:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, 1)
+            from sage.core.config.problems import nearest
+
+            meant = nearest(str(name), known)
             raise ConfigError(
                 f"the backend '{backend}' has no option '{name}'; it has {', '.join(known) or 'none'}",
-                hint=f"did you mean '{near[0]}'?" if near else None,
+                hint=f"did you mean '{meant}'?" if meant else None,
                 path=str(name),
             )
     try:

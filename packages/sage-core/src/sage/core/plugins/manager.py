@@ -60,12 +60,7 @@ class PluginManager:
             PluginError: several distributions claim the name, or the plugin is broken.
             SageError: what the backend itself says, of options it cannot work with for one.
         """
-        claim = self._built_in(_BACKENDS, name)
-        if claim is None:
-            if name not in self._claims(_BACKENDS):
-                self._refuse_backend(name)
-            claim = self._one(_BACKENDS, name)
-        return self._backend_of(claim, options)
+        return self._backend_of(self._built_in(_BACKENDS, name) or self._one(_BACKENDS, name), options)
 
     def _backend_of(self, claim: Claim, options: BackendOptions | None) -> Backend:
         if options is None:
@@ -87,8 +82,6 @@ class PluginManager:
         Raises:
             PluginError: there is none, several distributions claim the name, or the plugin is broken.
         """
-        if name not in self._claims(_CONNECTORS):
-            self._refuse(_CONNECTORS, name, "connector")
         return self._connector_of(self._one(_CONNECTORS, name))
 
     def _connector_of(self, claim: Claim) -> Connector:
@@ -104,8 +97,6 @@ class PluginManager:
         Raises:
             PluginError: there is no such command, several distributions claim the name, or the plugin is broken.
         """
-        if name not in self._claims(_COMMANDS):
-            self._refuse(_COMMANDS, name, "command")
         return self._ask(self._one(_COMMANDS, name), {"name": name})
 
     def try_out(self, claim: Claim) -> Plugin:
@@ -153,7 +144,9 @@ class PluginManager:
         return {name: claims for name, claims in left.items() if claims}
 
     def _one(self, group: str, name: str) -> Claim:
-        claims = self._claims(group)[name]
+        claims = self._claims(group).get(name)
+        if claims is None:
+            self._refuse(group, name)
         if len(claims) == 1:
             return claims[0]
         owners = [owner(claim) for claim in claims]
@@ -177,30 +170,22 @@ class PluginManager:
             raise broken(claim, f"{hook} returned None")
         return result
 
-    def _refuse(self, group: str, name: str, what: str) -> NoReturn:
-        known = self.names(group)
+    def _refuse(self, group: str, name: str) -> NoReturn:
+        """Say that nothing of that name is there to be used, and what is."""
+        what, known = group.removeprefix("sage.").removesuffix("s"), self.names(group)
+        hint: str | None = None
         if name in scan(group):
-            raise PluginError(f"the {what} {name!r} is disabled by {self._leave.by}")
-        from sage.core.config.problems import nearest
+            message = f"the {what} {name!r} is disabled by {self._leave.by}"
+        else:
+            from sage.core.config.problems import nearest
 
-        meant = nearest(name, known)
-        raise PluginError(
-            f"no plugin brings a {what} {name!r}; those installed: {', '.join(known) or 'none'}",
-            hint=f"did you mean {meant!r}?" if meant else f"install the distribution that brings {name!r}",
-        )
-
-    def _refuse_backend(self, name: str) -> NoReturn:
-        known = self.names(_BACKENDS)
-        listed = ", ".join(known) or "none"
-        if name in scan(_BACKENDS):
-            raise UnknownBackendError(
-                f"the backend {name!r} is disabled by {self._leave.by}; installed: {listed}", installed=known
-            )
-        from sage.core.config.problems import nearest
-
-        meant = nearest(name, known)
-        hint = f"did you mean {meant!r}?" if meant else f"install the distribution that brings {name!r}"
-        raise UnknownBackendError(f"there is no backend {name!r}; installed: {listed}", hint=hint, installed=known)
+            meant = nearest(name, known)
+            message = f"there is no {what} {name!r}"
+            hint = f"did you mean {meant!r}?" if meant else f"install the distribution that brings {name!r}"
+        message += f"; installed: {', '.join(known) or 'none'}"
+        if group == _BACKENDS:
+            raise UnknownBackendError(message, hint=hint, installed=known)
+        raise PluginError(message, hint=hint)
 
 
 _default: tuple[Disabled, PluginManager] | None = None
