@@ -275,6 +275,14 @@ class RefusesNothing(Liar):
         return []
 
 
+class StartsInCheck(Liar):
+    """Begins with its work when it is only asked."""
+
+    def check(self, plan: ExecutionPlan) -> list[Problem]:
+        threading.Thread(target=threading.Event().wait, args=(LIMIT,), name="worker", daemon=True).start()
+        return super().check(plan)
+
+
 class TakesAnyOption(Liar):
     """Does not look at its options."""
 
@@ -304,6 +312,7 @@ LIARS: dict[type[Liar], set[str]] = {
     ClaimsThreads: {"processes.beside", "processes.together"},
     ClaimsMore: {"contract.declared"},
     RefusesNothing: {"contract.refused"},
+    StartsInCheck: {"contract.check"},
     TakesAnyOption: {"contract.options"},
     MakesUpNames: {"contract.protocol"},
 }

@@ -9,8 +9,7 @@ import json
 import os
 from pathlib import Path
 
-from sage.core.models import JobInfo
-from sage.core.plugins import hookimpl
+from sage.core.plugins import JobInfo, hookimpl
 
 __all__ = ["JOURNAL", "sage_job_state"]
 
