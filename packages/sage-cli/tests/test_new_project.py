@@ -50,6 +50,7 @@ def test_a_new_project_passes_its_tests(sage: Any, tmp_path: Path, kinds: tuple[
         (("9lives",), 2, "begins with a letter"),
         (("sage",), 2, "cannot be the name of its module"),
         (("json",), 2, "cannot be the name of its module"),
+        (("sage_core", "--hook"), 2, "it is a distribution of SAGE"),
         (("a--b",), 2, "single -"),
         (("../up",), 2, "letters and digits"),
         (("job", "--command"), 9, "SAGE has a command 'job' of its own"),

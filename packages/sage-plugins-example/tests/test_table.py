@@ -77,6 +77,7 @@ def test_from_table_to_table(shop: Path) -> None:
     [
         ({"table": "oders"}, "has no table 'oders'"),
         ({"table": "orders", "databse": "x"}, "databse"),
+        ({"table": "orders", "database": "shp.db"}, "there is no database shp.db"),
     ],
 )
 def test_wrong_options_are_told_before_anything_runs(shop: Path, options: Mapping[str, Any], told: str) -> None:
@@ -86,6 +87,7 @@ def test_wrong_options_are_told_before_anything_runs(shop: Path, options: Mappin
         env.from_connector("table", **{"database": str(shop), **options}).print()
         env.submit(autostop=True)
     assert Path(__file__).name in str(caught.value)
+    assert not Path("shp.db").exists()
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from sage.core.connectors.api import STOP, ConnectorError, Delivery, Later, RecordError, Sink, StopType
@@ -40,6 +41,8 @@ class TableSource:
         self.bounded = follow is None
 
     def partitions(self) -> Sequence[str]:
+        if not Path(self.database).is_file():  # SQLite would make it
+            raise ConnectorError(f"there is no database {self.database}")
         with _named(self.database), closing(_connect(self.database)) as connection:
             if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [self.table]).fetchone():
                 known = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]

@@ -69,6 +69,9 @@ KINDS: Mapping[str, _Kind] = {
 }
 """What there is to choose from."""
 
+_OWN = frozenset({"sage-cli", "sage-core", "sage-plugins-example", "sage-runtime"})
+"""SAGE's distributions: installing another one of that name would remove it."""
+
 _COMMON = {"pyproject.toml": "pyproject.toml", "README.md": "README.md", "init.py": "src/${module}/__init__.py"}
 
 
@@ -101,6 +104,8 @@ def names_of(name: str) -> Names:
     module = distribution.replace("-", "_")
     if keyword.iskeyword(module) or module in sys.stdlib_module_names or module == "sage":
         raise ValueError(f"{module!r} cannot be the name of its module")
+    if distribution in _OWN:
+        raise ValueError("it is a distribution of SAGE, and installing yours would take its place")
     return Names(distribution, module, distribution.removeprefix("sage-"))
 
 
