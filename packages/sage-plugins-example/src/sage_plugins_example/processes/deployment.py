@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from itertools import combinations
+from dataclasses import replace
 from typing import Any
 
 from sage.core.backends.api import (
@@ -30,7 +30,7 @@ from sage_plugins_example.processes.line import Line
 from sage_plugins_example.processes.loop import Loop
 from sage_plugins_example.processes.orders import CANCEL, COMMAND, DONE, EVENT, FAILED, LOG, PING, SETUP, Setup
 from sage_plugins_example.processes.placement import Places, crossing
-from sage_plugins_example.processes.workers import WorkerProcess, spawn
+from sage_plugins_example.processes.workers import WorkerProcess, socket_pair, spawn
 
 __all__ = ["ProcessesDeployment"]
 
@@ -43,6 +43,11 @@ _LONGEST_BEAT = 1.0
 
 _SLACK = 2.0
 """Seconds that a worker gets beyond the grace of its tasks, to tell how they have ended."""
+
+_EXIT_GRACE = 10.0
+"""Seconds that a worker gets after the end of its tasks, for what user code wants done when a program ends."""
+
+_LONGEST_GRACE = 0xFFFF_FFFF  # milliseconds: what a frame has room for
 
 _ENDINGS = ("finished", "failed", "cancelled", "abandoned")
 
@@ -102,7 +107,7 @@ class ProcessesDeployment:
     def cancel(self, grace: float) -> None:
         self._kill_at = min(self._kill_at, time.monotonic() + grace + _SLACK)
         for worker in self._workers.values():
-            worker.line.post(CANCEL, int(grace * 1000))
+            worker.line.post(CANCEL, int(min(grace * 1000, _LONGEST_GRACE)))
 
     def join(self, timeout: float | None) -> bool:
         if not self._over.wait(timeout):
@@ -112,13 +117,16 @@ class ProcessesDeployment:
 
     def _start_workers(self) -> None:
         numbers = sorted(set(self._places.values()))
+        neighbours = self._neighbours()
         ends: dict[int, dict[int, socket.socket]] = {number: {} for number in numbers}
         try:
-            for first, second in combinations(numbers, 2):
-                if frozenset((first, second)) in self._neighbours():
-                    ends[first][second], ends[second][first] = socket.socketpair()
-            for number in numbers:
+            for number in numbers:  # a socket is open here only until both have it: many workers have very many
+                for peer in numbers:
+                    if peer > number and frozenset((number, peer)) in neighbours:
+                        ends[number][peer], ends[peer][number] = socket_pair()
                 self._start_worker(number, {peer: end.fileno() for peer, end in ends[number].items()})
+                for end in ends.pop(number).values():
+                    end.close()
         finally:
             for own in ends.values():
                 for end in own.values():
@@ -136,7 +144,7 @@ class ProcessesDeployment:
         stages = sorted({task.stage for task in tasks})
         runs = ", ".join(f"'{plan.operators[item].name}'" for stage in stages for item in plan.stages[stage].operators)
         setup = Setup(number, self._attempt, self._places, peers, self._shared_memory, logs.levels())
-        ours, theirs = socket.socketpair()
+        ours, theirs = socket_pair()
         try:
             with theirs:
                 process = spawn([str(theirs.fileno())], [theirs.fileno(), *peers.values()])
@@ -166,8 +174,12 @@ class ProcessesDeployment:
         except BaseException as error:  # nobody would hear the workers any more
             _log.exception("the workers of job %s are given up", self._attempt.job)
             self._end_all("the job's process has given it up")
-            for worker in self._workers.values():
-                self._fail(worker, describe_backend_failure(error))
+            failure = replace(
+                describe_backend_failure(error),
+                message=f"the job's process has given its workers up: {type(error).__name__}: {error}",
+            )
+            for number, worker in enumerate(self._workers.values()):
+                self._fail(worker, None if number else failure)
         finally:
             for worker in self._workers.values():
                 worker.line.close()
@@ -187,7 +199,7 @@ class ProcessesDeployment:
         elif kind == FAILED:
             self._fail(worker, pickle.loads(parts[0]))  # noqa: S301 - from a process that this one has started
         elif kind == DONE:
-            worker.is_done = True
+            worker.leave_by = time.monotonic() + _EXIT_GRACE
 
     def _gone(self, worker: WorkerProcess) -> None:
         """It has closed its end, which it does by ending."""
@@ -203,7 +215,7 @@ class ProcessesDeployment:
         if not self._alive:
             self._loop.leave()
 
-    def _fail(self, worker: WorkerProcess, failure: FailureInfo) -> None:
+    def _fail(self, worker: WorkerProcess, failure: FailureInfo | None) -> None:
         """All that has not ended of it will never do: one failure, told once, and why the others end, too."""
         left, worker.left = sorted(worker.left), set()
         for number, task in enumerate(left):
@@ -220,6 +232,14 @@ class ProcessesDeployment:
                 worker.kill(f"has given no sign of life for {self._lease:g} s, and was killed")
             elif time.monotonic() >= self._kill_at:
                 worker.kill("did not end when it was told to, and was killed")
+            elif time.monotonic() >= worker.leave_by:
+                worker.leave_by = math.inf
+                _log.warning(
+                    "worker %d (process %d) was killed: %g s after its tasks had ended, what user code has registered"
+                    " by atexit had not returned",
+                    *(worker.number, worker.info.pid, _EXIT_GRACE),
+                )
+                worker.kill("did not end after its tasks, and was killed")
             worker.line.post(PING)
         return self._beat
 

@@ -7,13 +7,14 @@ where there is room for it: then only its place is told.
 from __future__ import annotations
 
 import array
+import errno
 import os
 import socket
 import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from sage_plugins_example.processes.loop import Loop
 from sage_plugins_example.processes.slabs import LARGE, SlabPool, SlabsInUse
@@ -50,6 +51,7 @@ class Line:
     Attributes:
         is_broken: whether nobody is there any more: what is posted is dropped.
         waiting: bytes that were posted and not sent yet.
+        is_forked: whether this is a copy that a fork has made: what is said here would be said in another's name.
         drained: called on the loop's thread when all has been sent after some had to wait.
     """
 
@@ -60,6 +62,7 @@ class Line:
         end.set_inheritable(False)
         self.socket = end
         self.is_broken = False
+        self.is_forked = False
         self.waiting = 0
         self.drained: Callable[[], None] = lambda: None
         self._loop = loop
@@ -82,6 +85,8 @@ class Line:
 
     def post(self, kind: int, number: int = 0, count: int = 0, parts: Sequence[Any] = ()) -> None:
         """Send a frame. Never waits; any thread may call it."""
+        if self.is_forked:
+            _end_fork()
         with self._sending:
             if self.is_broken:
                 return
@@ -109,6 +114,16 @@ class Line:
             if not self._is_watched and not self._send():
                 self._is_watched = True
                 self._loop.watch(self)
+
+    @property
+    def is_sent_by_this_thread(self) -> bool:
+        """Whether it is the loop's: then nothing is sent while it waits."""
+        return self._loop.thread == threading.get_ident()
+
+    def forked(self) -> None:
+        """This process is a fork: let go of the socket, which is not its own; of locks, others may be the holders."""
+        self.is_forked = True
+        self.socket.close()
 
     def flush(self) -> bool:
         """Send more of what waits; on the loop's thread. Returns whether all is sent."""
@@ -180,11 +195,13 @@ class Line:
         """How many bytes have come; 0 if none ever will, None if none have."""
         target = self._buffer[self._end :] if self._large is None else self._large[self._filled :]
         try:
-            count, along, _, _ = self.socket.recvmsg_into([target], socket.CMSG_SPACE(4 * _DESCRIPTORS))
+            count, along, flags, _ = self.socket.recvmsg_into([target], socket.CMSG_SPACE(4 * _DESCRIPTORS))
         except BlockingIOError:
             return None
         except OSError:
             return 0
+        if flags & socket.MSG_CTRUNC:
+            raise OSError(errno.EMFILE, "there is no room for descriptors of shared memory: too many open files")
         for _, _, data in along:
             self._descriptors.extend(array.array("i", data))
         if self._large is None:
@@ -247,3 +264,9 @@ class Line:
                     parts.append((yield size))
             self._frame(kind, number, count, parts)
             parts.clear()  # what is in slabs is let go of by who has it now
+
+
+def _end_fork() -> NoReturn:
+    """User code has forked, and the copy has returned to where it was called from."""
+    os.write(2, b"sage: a process that user code has forked went on as if it were a worker, and was ended\n")
+    os._exit(70)

@@ -35,6 +35,8 @@ class ToJob(logging.Handler):
         self._formatter = logging.Formatter()
 
     def emit(self, record: logging.LogRecord) -> None:
+        if self._line.is_forked:
+            return
         try:
             values = dict(vars(record))
             values |= {"msg": record.getMessage(), "args": None, "exc_info": None}
@@ -42,7 +44,10 @@ class ToJob(logging.Handler):
                 values["exc_text"] = self._formatter.formatException(record.exc_info)
             plain = {name: value for name, value in values.items() if isinstance(value, _PLAIN)}
             self._line.post(LOG, parts=[pickle.dumps(plain)])
-            self._line.wait_for_room(_MOST_WAITING)
+            if (
+                not self._line.is_sent_by_this_thread
+            ):  # it would wait for itself, where a record logs as it is unpickled
+                self._line.wait_for_room(_MOST_WAITING)
         except Exception:
             self.handleError(record)
 

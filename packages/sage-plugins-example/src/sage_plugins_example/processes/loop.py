@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -29,6 +30,7 @@ class Loop:
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._calls: deque[Callable[[], object]] = deque()  # at most one for each line, and few others
         self._left = False
+        self.thread: int | None = None  # that runs it
 
     def call(self, function: Callable[[], object]) -> None:
         """Call ``function`` soon, on the loop's thread; any thread may ask."""
@@ -69,6 +71,7 @@ class Loop:
         Args:
             tick: called at first, and again after the seconds that it has returned.
         """
+        self.thread = threading.get_ident()
         due = time.monotonic() + tick()
         while not self._left:
             for key, events in self._selector.select(max(0.0, due - time.monotonic())):

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from sage.core.backends.api import (
@@ -73,6 +74,7 @@ class Worker:
 
     def run(self) -> None:
         """Do all there is to do for this process."""
+        os.register_at_fork(after_in_child=self._forked)
         self._loop.add(self._control)
         self._thread.start()
         self._told.wait()
@@ -128,15 +130,24 @@ class Worker:
             host.cancel(grace)
         return host
 
+    def _forked(self) -> None:
+        """User code has forked: the copy neither speaks for this worker nor keeps its sockets open."""
+        for line in (self._control, *self._peers.values()):
+            line.forked()
+
     # On the loop's thread
 
     def _run_loop(self) -> None:
         try:
             self._loop.run(self._tick)
-        except BaseException:
-            faulthandler.dump_traceback()
-            sys.excepthook(*sys.exc_info())
-            os._exit(70)  # nobody would ever hear of this worker again
+        except BaseException as error:
+            try:
+                failure = describe_backend_failure(error)
+                number = "" if self._setup is None else f" {self._setup.number}"
+                message = f"worker{number} (process {os.getpid()}) cannot go on: {type(error).__name__}: {error}"
+                self._control.post(FAILED, parts=[pickle.dumps(replace(failure, kind="process", message=message))])
+            finally:
+                os._exit(70)  # nobody would ever hear of this worker again
 
     def _tick(self) -> float:
         if os.getppid() != self._parent:  # its socket need not be closed: a child of it may have it
@@ -199,7 +210,8 @@ def main(arguments: Sequence[str]) -> None:
     """Run a worker. It never returns: whatever its tasks have left behind, threads for instance, ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the job's process, which ends this one in good order
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-    faulthandler.enable(all_threads=True)
+    if sys.stderr is not None:  # it is None where the program has closed its own
+        faulthandler.enable(all_threads=True)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # lines of several workers must not be torn apart
             stream.reconfigure(errors="backslashreplace", line_buffering=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -12,7 +15,7 @@ from pathlib import Path
 from sage.core.backends.api import FailureInfo, HostInfo, TaskId
 from sage_plugins_example.processes.line import Line
 
-__all__ = ["WorkerProcess", "spawn"]
+__all__ = ["WorkerProcess", "socket_pair", "spawn"]
 
 
 class WorkerProcess:
@@ -27,7 +30,7 @@ class WorkerProcess:
     Attributes:
         line: to it.
         left: tasks that have not told how they have ended.
-        is_done: whether it has said that all of them have.
+        leave_by: when it has to have ended by itself, since its tasks have.
         silent: seconds that it has given no sign of life.
         why: why it was killed, if it was by us.
         descriptor: can be read once it has ended, where the system has such descriptors.
@@ -40,7 +43,7 @@ class WorkerProcess:
         self.process = process
         self.info = HostInfo(f"worker {number}", process.pid)
         self.left = set(tasks)
-        self.is_done = False
+        self.leave_by = math.inf
         self.silent = 0.0
         self.why: str | None = None
         self.descriptor: int | None = None
@@ -75,8 +78,10 @@ class WorkerProcess:
         elif name == "SIGKILL":
             how = "was killed by SIGKILL"
             hint = "that is what the system does when memory runs out: its log tells (dmesg); or somebody has killed it"
-        elif name is not None:
+        elif name in _CRASHES:
             how, hint = f"was killed by {name}", "a crash in a library's own code prints its Python traceback before"
+        elif name is not None:
+            how, hint = f"was killed by {name}", "somebody has sent it that signal: another program, or user code"
         return FailureInfo(
             kind="process",
             message=f"lost worker {self.number} (process {self.info.pid}), which ran {self._runs}: it {how}"
@@ -86,9 +91,27 @@ class WorkerProcess:
         )
 
 
+_STDERR = 2
+
+_CRASHES = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP")
+
 _MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
 """Lets the C library keep memory that was freed instead of giving it back: arrays come and go all the time in a worker,
 and the system fills anew with zeros what it gives out again. What the user has set stands."""
+
+
+def socket_pair() -> tuple[socket.socket, socket.socket]:
+    """A socket pair that a child can inherit, also where this program has closed its standard streams.
+
+    Raises:
+        OSError: there are too many open files.
+    """
+    pair = socket.socketpair()
+    if min(map(socket.socket.fileno, pair)) > _STDERR:
+        return pair
+    with pair[0], pair[1]:  # the child's own streams would take their place
+        first, second = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, _STDERR + 1) for end in pair)
+        return socket.socket(fileno=first), socket.socket(fileno=second)
 
 
 def spawn(arguments: list[str], descriptors: list[int]) -> subprocess.Popen[bytes]:

@@ -22,7 +22,7 @@ from sage.core.engine import ctrl_c
 from sage.core.engine.coordinator import Coordinator
 from sage.core.engine.events import Attempt
 from sage.core.engine.interrupt import GRACE
-from sage.core.errors import GraphError, WaitTimeoutError, WrongStateError
+from sage.core.errors import GraphError, PackagingError, WaitTimeoutError, WrongStateError
 from sage.core.graph.kinds import SINK_KINDS, SOURCE_KINDS
 from sage.core.graph.model import FunctionSpec, LogicalGraph
 from sage.core.models import ENDED_STATES, FailureInfo, JobInfo, JobMetrics
@@ -108,12 +108,17 @@ class LocalJob(Job):
         from sage.core.api._packing import pack_graph
 
         # It goes with the last one who may read it; if this program is killed, it stays in the system's folder.
-        self._folder = TemporaryDirectory(prefix="sage-job-", ignore_cleanup_errors=True)
+        try:
+            self._folder = TemporaryDirectory(prefix="sage-job-", ignore_cleanup_errors=True)
+        except OSError as error:  # the folder is full, not there, or not ours to write to
+            raise _unwritten(error) from error
         package = Path(self._folder.name) / "package.zip"
         try:
             pack_graph(package, graph, self.uuid, self._backend_name)
-        except BaseException:  # what cannot be packed, or warnings that are errors
+        except BaseException as error:  # what cannot be packed, or warnings that are errors
             self._folder.cleanup()
+            if isinstance(error, OSError):
+                raise _unwritten(error) from error
             raise
         return package
 
@@ -274,6 +279,13 @@ class LocalJob(Job):
         self._state = state
         if state == "failed" and failure is not None and not (self._waiting or self._is_awaited):
             _log.error("job '%s' (%s) failed: %s\n%s", self.name, self.uuid, failure.message, failure.traceback)
+
+
+def _unwritten(error: OSError) -> PackagingError:
+    return PackagingError(
+        f"what other processes get the job's code from could not be written: {error}",
+        hint="it goes to the system's temporary folder: free room there, or name another one by TMPDIR",
+    )
 
 
 def _check_templates(graph: LogicalGraph) -> None:

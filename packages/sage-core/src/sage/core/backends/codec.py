@@ -40,7 +40,7 @@ def encode(message: Message | Command) -> tuple[bytes, Buffers]:
 
     try:
         return pickle.dumps(message, 5, buffer_callback=keep), buffers
-    except Exception as error:  # whatever the user's classes raise
+    except BaseException as error:  # whatever the user's classes raise, SystemExit included
         raise _untransferable(message.records if isinstance(message, Batch) else (), error) from error
 
 
@@ -54,7 +54,7 @@ def decode(data: Any, buffers: Buffers = ()) -> Any:
     """
     try:
         return pickle.loads(data, buffers=buffers)  # noqa: S301 - written by another process of this very job
-    except Exception as error:  # whatever the user's classes raise
+    except BaseException as error:  # whatever the user's classes raise, SystemExit included
         return Unreadable(f"{type(error).__name__}: {error}")
 
 
@@ -66,11 +66,11 @@ def encode_event(event: TaskEvent) -> bytes:
     """
     error = b""
     if event.error is not None:
-        with suppress(Exception):  # its description goes all the same
+        with suppress(BaseException):  # its description goes all the same
             error = pickle.dumps(event.error, 5)
     try:
         records = pickle.dumps(event.records, 5) if event.records else b""
-    except Exception as problem:  # whatever the user's classes raise
+    except BaseException as problem:  # whatever the user's classes raise, SystemExit included
         raise _untransferable(event.records, problem) from problem
     return pickle.dumps((replace(event, error=None, records=()), records, error), 5)
 
@@ -85,15 +85,15 @@ def decode_event(data: Any) -> TaskEvent:
     if records:
         try:
             return replace(event, records=pickle.loads(records))  # noqa: S301
-        except Exception as problem:  # whatever the user's classes raise
+        except BaseException as problem:  # whatever the user's classes raise, SystemExit included
             message = f"what '{event.uid}' has collected cannot be read in this process: {_told(problem)}"
             return TaskEvent(event.task, "failed", failure=FailureInfo("user_code", message, uid=event.uid))
-    with suppress(Exception):  # its description has come all the same
+    with suppress(BaseException):  # its description has come all the same
         return replace(event, error=pickle.loads(error)) if error else event  # noqa: S301
     return event
 
 
-def _untransferable(records: Sequence[Any], error: Exception) -> TransferError:
+def _untransferable(records: Sequence[Any], error: BaseException) -> TransferError:
     """What cannot be pickled, looked for after the fact: records are many, and mistakes are few."""
     from sage.core.client._unpicklable import find_culprit
 
@@ -113,10 +113,10 @@ def _untransferable(records: Sequence[Any], error: Exception) -> TransferError:
     )
 
 
-def _trial(value: Any) -> Exception | None:
+def _trial(value: Any) -> BaseException | None:
     try:
         pickle.dumps(value, 5, buffer_callback=_discard)
-    except Exception as error:  # whatever the user's classes raise
+    except BaseException as error:  # whatever the user's classes raise, SystemExit included
         return error
     return None
 

@@ -16,7 +16,7 @@ from typing import Any
 
 __all__ = ["Culprit", "Trial", "find_culprit"]
 
-Trial = Callable[[Any], Exception | None]
+Trial = Callable[[Any], BaseException | None]
 """Pickles an object into nothing; gives the exception, or None where it went well."""
 
 _TRIALS = 20_000
@@ -77,7 +77,7 @@ class _Search:
         self._left = _TRIALS
         self._visited: dict[int, Any] = {}
 
-    def find(self, value: Any, path: _Path, error: Exception, depth: int) -> Culprit | None:
+    def find(self, value: Any, path: _Path, error: BaseException, depth: int) -> Culprit | None:
         if id(value) in self._visited:
             return None  # in a cycle: the failing part lies on another way
         self._visited[id(value)] = value
@@ -103,11 +103,11 @@ def _safely(parts: Iterator[tuple[_Path, Any]]) -> Iterator[tuple[_Path, Any]]:
     """The parts up to where the author's own code fails to give them; what is reported then is the whole."""
     try:
         yield from parts
-    except Exception:
+    except BaseException:  # SystemExit, too
         return
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 

@@ -221,7 +221,8 @@ class Coordinator:
 
     def _log_failure(self, when: str, failure: FailureInfo | None) -> None:
         if failure is not None:
-            _log.error("%s: %s\n%s", when, failure.message, failure.traceback)
+            trace = f"\n{failure.traceback}" if failure.traceback else ""
+            _log.error("%s: %s%s", when, failure.message, trace)
 
     def _not_deployed(self, error: BaseException) -> None:
         with self._lock:
