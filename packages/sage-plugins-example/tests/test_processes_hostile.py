@@ -1,4 +1,4 @@
-"""The backend `processes` where user code does to its worker what no worker expects, and where it starts with little."""
+"""The backend `processes` where user code does to its worker what none expects, and where it starts with little."""
 
 from __future__ import annotations
 
