@@ -21,6 +21,7 @@ from sage.core.api import LocalEnvironment
 from sage.core.errors import JobFailedError, PackagingError
 from sage.core.models import FailureInfo
 from sage_plugins_example.processes import deployment as deployments
+from sage_plugins_example.processes.workers import spawn
 
 LIMIT = 60.0
 
@@ -169,7 +170,7 @@ def test_a_worker_that_was_told_to_end_has_not_crashed() -> None:
 
 def test_nothing_is_left_of_a_job_that_started_half(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first worker ends, and its descriptors are closed, where there is no second one."""
-    spawn, started = deployments.spawn, list[subprocess.Popen[bytes]]()
+    started = list[subprocess.Popen[bytes]]()
 
     def once(arguments: list[str], descriptors: list[int]) -> subprocess.Popen[bytes]:
         if started:
