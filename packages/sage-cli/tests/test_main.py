@@ -27,6 +27,8 @@ def test_help_lists_every_command_in_one_line(sage: Any) -> None:
         "\n"
         "Options:\n"
         "  --version                   Show the version.\n"
+        "  --no-plugins                Leave all plugins alone that SAGE itself does\n"
+        "                              not bring.\n"
         "  --output <table|json|yaml>  How to print results.\n"
         "  --json                      The same as --output json.\n"
         "  --help                      Show this message and exit.\n"
